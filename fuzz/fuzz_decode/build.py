@@ -1,0 +1,198 @@
+"""Case -> Problem: real tensors in guarded, poisoned storage.
+
+Every byte that the case does not reference is NaN: gaps between strides, foreign blocks and layers, tails of blocks, and
+GUARD bytes before and after every allocation. Spans too large to fill are committed lazily on the CPU (only touched pages
+exist) and poisoned around what is live. Live inputs are never poisoned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from fuzz_decode.case import Case
+from fuzz_decode.data import Values, make_values
+from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
+from fuzz_decode.validity import UNUSED_ENTRIES
+
+GUARD = 64 * 1024  # bytes; a multiple of every alignment that a kernel may assume
+FILL_LIMIT = 2**28  # bytes; larger CPU buffers are poisoned around their live rows only
+CHUNK = 64 * 1024
+POISON = 0xFF  # all ones is a NaN in every float format, and -1 as an integer
+UNWRITTEN = {torch.float32: 0x7FDA5A5A, torch.float16: 0x7E5A, torch.bfloat16: 0x7FDA}  # NaNs that no arithmetic makes
+_BITS = {2: torch.int16, 4: torch.int32}
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One allocation: all its elements, guards included, and how many of them precede the layout's element 0."""
+
+    storage: Tensor
+    guard: int
+
+    def view(self, layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], **at: int) -> Tensor:
+        """The tensor with these axes, at fixed positions of the others."""
+        strides = layout.strides(sizes)
+        offset = self.guard + layout.offset + sum(strides[axis] * place for axis, place in at.items() if axis in strides)
+        return self.storage.as_strided([sizes[axis] for axis in axes], [strides[axis] for axis in axes], offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
+    may be asked to write into; `buffers` are the allocations behind them, by name."""
+
+    case: Case
+    values: Values
+    q: Tensor
+    k_cache: Tensor
+    v_cache: Tensor
+    block_table: Tensor
+    seq_lens: Tensor
+    scale: float
+    out: Tensor
+    buffers: dict[str, Buffer]
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The six positional arguments of a target."""
+        return self.q, self.k_cache, self.v_cache, self.block_table, self.seq_lens, self.scale
+
+
+def build(case: Case, device: str, values: Values | None = None) -> Problem:
+    """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out elsewhere."""
+    values = make_values(case) if values is None else values
+    dtype = getattr(torch, case.dtype)
+    buffers = {
+        "k": _allocate(case.k, case.cache_sizes(case.k_row), dtype, device),
+        "q": _allocate(case.q, case.query_sizes(case.head_dim), dtype, device),
+        "out": _allocate(case.out, case.query_sizes(case.value_head_dim), dtype, device),
+        "block_table": _allocate(case.table.layout, case.table_sizes(), torch.int32, device),
+        "seq_lens": _allocate(dense(("seq",)), {"seq": case.num_seqs}, torch.int32, device),
+    }
+    if case.v is not None:
+        buffers["v"] = _allocate(case.v, case.cache_sizes(case.value_head_dim), dtype, device)
+    problem = Problem(
+        case=case,
+        values=values,
+        q=buffers["q"].view(case.q, case.query_sizes(case.head_dim), QUERY_AXES),
+        k_cache=_cache_view(buffers["k"], case.k, case, case.k_row, 0)[..., : case.head_dim],
+        v_cache=_value_view(buffers, case),
+        block_table=buffers["block_table"].view(case.table.layout, case.table_sizes(), TABLE_AXES),
+        seq_lens=buffers["seq_lens"].view(dense(("seq",)), {"seq": case.num_seqs}, ("seq",)),
+        scale=case.softmax_scale,
+        out=buffers["out"].view(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES),
+        buffers=buffers,
+    )
+    _fill(problem)
+    return problem
+
+
+def poison_out(problem: Problem) -> None:
+    """Mark the whole buffer of `out` as unwritten, between two runs on one problem."""
+    _fill_unwritten(problem.buffers["out"].storage)
+
+
+def is_unwritten(tensor: Tensor) -> Tensor:
+    """Where `tensor` still holds the mark of `poison_out`, bit for bit."""
+    return tensor.contiguous().view(_BITS[tensor.element_size()]) == UNWRITTEN[tensor.dtype]
+
+
+@contextlib.contextmanager
+def dirty_allocations() -> Iterator[None]:
+    """While active, memory that torch.empty and its relatives hand out is poisoned: fresh processes get zeros, which hide
+    uninitialised scratch."""
+    with _DirtyEmpty():
+        yield
+
+
+_EMPTY = {torch.empty, torch.empty_like, torch.empty_strided, Tensor.new_empty, Tensor.new_empty_strided}
+
+
+class _DirtyEmpty(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _EMPTY and result.dtype != torch.bool:
+            _poison(torch.as_strided(result, (result.untyped_storage().nbytes() // result.element_size(),), (1,), 0))
+        return result
+
+
+def _allocate(layout: Layout, sizes: dict[str, int], dtype: torch.dtype, device: str) -> Buffer:
+    guard = GUARD // dtype.itemsize
+    storage = torch.empty(2 * guard + layout.extent(sizes), dtype=dtype, device=device)
+    return Buffer(storage, guard)
+
+
+def _cache_view(buffer: Buffer, layout: Layout, case: Case, row: int, plane: int) -> Tensor:
+    return buffer.view(layout, case.cache_sizes(row), CACHE_AXES, layer=case.layer, kv=plane)
+
+
+def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
+    if case.v is not None:
+        return _cache_view(buffers["v"], case.v, case, case.value_head_dim, 0)
+    return _cache_view(buffers["k"], case.k, case, case.k_row, 1)[..., : case.value_head_dim]
+
+
+def _fill(problem: Problem) -> None:
+    case, values = problem.case, problem.values
+    device, dtype = problem.q.device, problem.q.dtype
+    block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
+    slot = values.tokens.slot.to(device)
+    for name, buffer in problem.buffers.items():
+        if name == "out":
+            _fill_unwritten(buffer.storage)
+        elif _fits(buffer):
+            _poison(buffer.storage)
+    for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
+        buffer = problem.buffers.get(name, problem.buffers["k"])
+        if not _fits(buffer):
+            _poison_around(buffer, cache, block, slot)
+    problem.k_cache[block, slot] = values.k.to(device, dtype)
+    if not case.v_prefix_of_k:
+        problem.v_cache[block, slot] = values.v.to(device, dtype)
+    problem.q.copy_(values.q)
+    problem.seq_lens.copy_(torch.tensor(case.seq_lens, dtype=torch.int32))
+    problem.block_table.copy_(_table_entries(case))
+
+
+def _table_entries(case: Case) -> Tensor:
+    """[num_seqs, width] int32: block ids, and what unused entries hold."""
+    blocks = case.blocks() or [0]
+    unused = UNUSED_ENTRIES[case.table.unused]
+    rows = []
+    for number, pages in enumerate(case.pages()):
+        spare = range(case.table_width - len(pages))
+        stale = [blocks[(number + place) % len(blocks)] if unused is None else unused for place in spare]
+        rows.append([blocks[page] for page in pages] + stale)
+    return torch.tensor(rows, dtype=torch.int32)
+
+
+def _fits(buffer: Buffer) -> bool:
+    return buffer.storage.device.type != "cpu" or buffer.storage.nbytes <= FILL_LIMIT
+
+
+def _poison(storage: Tensor) -> None:
+    storage.view(torch.uint8).fill_(POISON)
+
+
+def _fill_unwritten(storage: Tensor) -> None:
+    storage.view(_BITS[storage.element_size()]).fill_(UNWRITTEN[storage.dtype])
+
+
+def _poison_around(buffer: Buffer, cache: Tensor, block: Tensor, slot: Tensor) -> None:
+    """Poison the chunks of a huge buffer that hold live rows, and both guards."""
+    itemsize = buffer.storage.element_size()
+    strides = cache.stride()
+    rows = block * strides[0] + slot * strides[1]
+    heads, dims = torch.arange(cache.shape[2]) * strides[2], torch.arange(cache.shape[3]) * strides[3]
+    places = (rows[:, None, None] + heads[:, None] + dims + cache.storage_offset()).flatten() * itemsize // CHUNK
+    memory = buffer.storage.view(torch.uint8)
+    for chunk in places.unique().tolist():
+        memory[chunk * CHUNK : (chunk + 1) * CHUNK].fill_(POISON)
+    memory[:GUARD].fill_(POISON)
+    memory[-GUARD:].fill_(POISON)

@@ -1,0 +1,183 @@
+"""A campaign: draw, run, and for every new failure save, minimise, store. It emits events; showing them is `report`'s work.
+
+Outcomes arrive in any order and are judged in the order of the cases, so that the findings do not depend on the number of jobs.
+A failing case is on disk before anything else happens to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fuzz_decode import corpus
+from fuzz_decode.case import Case
+from fuzz_decode.corpus import Entry
+from fuzz_decode.outcome import FAILED, REJECTED, Outcome
+from fuzz_decode.pool import Pool
+from fuzz_decode.shrink import Shrunk, shrink
+from fuzz_decode.stream import case_stream
+from fuzz_decode.worker import PatientWorker, Plan, Ready
+
+MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When to stop: after `cases`, after `seconds`, after `findings` distinct ones; None: no such limit."""
+
+    cases: int | None = None
+    seconds: float | None = None
+    findings: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    ready: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDone:
+    case: Case
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A failure with a signature not seen before, already saved at `path`."""
+
+    entry: Entry
+    path: Path
+    case_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Minimised:
+    entry: Entry
+    path: Path
+    shrunk: Shrunk
+
+
+@dataclass(slots=True)
+class Known:
+    """One bug of this campaign. `count` says how many cases showed it."""
+
+    entry: Entry
+    path: Path
+    first_case_index: int
+    count: int = 1
+
+
+@dataclass(slots=True)
+class Campaign:
+    """State of one campaign; iterate over `events()` to run it."""
+
+    plan: Plan
+    seed: int
+    budget: Budget
+    jobs: int
+    folder: Path
+    minimise_seconds: float = 60.0
+    done: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    bugs: dict[str, Known] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    stopped_because: str = ""
+    _saved: dict[str, Path] = field(default_factory=dict)
+
+    def events(self) -> Iterator[Started | CaseDone | Found | Minimised]:
+        """Run the campaign. Raises UsageError if the target cannot be imported or the corpus not be written."""
+        pool = Pool(self.plan, self.jobs)
+        try:
+            ready = pool.start()
+            self.versions = ready.versions
+            yield Started(ready)
+            with contextlib.closing(case_stream(self.seed, ready.generates)) as stream:
+                waiting: dict[int, tuple[Case, Outcome]] = {}
+                for number, case, outcome in pool.outcomes(self._within_budget(stream)):
+                    if outcome.status == FAILED:
+                        self._save_raw(case, outcome)
+                    waiting[number] = (case, outcome)
+                    while self.done in waiting:
+                        yield from self._judge(*waiting.pop(self.done))
+                        if self._enough():
+                            return
+        finally:
+            pool.close()
+
+    def _within_budget(self, stream: Iterator[Case]) -> Iterator[Case]:
+        started = time.monotonic()
+        for case in itertools.islice(stream, self.budget.cases):
+            if self.budget.seconds is not None and time.monotonic() - started > self.budget.seconds:
+                return
+            yield case
+
+    def _save_raw(self, case: Case, outcome: Outcome) -> None:
+        """A failure that may be new goes to disk as it arrives."""
+        if outcome.signature not in self.bugs and outcome.signature not in self._saved:
+            self._saved[outcome.signature] = corpus.save(self.folder, self._entry(case, outcome))
+
+    def _judge(self, case: Case, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
+        index, self.done = self.done, self.done + 1
+        yield CaseDone(case, outcome)
+        if outcome.status == REJECTED:
+            self.rejected[outcome.reason] += 1
+        if outcome.status != FAILED:
+            return
+        if outcome.signature in self.bugs:
+            self.bugs[outcome.signature].count += 1
+            return
+        raw = self._entry(case, outcome)
+        path = corpus.save(self.folder, raw)
+        earlier = self._saved.pop(outcome.signature, path)
+        if earlier != path:  # another job was faster with a later case
+            earlier.unlink(missing_ok=True)
+        self.bugs[outcome.signature] = Known(raw, path, index)
+        yield Found(raw, path, index)
+        yield self._minimise(raw, outcome)
+
+    def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
+        with PatientWorker(self.plan) as worker:
+            shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
+        entry = minimised_entry(raw, shrunk)
+        path = corpus.replace_raw(self.folder, raw, entry)
+        known = self.bugs[raw.signature]
+        known.entry, known.path = entry, path
+        return Minimised(entry, path, shrunk)
+
+    def _enough(self) -> bool:
+        limit = self.budget.findings
+        if limit is not None and len(self.bugs) >= limit:
+            self.stopped_because = f"stopped after {limit} finding{'s' * (limit > 1)}"
+        timeouts = sum(bug.count for signature, bug in self.bugs.items() if signature.startswith("timeout"))
+        if timeouts >= MAX_TIMEOUTS:
+            self.stopped_because = f"stopped: the target gave no answer within {self.plan.timeout:g} s for {timeouts} cases"
+        return bool(self.stopped_because)
+
+    def _entry(self, case: Case, outcome: Outcome) -> Entry:
+        return Entry(
+            case=case,
+            raw_case=case,
+            target=self.plan.target,
+            signature=outcome.signature,
+            stage=outcome.stage,
+            device=self.plan.device,
+            finding=dataclasses.asdict(outcome.findings[0]),
+            versions=self.versions,
+        )
+
+
+def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
+    """The entry with its case replaced by the simplest one found."""
+    return dataclasses.replace(
+        raw,
+        case=shrunk.case,
+        finding=dataclasses.asdict(shrunk.outcome.findings[0]),
+        needed=shrunk.needed,
+        minimised=shrunk.complete,
+    )

@@ -1,0 +1,141 @@
+"""Findings on disk: one readable JSON file a case, `<digest>.json`, written whole or not at all.
+
+corpus/README.md describes the format. No pickle, no code; a file that cannot be trusted gives one sentence, never a crash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode.case import Case
+from fuzz_decode.errors import CaseError, UsageError
+
+SCHEMA = 1
+MAX_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A failing case with what is known about it. `raw_case` is the case as it was drawn, `needed` says for each remaining
+    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`."""
+
+    case: Case
+    raw_case: Case
+    target: str
+    signature: str
+    stage: str
+    device: str
+    finding: dict[str, Any] = field(default_factory=dict)
+    needed: dict[str, str] = field(default_factory=dict)
+    minimised: bool = False
+    diagnosis: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def digest(self) -> str:
+        text = "\n".join((self.target, self.signature, self.case.canonical()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def bug(self) -> tuple[str, str]:
+        """Entries with the same target and signature are one bug."""
+        return self.target, self.signature
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+
+def save(folder: Path, entry: Entry) -> Path:
+    """Write the entry; idempotent. Raises UsageError if the folder cannot be written."""
+    path = folder / f"{entry.digest}.json"
+    text = json.dumps(entry.to_json(), indent=1, sort_keys=True) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"corpus folder {folder} cannot be written: {error.strerror}") from error
+    return path
+
+
+def replace_raw(folder: Path, raw: Entry, minimised: Entry) -> Path:
+    """Write the minimised entry, then remove the raw one it came from."""
+    path = save(folder, minimised)
+    if raw.digest != minimised.digest:
+        (folder / f"{raw.digest}.json").unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Entry:
+    """Read one file. Raises UsageError naming the file and what in it is wrong."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a case file is a few kilobytes")
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: is not a whole JSON file: {str(error)[:120]}") from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise UsageError(f"{path}: has no schema number; a case file is written by fuzz-decode")
+    if data["schema"] != SCHEMA:
+        raise UsageError(f"{path}: schema is {json.dumps(data['schema'])[:40]}; this version reads schema {SCHEMA}")
+    try:
+        return _entry(data)
+    except CaseError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[UsageError]]:
+    """Every case file of a folder, and the errors of those that do not load."""
+    entries, errors = {}, []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            entries[path] = load(path)
+        except UsageError as error:
+            errors.append(error)
+    return entries, errors
+
+
+def smallest_per_bug(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
+    """The simplest case of each target and signature."""
+    best: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        if entry.bug not in best or entry.case.sort_key() < best[entry.bug].case.sort_key():
+            best[entry.bug] = entry
+    return best
+
+
+_TEXT = ("target", "signature", "stage", "device", "diagnosis", "note")
+_OBJECTS = ("finding", "needed", "versions")
+
+
+def _entry(data: dict[str, Any]) -> Entry:
+    names = {f.name for f in fields(Entry)}
+    for name in data:
+        if name not in names | {"schema"}:
+            raise CaseError(f"unknown field {name!r}")
+    for name in ("case", "target", "signature"):
+        if name not in data:
+            raise CaseError(f"{name}: is missing")
+    for kind, group in ((str, _TEXT), (dict, _OBJECTS), (bool, ("minimised",))):
+        for name in group:
+            if name in data and not isinstance(data[name], kind):
+                raise CaseError(f"{name}: expected {kind.__name__}, found {type(data[name]).__name__}")
+    case = Case.from_json(data["case"])
+    raw = Case.from_json(data["raw_case"]) if "raw_case" in data else case
+    rest = {name: value for name, value in data.items() if name in (*_TEXT, *_OBJECTS, "minimised")}
+    return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw})

@@ -1,0 +1,13 @@
+"""Errors whose text is meant for the person at the terminal."""
+
+
+class UsageError(Exception):
+    """Bad input: one sentence that names what was wrong and what would be right. The command line exits with 2."""
+
+
+class CaseError(UsageError):
+    """A case or case file that does not describe a decode problem; the sentence names the field."""
+
+
+class TargetError(UsageError):
+    """A target that cannot be imported, found or called."""

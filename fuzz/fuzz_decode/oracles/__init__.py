@@ -1,0 +1,13 @@
+"""Oracles: what can be wrong with a run. Each is a function `(problem, run) -> findings` that never raises and never prints.
+
+`IMMEDIATE` need one run; `metamorphic` compares with another one. The order matters: the first finding names the failure, and
+memory that was damaged outranks a value that is wrong because of it.
+"""
+
+from fuzz_decode.oracles.memory import inputs_intact, no_stray_writes, written
+from fuzz_decode.oracles.numeric import within_bound
+from fuzz_decode.oracles.provenance import reads_what_it_should
+
+IMMEDIATE = (no_stray_writes, inputs_intact, written, within_bound, reads_what_it_should)
+
+__all__ = ["IMMEDIATE"]

@@ -1,0 +1,98 @@
+"""Oracles 2 and 3: what was written, and where."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.build import Problem, is_unwritten
+from fuzz_decode.oracles.run_record import Run, place
+from fuzz_decode.outcome import Finding
+
+
+def written(problem: Problem, run: Run) -> list[Finding]:
+    """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
+    findings = []
+    for name, got, expected, _ in run.results():
+        untouched = _still_empty(name, got)
+        same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
+        odd = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
+        for symptom, mask, words in (
+            ("unwritten", untouched, "were never written"),
+            ("wrong-value", odd & ~untouched, "are NaN or infinite, or should be"),
+        ):
+            if not bool(mask.any()):
+                continue
+            first = int(mask.flatten().int().argmax())
+            findings.append(
+                Finding(
+                    oracle="written",
+                    symptom=symptom,
+                    tensor=name,
+                    message=f"{int(mask.sum())} of {got.numel()} elements of {name} {words}",
+                    where=place(first, got.shape),
+                    expected=expected.flatten()[first].item(),
+                    got=got.flatten()[first].item(),
+                    wrong=int(mask.sum()),
+                    total=got.numel(),
+                )
+            )
+    return findings
+
+
+def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
+    """Nothing around out, between its rows or beyond its ends was touched."""
+    buffer = problem.buffers["out"]
+    stray = ~is_unwritten(buffer.storage)
+    stray.as_strided(problem.out.shape, problem.out.stride(), problem.out.storage_offset()).fill_(False)
+    if not bool(stray.any()):
+        return []
+    first, count = int(stray.int().argmax()), int(stray.sum())
+    place_of_first = first - problem.out.storage_offset()
+    return [
+        Finding(
+            oracle="guards",
+            symptom="stray-write",
+            tensor="out",
+            message=f"{count} elements outside out were overwritten, the first {place_of_first} elements from its start",
+            where=(place_of_first,),
+            got=buffer.storage[first].item(),
+            wrong=count,
+        )
+    ]
+
+
+def inputs_intact(problem: Problem, run: Run) -> list[Finding]:
+    """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
+    findings = []
+    for name, before in run.before.items():
+        changed = before != snapshot_of(problem, name)
+        if bool(changed.any()):
+            count = int(changed.sum())
+            findings.append(
+                Finding("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
+            )
+    return findings
+
+
+SNAPSHOT_LIMIT = 2**26  # bytes; of larger buffers only the live rows are compared
+
+
+def snapshot(problem: Problem) -> dict[str, Tensor]:
+    """The bytes of every input, for `inputs_intact`."""
+    return {name: snapshot_of(problem, name) for name in problem.buffers if name != "out"}
+
+
+def snapshot_of(problem: Problem, name: str) -> Tensor:
+    storage = problem.buffers[name].storage
+    if storage.nbytes <= SNAPSHOT_LIMIT:
+        return storage.clone().view(torch.uint8)
+    cache = problem.v_cache if name == "v" else problem.k_cache
+    tokens = problem.values.tokens
+    blocks = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page].to(storage.device)
+    return cache[blocks, tokens.slot.to(storage.device)].contiguous().view(torch.uint8)
+
+
+def _still_empty(name: str, got: Tensor) -> Tensor:
+    """Where out still holds its mark. lse is allocated by the target, so that its dirt is a plain NaN."""
+    return is_unwritten(got) if name == "out" else torch.zeros_like(got, dtype=torch.bool)

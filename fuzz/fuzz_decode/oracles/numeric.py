@@ -1,0 +1,36 @@
+"""Oracle 1: every finite element lies within its own error bound of the float64 reference."""
+
+from __future__ import annotations
+
+import torch
+
+from fuzz_decode.build import Problem
+from fuzz_decode.oracles.run_record import Run, place
+from fuzz_decode.outcome import Finding
+
+
+def within_bound(problem: Problem, run: Run) -> list[Finding]:
+    """Elements that are not finite, or should not be, are `written`'s business."""
+    findings = []
+    for name, got, expected, allowed in run.results():
+        error = (got.double() - expected).abs()
+        excess = torch.where(torch.isfinite(got) & torch.isfinite(expected), error - allowed, -1.0)
+        wrong = int((excess > 0).sum())
+        if wrong == 0:
+            continue
+        worst = int(torch.where(excess > 0, error / allowed.clamp(min=1e-300), 0.0).argmax())
+        findings.append(
+            Finding(
+                oracle="numeric",
+                symptom="wrong-value",
+                tensor=name,
+                message=f"{wrong} of {got.numel()} elements of {name} are wrong",
+                where=place(worst, got.shape),
+                expected=expected.flatten()[worst].item(),
+                got=got.flatten()[worst].item(),
+                allowed=allowed.flatten()[worst].item(),
+                wrong=wrong,
+                total=got.numel(),
+            )
+        )
+    return findings

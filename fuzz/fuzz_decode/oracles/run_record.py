@@ -1,0 +1,45 @@
+"""One run of a target beside what it should have given: what oracles look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuzz_decode_reference import ErrorBound
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The exact answer, float64: out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and what is allowed."""
+
+    out: Tensor
+    lse: Tensor
+    bound: ErrorBound
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a target returned (lse: only if it returns one), and the inputs' bytes as they were before."""
+
+    out: Tensor
+    lse: Tensor | None
+    expected: Expected
+    before: dict[str, Tensor]
+
+    def results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+        """(name, got, expected, allowed) of every tensor the target returned."""
+        found = [("out", self.out, self.expected.out, self.expected.bound.out)]
+        if self.lse is not None:
+            found.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
+        return found
+
+
+def place(flat: int, shape: torch.Size) -> tuple[int, ...]:
+    """The index of a flat position."""
+    index = []
+    for size in reversed(shape):
+        index.append(flat % size)
+        flat //= size
+    return tuple(reversed(index))

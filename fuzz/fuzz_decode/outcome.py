@@ -1,0 +1,57 @@
+"""What came of running one case: plain data that crosses process borders and goes into corpus files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+STAGES = ("build", "run", "compare")
+PASSED, FAILED, REJECTED = "passed", "failed", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One oracle's complaint. `symptom` and `tensor` name the failure and make its signature; the rest shows it.
+
+    `where` is the worst element's index, `expected`, `got` and `allowed` its values, `wrong` of `total` elements are affected.
+    """
+
+    oracle: str
+    symptom: str
+    tensor: str
+    message: str
+    where: tuple[int, ...] = ()
+    expected: float | None = None
+    got: float | None = None
+    allowed: float | None = None
+    wrong: int = 0
+    total: int = 0
+
+    @property
+    def signature(self) -> str:
+        return f"{self.symptom}:{self.tensor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is passed, failed or rejected; `reason` says why it was rejected; `findings` are ordered, the first one names
+    the failure."""
+
+    status: str
+    stage: str = "compare"
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def signature(self) -> str:
+        """Names the failure across cases; empty when there is none."""
+        return self.findings[0].signature if self.findings else ""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def failure(stage: str, *findings: Finding, seconds: float = 0.0) -> Outcome:
+    return Outcome(FAILED, stage, findings, seconds=seconds)

@@ -1,0 +1,45 @@
+"""Frozen dataclasses from JSON data that nobody vouches for: every mismatch names its field."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from fuzz_decode.errors import CaseError
+
+_KINDS: dict[str, Any] = {
+    "int": int,
+    "str": str,
+    "float | None": (int, float, type(None)),
+    "int | None": (int, type(None)),
+}
+
+
+def read_dataclass(kind: Any, data: Any, path: str, nested: dict[str, Any]) -> Any:
+    """Build dataclass `kind` from JSON data; `nested` maps type names to the dataclasses they mean. Raises CaseError."""
+    if not isinstance(data, dict):
+        raise CaseError(f"{path}: expected an object, found {type(data).__name__}")
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    for name in data:
+        if name not in known:
+            raise CaseError(f"{path}: unknown field {name!r}; known are {', '.join(known)}")
+    values = {name: _read_field(str(known[name].type), value, f"{path}.{name}", nested) for name, value in data.items()}
+    for name, f in known.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise CaseError(f"{path}.{name}: is missing")
+    return kind(**values)
+
+
+def _read_field(kind: str, value: Any, path: str, nested: dict[str, Any]) -> Any:
+    inner = kind.removesuffix(" | None")
+    if inner in nested:
+        return None if value is None and inner != kind else read_dataclass(nested[inner], value, path, nested)
+    if kind.startswith("tuple"):
+        if not isinstance(value, (list, tuple)):
+            raise CaseError(f"{path}: expected a list, found {type(value).__name__}")
+        item = kind.removeprefix("tuple[").split(",")[0]
+        return tuple(_read_field(item, element, path, nested) for element in value)
+    if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
+        raise CaseError(f"{path}: expected {kind}, found {json.dumps(value)[:40]}")
+    return float(value) if "float" in kind and value is not None else value

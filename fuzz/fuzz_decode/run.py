@@ -1,0 +1,118 @@
+"""One case through one target: build, launch, compare."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.build import Problem, build, dirty_allocations
+from fuzz_decode.case import Case
+from fuzz_decode.oracles import IMMEDIATE
+from fuzz_decode.oracles.memory import snapshot
+from fuzz_decode.oracles.metamorphic import repeatable
+from fuzz_decode.oracles.run_record import Expected, Run
+from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
+from fuzz_decode.targets.contract import Target
+from fuzz_decode_reference import Rounding, error_bound, gather_attention
+from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
+
+
+class WrongShape(Exception):
+    """The target returned something that is not out or (out, lse) of the right shapes and dtypes."""
+
+
+def run_case(case: Case, target: Target, device: str) -> Outcome:
+    """Build the case on `device`, run the target on it and ask every oracle."""
+    started = time.perf_counter()
+    reason = target.why_unsupported(case)
+    if reason is not None:
+        return Outcome(REJECTED, "build", reason=reason)
+    try:
+        problem = build(case, device)
+        expected = expect(problem, target)
+    except (torch.OutOfMemoryError, MemoryError):
+        return Outcome(REJECTED, "build", reason="not enough memory")
+    try:
+        findings = _examine(problem, expected, target)
+    except NotImplementedError as error:
+        return Outcome(REJECTED, "run", reason=f"NotImplementedError: {error}"[:200])
+    except WrongShape as error:
+        return failure("run", Finding("contract", "wrong-shape", "result", str(error)), seconds=time.perf_counter() - started)
+    except Exception as error:
+        finding = Finding("contract", f"exception-{type(error).__name__}", "call", _raised(error))
+        return failure("run", finding, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return failure("compare", *findings, seconds=seconds) if findings else Outcome(PASSED, seconds=seconds)
+
+
+def expect(problem: Problem, target: Target) -> Expected:
+    """The reference's answer and how far the target may be from it."""
+    case = problem.case
+    options = {"window": case.window, "softcap": case.softcap}
+    rounding = rounding_of(target, case.dtype, interpreted=problem.q.device.type == "cpu")
+    out, lse = gather_attention(*problem.arguments(), **options)
+    return Expected(out, lse, error_bound(*problem.arguments(), rounding, **options))
+
+
+def rounding_of(target: Target, dtype: str, *, interpreted: bool) -> Rounding:
+    """The unit roundoffs of a target at one dtype. Triton's interpreter truncates to bfloat16, which doubles them."""
+    arithmetic = target.arithmetic
+    weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
+    scores = dtype if arithmetic.scores == "input" else arithmetic.scores
+    unit = {name: value * (2 if interpreted and name == "bfloat16" else 1) for name, value in UNIT_ROUNDOFF.items()}
+    return Rounding(
+        out=unit[dtype],
+        out_tiny=TINY[dtype],
+        probabilities=unit[weights],
+        probabilities_tiny=TINY[weights],
+        scores=0.0 if scores == "float32" else 2 * unit[scores],
+    )
+
+
+def _examine(problem: Problem, expected: Expected, target: Target) -> list[Finding]:
+    def launch(again: Problem) -> Run:
+        return _launch(again, expected, target)
+
+    run = launch(problem)
+    return _judge(problem, run) or repeatable(problem, run, target.arithmetic, launch, _judge)
+
+
+def _judge(problem: Problem, run: Run) -> list[Finding]:
+    return [finding for oracle in IMMEDIATE for finding in oracle(problem, run)]
+
+
+def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
+    options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
+    before = snapshot(problem)
+    with dirty_allocations():
+        result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
+    if problem.q.device.type == "cuda":
+        torch.cuda.synchronize()
+    out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    if "out" in target.options:
+        out = problem.out
+    return Run(_checked("out", out, expected.out, problem.q.dtype), _checked_lse(lse, expected.lse), expected, before)
+
+
+def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:
+    if not isinstance(got, Tensor):
+        raise WrongShape(f"{name} is {type(got).__name__}, not a tensor")
+    if got.shape != expected.shape or got.dtype != dtype:
+        raise WrongShape(f"{name} is {list(got.shape)} {got.dtype}, not {list(expected.shape)} {dtype}")
+    return got
+
+
+def _checked_lse(got: Any, expected: Tensor) -> Tensor | None:
+    return None if got is None else _checked("lse", got, expected, torch.float32)
+
+
+def _raised(error: Exception) -> str:
+    """The exception and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{at}"

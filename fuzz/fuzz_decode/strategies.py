@@ -1,0 +1,220 @@
+"""Hypothesis strategies for decode problems: valid by construction, simplest value first.
+
+`cases()` is what the campaign draws from; use it with `@given` in your own tests. Every number below is a value that an
+engine uses or a bug needed (docs of the layouts: `fuzz_decode.layout`); small values come first and most often, since most
+faults live in tiny cases and the interpreter pays per program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
+from fuzz_decode.validity import DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
+
+HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576)
+VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
+BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)
+GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16)
+NUM_KV_HEADS = (1, 2, 3, 4, 8)
+OPTIONS = frozenset({"out", "window", "softcap"})
+SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
+MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
+MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
+
+T = TypeVar("T")
+
+
+@st.composite
+def cases(
+    draw: DrawFn,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    head_dims: Sequence[int] = HEAD_DIMS,
+    value_head_dims: Sequence[int] | None = None,
+    block_sizes: Sequence[int] = BLOCK_SIZES,
+    groups: Sequence[int] = GROUPS,
+    num_kv_heads: Sequence[int] = NUM_KV_HEADS,
+    options: Collection[str] = OPTIONS,
+    min_seq_len: int = 0,
+    max_seq_len: int = 2048,
+    huge_spans: bool = True,
+) -> Case:
+    """Any decode problem that a target with these capabilities can get.
+
+    `options` are the keyword parameters that the target takes (`out`, `window`, `softcap`); an option it lacks is never
+    drawn. `value_head_dims=None` draws the head_dim itself mostly, and any other of VALUE_HEAD_DIMS now and then; pass a
+    sequence to restrict it. `huge_spans` allows caches that reach beyond 2**31 elements on few touched pages.
+    """
+    heads = draw(_early(num_kv_heads))
+    head_dim = draw(_early(head_dims))
+    value_head_dim = draw(_value_head_dim(head_dim, value_head_dims))
+    block_size = draw(_early(block_sizes))
+    num_seqs = min(draw(st.sampled_from((1, 2, 3, 4))), max(1, MAX_ROWS // heads))
+    affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
+    lengths = _length(block_size, min_seq_len, max(1, min_seq_len, min(max_seq_len, affordable)))
+    case = Case(
+        seq_lens=tuple(draw(lengths) for _ in range(num_seqs)),
+        num_kv_heads=heads,
+        group=draw(_early(groups)),
+        head_dim=head_dim,
+        value_head_dim=value_head_dim,
+        block_size=block_size,
+        dtype=draw(st.sampled_from(dtypes)),
+        window=draw(_window(max_seq_len)) if "window" in options else None,
+        softcap=draw(_sometimes(20, st.sampled_from((30.0, 1.0, 50.0)))) if "softcap" in options else None,
+        scale=draw(_sometimes(15, st.sampled_from((1.0, 0.3)))),
+        q=draw(_query_layouts()),
+        out=draw(_query_layouts()) if "out" in options else dense(QUERY_AXES),
+        table=draw(_block_tables()),
+        seed=draw(st.integers(0, 2**16)),
+    )
+    case = draw(_with_cache(case))
+    if huge_spans and _percent(draw, 3):
+        case = draw(_with_huge_span(case))
+    return dataclasses.replace(case, data=draw(_data_mode(case)))
+
+
+def _percent(draw: DrawFn, percent: int) -> bool:
+    """True in `percent` of 100 draws; shrinks to False."""
+    return draw(st.integers(0, 99)) >= 100 - percent
+
+
+@st.composite
+def _early(draw: DrawFn, values: Sequence[T]) -> T:
+    """One of the values, three times in four from the first half: small cases are cheap, and most bugs live there."""
+    common = values[: (len(values) + 1) // 2]
+    return draw(st.sampled_from(values if _percent(draw, 25) else common))
+
+
+@st.composite
+def _sometimes(draw: DrawFn, percent: int, values: SearchStrategy[T]) -> T | None:
+    return draw(values) if _percent(draw, percent) else None
+
+
+@st.composite
+def _value_head_dim(draw: DrawFn, head_dim: int, allowed: Sequence[int] | None) -> int:
+    if allowed is None and not _percent(draw, 20):
+        return head_dim
+    return draw(_early(VALUE_HEAD_DIMS if allowed is None else allowed))
+
+
+@st.composite
+def _length(draw: DrawFn, block_size: int, low: int, high: int) -> int:
+    """Where length bugs live: tiny, at a block edge, at a split edge, and anywhere, now and then long."""
+    kind = draw(st.integers(0, 19))
+    if kind < 4:
+        length = draw(st.sampled_from((1, 0, 2, 3, 0, 5)))
+    elif kind < 11:
+        length = draw(st.integers(1, 4)) * block_size + draw(st.sampled_from((0, 1, -1)))
+    elif kind < 15:
+        length = draw(st.sampled_from(SPLIT_EDGES[:4])) + draw(st.sampled_from((0, 1, -1)))
+    elif kind < 19:
+        length = draw(st.integers(1, 100))
+    else:
+        length = draw(st.sampled_from(SPLIT_EDGES)) * draw(st.integers(1, 4)) + draw(st.integers(-1, 1))
+    return max(low, min(length, high))
+
+
+@st.composite
+def _window(draw: DrawFn, high: int) -> int | None:
+    if not _percent(draw, 30):
+        return None
+    return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, high)))
+
+
+@st.composite
+def _padded(draw: DrawFn, layout: Layout, percent: int, *, singletons: Collection[str] = ()) -> Layout:
+    """The layout with padding on some axes: a little, a lot, an odd lot; on the innermost axis seldom, since few kernels take it."""
+    pads = []
+    for axis in layout.order:
+        chance = percent // 4 if axis == layout.order[-1] else percent
+        pad = draw(st.sampled_from((8, 1, 16, 3, 64, 13, 1000))) if _percent(draw, chance) else 0
+        pads.append(pad if axis != layout.order[-1] else min(pad, 3))
+    offset = draw(st.sampled_from((8, 1, 16, 37))) if _percent(draw, percent) else 0
+    return Layout(layout.order, tuple(pads), offset)
+
+
+@st.composite
+def _query_layouts(draw: DrawFn) -> Layout:
+    """[num_seqs, num_q_heads, head_dim]: mostly dense, else a slice of packed QKV, a transpose or any order with padding."""
+    if not _percent(draw, 35):
+        return dense(QUERY_AXES)
+    order = QUERY_AXES if not _percent(draw, 30) else draw(st.sampled_from((("head", "seq", "dim"), ("seq", "dim", "head"))))
+    return draw(_padded(dense(order), 40))
+
+
+@st.composite
+def _block_tables(draw: DrawFn) -> BlockTable:
+    order = TABLE_AXES if not _percent(draw, 15) else TABLE_AXES[::-1]
+    layout = draw(_padded(dense(order), 25))
+    return BlockTable(
+        layout=layout,
+        placement=draw(st.sampled_from(("identity", "permuted", "permuted", "reversed"))),
+        first_block=draw(st.integers(1, 5)) if _percent(draw, 30) else 0,
+        spare_blocks=draw(st.integers(1, 5)) if _percent(draw, 40) else 0,
+        shared_blocks=draw(st.integers(1, 3)) if _percent(draw, 20) else 0,
+        extra_columns=draw(st.integers(1, 9)) if _percent(draw, 35) else 0,
+        unused=draw(st.sampled_from(tuple(UNUSED_ENTRIES))),
+    )
+
+
+@st.composite
+def _with_cache(draw: DrawFn, case: Case) -> Case:
+    """The case with K and V laid out: a family of the wild mostly, else any order; K and V alike, apart, or V within K."""
+    kind = draw(st.integers(0, 19))
+    padding = draw(st.sampled_from((0, 20, 50)))
+    if kind < 12:
+        order = draw(st.sampled_from(tuple(FAMILIES.values())))
+    elif kind < 14:
+        order = tuple(draw(st.permutations(("block", "kv", "slot", "head", "dim"))))
+    else:
+        order = tuple(draw(st.permutations(CACHE_AXES))) if kind == 19 else FAMILIES["NHD" if kind % 2 else "HND"]
+    k = draw(_padded(dense(order), padding))
+    if case.num_kv_heads == 1 and _percent(draw, 30):
+        k = _with_singleton_stride(k, draw(st.integers(0, 3)))
+    layers = draw(st.integers(1, 3)) if "layer" in order else 1
+    layer = draw(st.integers(0, layers - 1))
+    v: Layout | None = None
+    if "kv" not in order and not (case.value_head_dim <= case.head_dim and _percent(draw, 15)):
+        v = k if _percent(draw, 30) else draw(_separate_v(padding))
+    return dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
+
+
+@st.composite
+def _separate_v(draw: DrawFn, padding: int) -> Layout:
+    order = FAMILIES[draw(st.sampled_from(("NHD", "HND")))]
+    return draw(_padded(dense(order), padding + 10))
+
+
+def _with_singleton_stride(k: Layout, stride: int) -> Layout:
+    """A head axis of size 1 may have any stride: make it tiny when it is outside dim (vLLM PR 40737)."""
+    head = k.order.index("head")
+    if k.order[head + 1 :] != ("dim",) or k.pad[-1]:
+        return k
+    return dataclasses.replace(k, pad=(*k.pad[:head], stride - 16, *k.pad[head + 1 :]))
+
+
+@st.composite
+def _with_huge_span(draw: DrawFn, case: Case) -> Case:
+    """The case with block ids beyond 2**16, or with page strides that reach past 2**31 elements; as it was if neither fits."""
+    if draw(st.booleans()):
+        huge = dataclasses.replace(case, table=dataclasses.replace(case.table, first_block=draw(st.sampled_from((65_530, 70_000)))))
+    else:
+        block = case.k.order.index("block")
+        pad = 2**31 // max(1, case.num_blocks - 1) + draw(st.integers(0, 1000))
+        k = dataclasses.replace(case.k, pad=(*case.k.pad[:block], case.k.pad[block] + pad, *case.k.pad[block + 1 :]))
+        huge = dataclasses.replace(case, k=k)
+    spans = [layout.extent(sizes) for layout, sizes in huge.layouts().values()]
+    return huge if max(spans) < MAX_SPAN // 2 else case
+
+
+def _data_mode(case: Case) -> SearchStrategy[str]:
+    modes = ("gaussian", "uniform", "large", "tagged", "tagged")
+    return st.sampled_from(modes if tags_fit(case) else modes[:3])

@@ -1,0 +1,128 @@
+"""What a target is: any function `fn(q, k_cache, v_cache, block_table, seq_lens, scale, *, <options>) -> out | (out, lse)`.
+
+The signature is the capability list: an option is generated and passed only if the function has a parameter of that name.
+`@target(...)` narrows further. The first six arguments are passed by position, options by keyword.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fuzz_decode.case import Case
+from fuzz_decode.errors import TargetError
+from fuzz_decode.validity import DTYPES
+
+POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
+GENERATED_OPTIONS = frozenset({"out", "window", "softcap"})
+_ATTRIBUTE = "__fuzz_decode_target__"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What a kernel rounds, so that the error bound is sound for it.
+
+    `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: the narrowest format on the way to a
+    score: "float32" (operands as they are, sums in float32), "tf32", or "input" if q * scale is rounded to q's dtype.
+    `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise both are held to the bound.
+    `deterministic`: two runs must give the same bits.
+    """
+
+    probabilities: str = "input"
+    scores: str = "float32"
+    same_bits_anywhere: bool = False
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A function under test and what it can do. `None` in a field means: everything that fuzz-decode generates."""
+
+    name: str
+    fn: Callable[..., Any]
+    options: frozenset[str]
+    dtypes: tuple[str, ...] = DTYPES
+    head_dims: tuple[int, ...] | None = None
+    value_head_dims: tuple[int, ...] | None = None
+    block_sizes: tuple[int, ...] | None = None
+    min_seq_len: int = 0
+    supports: Callable[[Case], str | None] | None = None
+    arithmetic: Arithmetic = Arithmetic()
+
+    def why_unsupported(self, case: Case) -> str | None:
+        """Why the target cannot take the case; None if it can."""
+        lists = (
+            ("dtype", case.dtype, self.dtypes),
+            ("head_dim", case.head_dim, self.head_dims),
+            ("value_head_dim", case.value_head_dim, self.value_head_dims),
+            ("block_size", case.block_size, self.block_sizes),
+        )
+        for name, value, allowed in lists:
+            if allowed is not None and value not in allowed:
+                return f"{name} {value}"
+        for option in ("window", "softcap"):
+            if getattr(case, option) is not None and option not in self.options:
+                return f"no {option}"
+        if min(case.seq_lens) < self.min_seq_len:
+            return f"sequence shorter than {self.min_seq_len}"
+        return self.supports(case) if self.supports else None
+
+    def generates(self) -> dict[str, Any]:
+        """Arguments of `strategies.cases` that keep to what the target can do."""
+        limits = {name: getattr(self, name) for name in ("head_dims", "value_head_dims", "block_sizes")}
+        given = {name: values for name, values in limits.items() if values is not None}
+        return {**given, "dtypes": self.dtypes, "options": self.options, "min_seq_len": self.min_seq_len}
+
+
+def target(
+    *,
+    dtypes: tuple[str, ...] = DTYPES,
+    head_dims: tuple[int, ...] | None = None,
+    value_head_dims: tuple[int, ...] | None = None,
+    block_sizes: tuple[int, ...] | None = None,
+    min_seq_len: int = 0,
+    supports: Callable[[Case], str | None] | None = None,
+    arithmetic: Arithmetic = Arithmetic(),
+) -> Callable[[Function], Function]:
+    """Declare what a decode function can do, beyond what its signature says.
+
+    `supports(case)` returns None, or in a few words why the case is not for this kernel. The function itself is returned
+    unchanged.
+    """
+    limits = {
+        "dtypes": dtypes,
+        "head_dims": head_dims,
+        "value_head_dims": value_head_dims,
+        "block_sizes": block_sizes,
+        "min_seq_len": min_seq_len,
+        "supports": supports,
+        "arithmetic": arithmetic,
+    }
+
+    def declare(fn: Function) -> Function:
+        setattr(fn, _ATTRIBUTE, limits)
+        return fn
+
+    return declare
+
+
+def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
+    """The Target that a function's signature and declaration describe. Raises TargetError if it cannot be called as one."""
+    parameters = inspect.signature(fn).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < len(POSITIONAL) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise TargetError(
+            f"target {name}: takes {len(positional)} positional arguments; a target takes ({', '.join(POSITIONAL)}, *, <options>)"
+        )
+    rest = [*positional[len(POSITIONAL) :], *(p for p in parameters if p.kind is p.KEYWORD_ONLY)]
+    for parameter in rest:
+        if parameter.default is parameter.empty and parameter.name not in GENERATED_OPTIONS:
+            raise TargetError(
+                f"target {name}: parameter {parameter.name!r} has no default, and only {', '.join(sorted(GENERATED_OPTIONS))} are passed"
+            )
+    options = frozenset(p.name for p in rest) & GENERATED_OPTIONS
+    return Target(name, fn, options, **{**getattr(fn, _ATTRIBUTE, {}), **limits})

@@ -1,0 +1,76 @@
+"""From a target's name to the Target: `bundled`, `mutant:NAME`, `module:function` or `path/to/file.py:function`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fuzz_decode.errors import TargetError
+from fuzz_decode.targets.contract import Arithmetic, Target, understand
+from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
+
+BUNDLED = "bundled"
+MUTANT = "mutant:"
+BUNDLED_ARITHMETIC = Arithmetic(same_bits_anywhere=True)
+
+
+def resolve(name: str) -> Target:
+    """The target of that name; imports whatever it needs. Raises TargetError saying what is wrong and what would be right."""
+    if name == BUNDLED:
+        return understand(name, _bundled(), arithmetic=BUNDLED_ARITHMETIC)
+    if name.startswith(MUTANT):
+        return understand(name, _mutant(name.removeprefix(MUTANT)), arithmetic=BUNDLED_ARITHMETIC)
+    module_name, colon, function = name.rpartition(":")
+    if not colon or not module_name or not function:
+        raise TargetError(f"target {name!r} is none of {BUNDLED}, mutant:NAME, module:function, path/to/file.py:function")
+    module = _load_file(module_name) if module_name.endswith(".py") else _import(module_name)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise TargetError(f"target {name}: {module_name} has no function {function!r}")
+    return understand(name, found)
+
+
+def _bundled() -> Callable[..., Any]:
+    from fuzz_decode_kernels.paged_decode import paged_decode
+
+    fn: Callable[..., Any] = paged_decode
+    return fn
+
+
+def _mutant(name: str) -> Callable[..., Any]:
+    if name not in MUTANTS:
+        raise TargetError(f"there is no mutant {name!r}; there are {', '.join(sorted(MUTANTS))}")
+    return load_mutant(name)
+
+
+def _import(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return _guarded(name, lambda: importlib.import_module(name))
+
+
+def _load_file(name: str) -> ModuleType:
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise TargetError(f"target file {name} does not exist")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    loader = spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent))
+    _guarded(name, lambda: loader.exec_module(module))
+    return module
+
+
+def _guarded(name: str, load: Callable[[], Any]) -> Any:
+    """Whatever a user's module raises while it is imported is bad input, not a crash of ours."""
+    try:
+        return load()
+    except Exception as error:
+        raise TargetError(f"target {name} does not import: {type(error).__name__}: {error}") from error

@@ -1,0 +1,248 @@
+"""Targets run in child processes: a crash, a hang or a dead CUDA context costs one case and a new process.
+
+Children are forked from a server that has already imported torch, so that a new one takes tenths of a second. The Triton
+interpreter is switched on in the child, before anything imports Triton. Processes only: the interpreter is not thread-safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fuzz_decode.case import Case
+from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.outcome import Finding, Outcome, failure
+
+START_SECONDS = 120.0  # importing a target may import half of vLLM
+KILL_SECONDS = 5.0
+LOG_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a worker is told once: the target's name, the device, and seconds a case may take."""
+
+    target: str
+    device: str
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a worker answers once: the arguments of `strategies.cases` that the target can take, and versions in use."""
+
+    generates: dict[str, Any]
+    versions: dict[str, str]
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer; `exitcode` as multiprocessing gives it (negative: signal)."""
+
+    def __init__(self, exitcode: int | None, log: str) -> None:
+        super().__init__(f"worker ended with {exitcode}")
+        self.exitcode, self.log = exitcode, log
+
+
+class Worker:
+    """One child process that runs one case at a time. It must be `ready()` before the first `submit`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.deadline = time.monotonic() + START_SECONDS
+        self._log = tempfile.NamedTemporaryFile(prefix="fuzz-decode-", suffix=".log")  # noqa: SIM115  closed by close()
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch"])
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, plan, self._log.name), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ready(self) -> Ready:
+        """Wait until the target is imported. Raises UsageError if it cannot be."""
+        try:
+            answer = self._receive()
+        except TimeoutError:
+            answer = TargetError(f"target {self.plan.target} was still importing after {START_SECONDS:.0f} s")
+        except WorkerDied as death:
+            answer = TargetError(f"target {self.plan.target} {_how_it_died(death)}, while it was imported")
+        if isinstance(answer, UsageError):
+            self.close()
+            raise answer
+        assert isinstance(answer, Ready)
+        return answer
+
+    def submit(self, case: Case) -> None:
+        """Start a case."""
+        self.deadline = time.monotonic() + self.plan.timeout
+        with contextlib.suppress(BrokenPipeError):  # result() tells of the death
+            self.connection.send(case)
+
+    def result(self) -> Outcome:
+        """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed."""
+        try:
+            answer = self._receive()
+        except TimeoutError:
+            self.close()
+            finding = Finding("worker", "timeout", "call", f"no answer within {self.plan.timeout:g} s")
+            return failure("run", finding, seconds=self.plan.timeout)
+        except WorkerDied as death:
+            self.close()
+            return failure("run", Finding("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death)))
+        assert isinstance(answer, Outcome)
+        return answer
+
+    @property
+    def alive(self) -> bool:
+        return not self.connection.closed
+
+    @property
+    def overdue(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def close(self) -> None:
+        """Kill the process and forget it; harmless when repeated."""
+        self.connection.close()
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join(KILL_SECONDS)
+        self._log.close()
+
+    def _receive(self) -> Any:
+        if not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
+            raise TimeoutError
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(KILL_SECONDS)
+            raise WorkerDied(self._process.exitcode, self._log_tail()) from None
+
+    def _log_tail(self) -> str:
+        with open(self._log.name, errors="replace") as log:
+            return log.read()[-LOG_TAIL:].strip()
+
+
+class PatientWorker:
+    """A worker for one case after another (shrinking, replay), replaced whenever a case kills it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._worker = Worker(plan)
+        self.ready = self._worker.ready()
+
+    def run(self, case: Case) -> Outcome:
+        if not self._worker.alive:
+            self._worker = Worker(self.plan)
+            self._worker.ready()
+        self._worker.submit(case)
+        return self._worker.result()
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self) -> PatientWorker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def pick_device(wanted: str) -> str:
+    """`cpu` or `cuda` for auto, cpu or cuda, without importing torch: is there an NVIDIA driver that sees a GPU?"""
+    if wanted != "auto":
+        return wanted
+    with contextlib.suppress(OSError):
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0:
+            return "cuda"
+    return "cpu"
+
+
+def _death_name(death: WorkerDied) -> str:
+    if death.exitcode is not None and death.exitcode < 0:
+        return signal.Signals(-death.exitcode).name
+    return f"exit-{death.exitcode}"
+
+
+def _how_it_died(death: WorkerDied) -> str:
+    last = f"; last words: {death.log.splitlines()[-1][:200]}" if death.log else ""
+    return f"died of {_death_name(death)}{last}"
+
+
+def _serve(connection: Connection, plan: Plan, log: str) -> None:
+    """Child: answer Ready or an error once, then an Outcome for every Case until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _redirect_output(log)
+    if plan.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    try:
+        target, ready = _prepare(plan)
+    except UsageError as error:
+        connection.send(error)
+        return
+    connection.send(ready)
+    from fuzz_decode.run import run_case
+
+    while True:
+        try:
+            case = connection.recv()
+        except EOFError:
+            return
+        outcome = run_case(case, target, plan.device)
+        dead = plan.device == "cuda" and outcome.stage == "run" and _device_is_dead()
+        connection.send(_as_crash(outcome) if dead else outcome)
+        if dead:
+            return
+
+
+def _prepare(plan: Plan) -> tuple[Any, Ready]:
+    import torch
+    import triton
+
+    torch.set_num_threads(1)
+    if plan.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter")
+    if plan.device == "cpu":
+        from fuzz_decode.interpreter import trim_interpreter
+
+        trim_interpreter()
+    from fuzz_decode.targets import resolve
+
+    target = resolve(plan.target)
+    versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
+    if plan.device == "cuda":
+        versions["gpu"] = torch.cuda.get_device_name()
+    return target, Ready(target.generates(), versions)
+
+
+def _redirect_output(log: str) -> None:
+    """Whatever a target prints goes to the log, whose tail is shown if the process dies."""
+    sink = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def _device_is_dead() -> bool:
+    """After an illegal access every call on the context fails; only a new process gets a new one."""
+    import torch
+
+    try:
+        torch.zeros(1, device="cuda").item()
+    except RuntimeError:
+        traceback.print_exc()
+        return True
+    return False
+
+
+def _as_crash(outcome: Outcome) -> Outcome:
+    return failure("run", Finding("worker", "crash-device", "call", outcome.findings[0].message), seconds=outcome.seconds)

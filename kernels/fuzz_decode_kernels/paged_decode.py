@@ -1,0 +1,215 @@
+"""Split-K paged decode attention that honours every stride it is given.
+
+Stage 1 gives each (sequence, KV head, tile of its query heads, split of its tokens) one program, which walks its tokens in
+tiles with an online softmax (Milakov & Gimelshein 2018) and leaves an unnormalised partial and its log-sum-exp. Stage 2 merges
+the splits (flash-decoding). Splits without a visible token are neutral: lse = -inf, partial 0.
+
+Three rules make it safe on any view of a cache: a token's address is block * stride(0) + slot * stride(1) + head * stride(2) +
+dim * stride(3) in int64, each stride as passed; nothing beyond a sequence's visible tokens, heads and dims is loaded; and no
+split, table row or scratch row is sized by anything but the arguments.
+
+Vocabulary: i_ index, o_ offsets, m_ mask, b_ block of values, s_ stride. Strides stand one tensor a row in the signatures, and
+none is specialised, so that a new layout never compiles a new variant.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+TILE = {"cuda": 64, "cpu": 32}  # tokens per step
+BLOCK_H = 16  # query heads of one KV head per program: the smallest dot operand
+BLOCK_R = 16  # output rows per merging program
+MAX_SPLITS = 8
+
+STRIDES = (
+    *("s_qb", "s_qh", "s_qd"),
+    *("s_kb", "s_ks", "s_kh", "s_kd"),
+    *("s_vb", "s_vs", "s_vh", "s_vd"),
+    *("s_tb", "s_tc"),
+)
+SCALARS = ("window", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "num_tiles", "split_len", "num_splits")
+
+
+@triton.jit(do_not_specialize=[*STRIDES, *SCALARS])
+def _attend_split(
+    q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
+    scale, softcap, window,
+    num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles, split_len, num_splits,
+    s_qb, s_qh, s_qd,
+    s_kb, s_ks, s_kh, s_kd,
+    s_vb, s_vs, s_vh, s_vd,
+    s_tb, s_tc,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr, WIDEN: tl.constexpr,
+):  # fmt: skip
+    # one grid axis, so that no batch is too large for a launch (FlashInfer issue 3125)
+    pid = tl.program_id(0).to(tl.int64)
+    i_split = pid % num_splits
+    pid //= num_splits
+    i_kv = pid % num_kv_heads
+    pid //= num_kv_heads
+    i_tile = pid % num_tiles
+    i_seq = pid // num_tiles
+
+    seq_len = tl.load(seq_lens + i_seq)
+    first = tl.maximum(i_split * split_len, seq_len - window)
+    last = tl.minimum((i_split + 1) * split_len, seq_len)
+
+    o_h = i_tile * BLOCK_H + tl.arange(0, BLOCK_H)
+    o_d = tl.arange(0, BLOCK_D).to(tl.int64)
+    o_dv = tl.arange(0, BLOCK_DV).to(tl.int64)
+    m_h = o_h < group
+    m_d = o_d < head_dim
+    m_dv = o_dv < value_head_dim
+    i_head = i_kv * group + o_h
+
+    o_tile = tl.arange(0, TILE).to(tl.int64)
+    p_table = block_table + i_seq * s_tb
+    p_k_head = k_cache + i_kv * s_kh + o_d[:, None] * s_kd
+    p_v_head = v_cache + i_kv * s_vh + o_dv[None, :] * s_vd
+    m_k = m_d[:, None]
+    m_v = m_dv[None, :]
+
+    # [BLOCK_H, BLOCK_D]
+    p_q = q + i_seq * s_qb + i_head[:, None] * s_qh + o_d[None, :] * s_qd
+    b_q = tl.load(p_q, mask=m_h[:, None] & m_d[None, :], other=0.0)
+    if WIDEN:
+        b_q = b_q.to(tl.float32)
+
+    b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)
+    b_sum = tl.full([BLOCK_H], 0.0, tl.float32)
+    b_out = tl.full([BLOCK_H, BLOCK_DV], 0.0, tl.float32)
+    for i_t in range(first, last, TILE):
+        o_t = i_t + o_tile
+        m_t = o_t < last
+        o_s = o_t % block_size
+        i_block = tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0).to(tl.int64)
+
+        # [BLOCK_D, TILE]
+        b_k = tl.load(p_k_head + (i_block * s_kb + o_s * s_ks)[None, :], mask=m_k & m_t[None, :], other=0.0)
+        # [TILE, BLOCK_DV]
+        b_v = tl.load(p_v_head + (i_block * s_vb + o_s * s_vs)[:, None], mask=m_t[:, None] & m_v, other=0.0)
+        if WIDEN:
+            b_k = b_k.to(tl.float32)
+            b_v = b_v.to(tl.float32)
+
+        # [BLOCK_H, TILE]
+        b_s = tl.dot(b_q, b_k, input_precision="ieee") * scale
+        if softcap > 0.0:
+            # tanh that saturates instead of overflowing: exp = inf gives -1 (vLLM PR 56579)
+            b_s = softcap * (2.0 / (1.0 + tl.exp(-2.0 * b_s / softcap)) - 1.0)
+        b_s = tl.where(m_t[None, :], b_s, float("-inf"))
+
+        # every tile holds a visible token, so the new maximum is finite
+        b_new = tl.maximum(b_max, tl.max(b_s, axis=1))
+        b_rescale = tl.exp(b_max - b_new)
+        b_p = tl.exp(b_s - b_new[:, None])
+        b_sum = b_sum * b_rescale + tl.sum(b_p, axis=1)
+        b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision="ieee")
+        b_max = b_new
+
+    # an empty split reports log(0) = -inf and a partial of 0
+    b_lse = b_max + tl.log(b_sum)
+    b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
+    i_row = (i_seq * num_kv_heads * group + i_head) * num_splits + i_split
+    tl.store(partial_lse + i_row, b_lse, mask=m_h)
+    tl.store(partial_out + i_row[:, None] * value_head_dim + o_dv[None, :], b_out, mask=m_h[:, None] & m_v)
+
+
+@triton.jit(do_not_specialize=["num_rows", "num_q_heads", "value_head_dim", "num_splits", "s_ob", "s_oh", "s_od"])
+def _merge_splits(
+    partial_out, partial_lse, out, lse,
+    num_rows, num_q_heads, value_head_dim, num_splits,
+    s_ob, s_oh, s_od,
+    BLOCK_R: tl.constexpr, BLOCK_DV: tl.constexpr,
+):  # fmt: skip
+    i_row = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
+    o_dv = tl.arange(0, BLOCK_DV).to(tl.int64)
+    m_r = i_row < num_rows
+    m_o = m_r[:, None] & (o_dv < value_head_dim)[None, :]
+
+    b_max = tl.full([BLOCK_R], float("-inf"), tl.float32)
+    b_sum = tl.full([BLOCK_R], 0.0, tl.float32)
+    b_out = tl.full([BLOCK_R, BLOCK_DV], 0.0, tl.float32)
+    for i_split in range(0, num_splits):
+        i_part = i_row * num_splits + i_split
+        b_lse = tl.load(partial_lse + i_part, mask=m_r, other=float("-inf"))
+        b_part = tl.load(partial_out + i_part[:, None] * value_head_dim + o_dv[None, :], mask=m_o, other=0.0)
+        b_new = tl.maximum(b_max, b_lse)
+        # while no split had a token the maximum is -inf, and -inf - -inf is NaN
+        b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)
+        b_rescale = tl.exp(b_max - b_pivot)
+        b_weight = tl.exp(b_lse - b_pivot)
+        b_sum = b_sum * b_rescale + b_weight
+        b_out = b_out * b_rescale[:, None] + b_part * b_weight[:, None]
+        b_max = b_new
+
+    b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
+    p_out = out + ((i_row // num_q_heads) * s_ob + (i_row % num_q_heads) * s_oh)[:, None] + o_dv[None, :] * s_od
+    tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o)
+    tl.store(lse + i_row, b_max + tl.log(b_sum), mask=m_r)
+
+
+def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None, window=None, softcap=None):
+    """Attention of one query token per sequence over a paged KV cache.
+
+    q            [num_seqs, num_q_heads, head_dim] float32, float16 or bfloat16, any strides
+    k_cache      [num_blocks, block_size, num_kv_heads, head_dim], any strides
+    v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim], any strides
+    block_table  [num_seqs, width] int32, any strides; only entries of visible tokens are read
+    seq_lens     [num_seqs] int32, contiguous; at most width * block_size
+    out          [num_seqs, num_q_heads, value_head_dim] or None: write here instead of into a new tensor
+    window       only the last `window` tokens are visible
+    softcap      scores become softcap * tanh(score / softcap)
+
+    Returns (out, lse): lse is the natural-log LSE, float32 [num_seqs, num_q_heads]. A row of length 0 gives out = 0, lse = -inf.
+    No device synchronisation: the number of splits comes from the table's width.
+    """
+    num_seqs, num_q_heads, head_dim = q.shape
+    _, block_size, num_kv_heads, value_head_dim = v_cache.shape
+    group = num_q_heads // num_kv_heads
+    if out is None:
+        out = torch.empty(num_seqs, num_q_heads, value_head_dim, dtype=q.dtype, device=q.device)
+    lse = torch.empty(num_seqs, num_q_heads, dtype=torch.float32, device=q.device)
+    tile = TILE[q.device.type]
+    max_len = block_table.shape[1] * block_size
+    num_splits, split_len = _splits(max_len, num_seqs * num_kv_heads, tile, _programs_wanted(q.device))
+    partial_out = torch.empty(num_seqs, num_q_heads, num_splits, value_head_dim, dtype=torch.float32, device=q.device)
+    partial_lse = torch.empty(num_seqs, num_q_heads, num_splits, dtype=torch.float32, device=q.device)
+
+    block_dv = max(16, triton.next_power_of_2(value_head_dim))
+    num_tiles = triton.cdiv(group, BLOCK_H)
+    _attend_split[(num_seqs * num_tiles * num_kv_heads * num_splits,)](
+        q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
+        float(scale), float(softcap or 0.0), min(window or max_len, max_len),
+        num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles, split_len, num_splits,
+        *q.stride(),
+        *k_cache.stride(),
+        *v_cache.stride(),
+        *block_table.stride(),
+        BLOCK_H=BLOCK_H,
+        BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
+        BLOCK_DV=block_dv,
+        TILE=tile,
+        WIDEN=q.device.type == "cpu",  # the interpreter computes bfloat16 on its bit patterns
+    )  # fmt: skip
+    num_rows = num_seqs * num_q_heads
+    _merge_splits[(triton.cdiv(num_rows, BLOCK_R),)](
+        partial_out, partial_lse, out, lse,
+        num_rows, num_q_heads, value_head_dim, num_splits,
+        *out.stride(),
+        BLOCK_R=BLOCK_R,
+        BLOCK_DV=block_dv,
+    )  # fmt: skip
+    return out, lse
+
+
+def _splits(max_len, rows, tile, programs):
+    """How many splits of how many tokens: enough programs to fill the device, splits of whole tiles."""
+    tiles = triton.cdiv(max_len, tile)
+    num_splits = max(1, min(MAX_SPLITS, tiles, triton.cdiv(programs, rows)))
+    split_len = triton.cdiv(tiles, num_splits) * tile
+    return triton.cdiv(max_len, split_len), split_len
+
+
+def _programs_wanted(device):
+    return 4 * torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 6

@@ -1,0 +1,122 @@
+"""How far a correct kernel's output may lie from the exact one, element by element, computed from the very inputs.
+
+A single tolerance is blind where the output is large and alarms where it is small. This bound follows the rounding through
+the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit roundoff, gamma(n) = n u / (1 - n u)):
+
+1. A score is s = scale * sum_i q_i k_i. Summed in any order in the accumulate format it errs by at most
+   gamma(D) * scale * sum_i |q_i k_i|. It errs by nothing if every partial sum is an integer multiple of the operands' grid
+   below 2**24 (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply. If q * scale or
+   the operands are rounded to a narrower format first, add `rounding.scores` * scale * sum_i |q_i k_i|.
+2. Scaling, the change of base to 2, the subtraction of the running maximum and the split's LSE each round once: together at
+   most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1).
+   E is the largest error of any visible score.
+3. An exponent that errs by E changes a weight by a factor within exp(+-E); normalising doubles that: expm1(2 E). Rounding P
+   adds u_p and, below P's smallest normal number, an absolute 2**-k, with P <= 1 relative to the largest weight. Summing n
+   products and rescaling them from tile to tile and split to split adds (n + 2) u_acc, exp itself a few ulp.
+4. So |out_d - o_d| <= u_out |o_d| + (1 + u_out) * sum_j p_j |v_jd| * (expm1(2 E) + u_p + (n + 32) u_acc)
+                     + p_tiny * sum_j |v_jd| + out_tiny,
+   and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P).
+
+Second-order terms are covered by SLACK.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuzz_decode_reference.gather_attention import attention_scores, visible_tokens, weighted_sum
+
+SLACK = 1.25
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+TINY = {"float64": 0.0, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+EXACT_INTEGERS = 2.0**24
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """Unit roundoffs of one kernel at one input dtype.
+
+    `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
+    the way to a score (0: nothing), `accumulate` of sums. `out_tiny` and `probabilities_tiny` are the spacing of subnormals.
+    """
+
+    out: float
+    out_tiny: float
+    probabilities: float
+    probabilities_tiny: float
+    scores: float = 0.0
+    accumulate: float = UNIT_ROUNDOFF["float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBound:
+    """Largest allowed |error|: `out` [num_seqs, num_q_heads, value_head_dim], `lse` [num_seqs, num_q_heads], float64."""
+
+    out: Tensor
+    lse: Tensor
+
+
+def error_bound(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    rounding: Rounding,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> ErrorBound:
+    """The bound above for every output element. Arguments as in `gather_attention`."""
+    num_seqs, num_q_heads, _ = q.shape
+    out = torch.full((num_seqs, num_q_heads, v_cache.shape[3]), rounding.out_tiny, dtype=torch.float64, device=q.device)
+    lse = torch.zeros(num_seqs, num_q_heads, dtype=torch.float64, device=q.device)
+    u = rounding
+    for seq, length in enumerate(seq_lens.tolist()):
+        if length == 0:
+            continue
+        blocks, slots = visible_tokens(block_table[seq], length, k_cache.shape[1], window)
+        n = len(slots)
+        rows, k = q[seq].double(), k_cache[blocks, slots].double()
+        v = v_cache[blocks, slots].double()
+        scores = attention_scores(rows, k, scale, softcap)
+        exact_lse = scores.logsumexp(dim=-1)
+        probabilities = (scores - exact_lse[:, None]).exp()
+        score_error = _score_error(rows, k, scale, softcap, rounding)
+
+        mean_size = weighted_sum(probabilities, v.abs())
+        exact = weighted_sum(probabilities, v)
+        relative = torch.expm1(2 * score_error) + u.probabilities + (n + 32) * u.accumulate
+        out[seq] += u.out * exact.abs() + (1 + u.out) * mean_size * relative[:, None]
+        out[seq] += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), v.abs())
+        lse[seq] = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
+    return ErrorBound(SLACK * out, SLACK * lse)
+
+
+def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, rounding: Rounding) -> Tensor:
+    """E of step 2 for each q head [num_q_heads]."""
+    dim, u = q.shape[-1], rounding.accumulate
+    sizes = attention_scores(q.abs(), k.abs(), scale, None)
+    gamma = dim * u / (1 - dim * u)
+    dot = (0.0 if _sums_exactly(q, k) else gamma) + rounding.scores
+    uncapped = attention_scores(q, k, scale, None).abs()
+    error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
+    return error if softcap is None else error + 16 * u * softcap
+
+
+def _sums_exactly(q: Tensor, k: Tensor) -> bool:
+    """Whether q.k is the same in any order of float32 summation: all terms are small multiples of one power of two."""
+    largest = attention_scores(q.abs(), k.abs(), 1.0, None).amax()
+    return bool(largest < EXACT_INTEGERS * _grid(q) * _grid(k))
+
+
+def _grid(values: Tensor) -> float:
+    """A power of two that divides every value; tiny when there is no useful one."""
+    grid = 128.0
+    while grid > 2.0**-4 and not bool((values % grid == 0).all()):
+        grid /= 2
+    return grid if grid > 2.0**-4 else 0.0
