@@ -11,3 +11,7 @@ class CaseError(UsageError):
 
 class TargetError(UsageError):
     """A target that cannot be imported, found or called."""
+
+
+class HarnessError(Exception):
+    """A fault of fuzz-decode itself, with its traceback as text. Never blamed on a target; the command line exits with 2."""

@@ -21,30 +21,33 @@ from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
 
-class WrongShape(Exception):
-    """The target returned something that is not out or (out, lse) of the right shapes and dtypes."""
+class TargetFailed(Exception):
+    """The call itself failed: the finding says how."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+class TargetRejected(Exception):
+    """The target raised NotImplementedError."""
 
 
 def run_case(case: Case, target: Target, device: str) -> Outcome:
-    """Build the case on `device`, run the target on it and ask every oracle."""
+    """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises."""
     started = time.perf_counter()
     reason = target.why_unsupported(case)
     if reason is not None:
         return Outcome(REJECTED, "build", reason=reason)
     try:
         problem = build(case, device)
-        expected = expect(problem, target)
+        findings = _examine(problem, expect(problem, target), target)
     except (torch.OutOfMemoryError, MemoryError):
         return Outcome(REJECTED, "build", reason="not enough memory")
-    try:
-        findings = _examine(problem, expected, target)
-    except NotImplementedError as error:
-        return Outcome(REJECTED, "run", reason=f"NotImplementedError: {error}"[:200])
-    except WrongShape as error:
-        return failure("run", Finding("contract", "wrong-shape", "result", str(error)), seconds=time.perf_counter() - started)
-    except Exception as error:
-        finding = Finding("contract", f"exception-{type(error).__name__}", "call", _raised(error))
-        return failure("run", finding, seconds=time.perf_counter() - started)
+    except TargetRejected as rejection:
+        return Outcome(REJECTED, "run", reason=str(rejection))
+    except TargetFailed as failed:
+        return failure("run", failed.finding, seconds=time.perf_counter() - started)
     seconds = time.perf_counter() - started
     return failure("compare", *findings, seconds=seconds) if findings else Outcome(PASSED, seconds=seconds)
 
@@ -86,28 +89,39 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
 
 
 def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
-    options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
     before = snapshot(problem)
-    with dirty_allocations():
-        result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
-    if problem.q.device.type == "cuda":
-        torch.cuda.synchronize()
+    result = _call(problem, target)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if "out" in target.options:
         out = problem.out
-    return Run(_checked("out", out, expected.out, problem.q.dtype), _checked_lse(lse, expected.lse), expected, before)
+    checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32)
+    return Run(_checked("out", out, expected.out, problem.q.dtype), checked_lse, expected, before)
+
+
+def _call(problem: Problem, target: Target) -> Any:
+    """The target's result, once the device has finished. Memory it allocates comes dirty."""
+    options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
+    try:
+        with dirty_allocations():
+            result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
+        if problem.q.device.type == "cuda":
+            torch.cuda.synchronize()
+    except NotImplementedError as error:
+        raise TargetRejected(f"NotImplementedError: {error}"[:200]) from error
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise TargetFailed(Finding("contract", f"exception-{type(error).__name__}", "call", _raised(error))) from error
+    return result
 
 
 def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:
     if not isinstance(got, Tensor):
-        raise WrongShape(f"{name} is {type(got).__name__}, not a tensor")
+        raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
     if got.shape != expected.shape or got.dtype != dtype:
-        raise WrongShape(f"{name} is {list(got.shape)} {got.dtype}, not {list(expected.shape)} {dtype}")
+        message = f"{name} is {list(got.shape)} {got.dtype}, not {list(expected.shape)} {dtype}"
+        raise TargetFailed(Finding("contract", "wrong-shape", name, message))
     return got
-
-
-def _checked_lse(got: Any, expected: Tensor) -> Tensor | None:
-    return None if got is None else _checked("lse", got, expected, torch.float32)
 
 
 def _raised(error: Exception) -> str:

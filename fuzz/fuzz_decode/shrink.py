@@ -109,6 +109,19 @@ def one_sequence(case: Case) -> Iterator[Case]:
             yield _replace(case, seq_lens=case.seq_lens[:index] + case.seq_lens[index + 1 :])
 
 
+def usual_suspects(case: Case) -> Iterator[Case]:
+    """One head and a few tokens in the simplest layouts that stride faults show on: a jump out of layouts that need more."""
+    small = _replace(case.plain(), num_kv_heads=1, group=1, seq_lens=(min(2 * case.block_size, max(case.seq_lens)),))
+    nhd = FAMILIES["NHD"]
+    for base in (_replace(small, window=None, softcap=None, scale=None, data="gaussian"), small):
+        yield _replace(base, k=Layout(FAMILIES["interleaved"]), v=None)
+        for axis in range(3):
+            padded = Layout(nhd, tuple(int(axis == place) for place in range(4)))
+            yield _replace(base, k=padded, v=padded)
+            yield _replace(base, k=padded)
+            yield _replace(base, v=padded)
+
+
 def plain_tensors(case: Case) -> Iterator[Case]:
     """Many features at once: everything plain, then everything but the caches, the table, the options."""
     relaxed = _replace(case, window=None, softcap=None, scale=None, data="gaussian", dtype="float32")
@@ -210,6 +223,7 @@ def plainer_choices(case: Case) -> Iterator[Case]:
 
 PASSES: tuple[Pass, ...] = (
     one_sequence,
+    usual_suspects,
     plain_tensors,
     fewer_heads,
     smaller_rows,

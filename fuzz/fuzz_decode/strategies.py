@@ -126,7 +126,7 @@ def _length(draw: DrawFn, block_size: int, low: int, high: int) -> int:
 def _window(draw: DrawFn, high: int) -> int | None:
     if not _percent(draw, 30):
         return None
-    return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, high)))
+    return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, min(high, 200))))
 
 
 @st.composite

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fuzz_decode.case import Case
-from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
@@ -88,7 +88,10 @@ class Worker:
             self.connection.send(case)
 
     def result(self) -> Outcome:
-        """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed."""
+        """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed.
+
+        Raises HarnessError if it was our own code that failed.
+        """
         try:
             answer = self._receive()
         except TimeoutError:
@@ -98,6 +101,9 @@ class Worker:
         except WorkerDied as death:
             self.close()
             return failure("run", Finding("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death)))
+        if isinstance(answer, HarnessError):
+            self.close()
+            raise answer
         assert isinstance(answer, Outcome)
         return answer
 
@@ -198,7 +204,11 @@ def _serve(connection: Connection, plan: Plan, log: str) -> None:
             case = connection.recv()
         except EOFError:
             return
-        outcome = run_case(case, target, plan.device)
+        try:
+            outcome = run_case(case, target, plan.device)
+        except Exception:
+            connection.send(HarnessError(f"on case {case.canonical()}\n{traceback.format_exc()}"))
+            return
         dead = plan.device == "cuda" and outcome.stage == "run" and _device_is_dead()
         connection.send(_as_crash(outcome) if dead else outcome)
         if dead:
@@ -213,9 +223,9 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
     if plan.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter")
     if plan.device == "cpu":
-        from fuzz_decode.interpreter import trim_interpreter
+        from fuzz_decode.interpreter import mend_interpreter
 
-        trim_interpreter()
+        mend_interpreter()
     from fuzz_decode.targets import resolve
 
     target = resolve(plan.target)

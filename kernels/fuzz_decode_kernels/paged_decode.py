@@ -9,37 +9,35 @@ dim * stride(3) in int64, each stride as passed; nothing beyond a sequence's vis
 split, table row or scratch row is sized by anything but the arguments.
 
 Vocabulary: i_ index, o_ offsets, m_ mask, b_ block of values, s_ stride. Strides stand one tensor a row in the signatures, and
-none is specialised, so that a new layout never compiles a new variant.
+each is int64.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-TILE = {"cuda": 64, "cpu": 32}  # tokens per step
 BLOCK_H = 16  # query heads of one KV head per program: the smallest dot operand
 BLOCK_R = 16  # output rows per merging program
 MAX_SPLITS = 8
 
-STRIDES = (
-    *("s_qb", "s_qh", "s_qd"),
-    *("s_kb", "s_ks", "s_kh", "s_kd"),
-    *("s_vb", "s_vs", "s_vh", "s_vd"),
-    *("s_tb", "s_tc"),
-)
+# not specialised, so that neither a layout nor a length compiles a new variant
+POINTERS = ("q", "k_cache", "v_cache", "block_table", "out")
 SCALARS = ("window", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "num_tiles", "split_len", "num_splits")
+STRIDES = ("s_qb", "s_qh", "s_qd", "s_kb", "s_ks", "s_kh", "s_kd", "s_vb", "s_vs", "s_vh", "s_vd", "s_tb", "s_tc")
 
 
-@triton.jit(do_not_specialize=[*STRIDES, *SCALARS])
+@triton.jit(do_not_specialize=[*POINTERS[:4], *SCALARS, *STRIDES])
 def _attend_split(
     q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
-    scale, softcap, window,
-    num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles, split_len, num_splits,
-    s_qb, s_qh, s_qd,
-    s_kb, s_ks, s_kh, s_kd,
-    s_vb, s_vs, s_vh, s_vd,
-    s_tb, s_tc,
-    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr, WIDEN: tl.constexpr,
+    scale, softcap, window: tl.int32,
+    num_kv_heads: tl.int32, group: tl.int32, head_dim: tl.int32, value_head_dim: tl.int32, block_size: tl.int32,
+    num_tiles: tl.int32, split_len: tl.int32, num_splits: tl.int32,
+    s_qb: tl.int64, s_qh: tl.int64, s_qd: tl.int64,
+    s_kb: tl.int64, s_ks: tl.int64, s_kh: tl.int64, s_kd: tl.int64,
+    s_vb: tl.int64, s_vs: tl.int64, s_vh: tl.int64, s_vd: tl.int64,
+    s_tb: tl.int64, s_tc: tl.int64,
+    BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr,
+    WIDEN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     # one grid axis, so that no batch is too large for a launch (FlashInfer issue 3125)
     pid = tl.program_id(0).to(tl.int64)
@@ -93,7 +91,7 @@ def _attend_split(
             b_v = b_v.to(tl.float32)
 
         # [BLOCK_H, TILE]
-        b_s = tl.dot(b_q, b_k, input_precision="ieee") * scale
+        b_s = tl.dot(b_q, b_k, input_precision=PRECISION) * scale
         if softcap > 0.0:
             # tanh that saturates instead of overflowing: exp = inf gives -1 (vLLM PR 56579)
             b_s = softcap * (2.0 / (1.0 + tl.exp(-2.0 * b_s / softcap)) - 1.0)
@@ -104,7 +102,7 @@ def _attend_split(
         b_rescale = tl.exp(b_max - b_new)
         b_p = tl.exp(b_s - b_new[:, None])
         b_sum = b_sum * b_rescale + tl.sum(b_p, axis=1)
-        b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision="ieee")
+        b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision=PRECISION)
         b_max = b_new
 
     # an empty split reports log(0) = -inf and a partial of 0
@@ -115,11 +113,11 @@ def _attend_split(
     tl.store(partial_out + i_row[:, None] * value_head_dim + o_dv[None, :], b_out, mask=m_h[:, None] & m_v)
 
 
-@triton.jit(do_not_specialize=["num_rows", "num_q_heads", "value_head_dim", "num_splits", "s_ob", "s_oh", "s_od"])
+@triton.jit(do_not_specialize=["out", "num_rows", "num_q_heads", "value_head_dim", "num_splits", "s_ob", "s_oh", "s_od"])
 def _merge_splits(
     partial_out, partial_lse, out, lse,
-    num_rows, num_q_heads, value_head_dim, num_splits,
-    s_ob, s_oh, s_od,
+    num_rows: tl.int32, num_q_heads: tl.int32, value_head_dim: tl.int32, num_splits: tl.int32,
+    s_ob: tl.int64, s_oh: tl.int64, s_od: tl.int64,
     BLOCK_R: tl.constexpr, BLOCK_DV: tl.constexpr,
 ):  # fmt: skip
     i_row = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
@@ -167,17 +165,19 @@ def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
     num_seqs, num_q_heads, head_dim = q.shape
     _, block_size, num_kv_heads, value_head_dim = v_cache.shape
     group = num_q_heads // num_kv_heads
+    num_tiles = triton.cdiv(group, BLOCK_H)
+    max_len = block_table.shape[1] * block_size
+    block_d = max(16, triton.next_power_of_2(head_dim))
+    block_dv = max(16, triton.next_power_of_2(value_head_dim))
+    interpreted = q.device.type == "cpu"
+    tile, options = _shape_of_program((block_d + block_dv) * q.element_size(), interpreted)
+    num_splits, split_len = _splits(max_len, num_seqs * num_kv_heads, tile, _programs_wanted(q.device))
+
     if out is None:
         out = torch.empty(num_seqs, num_q_heads, value_head_dim, dtype=q.dtype, device=q.device)
     lse = torch.empty(num_seqs, num_q_heads, dtype=torch.float32, device=q.device)
-    tile = TILE[q.device.type]
-    max_len = block_table.shape[1] * block_size
-    num_splits, split_len = _splits(max_len, num_seqs * num_kv_heads, tile, _programs_wanted(q.device))
     partial_out = torch.empty(num_seqs, num_q_heads, num_splits, value_head_dim, dtype=torch.float32, device=q.device)
     partial_lse = torch.empty(num_seqs, num_q_heads, num_splits, dtype=torch.float32, device=q.device)
-
-    block_dv = max(16, triton.next_power_of_2(value_head_dim))
-    num_tiles = triton.cdiv(group, BLOCK_H)
     _attend_split[(num_seqs * num_tiles * num_kv_heads * num_splits,)](
         q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
         float(scale), float(softcap or 0.0), min(window or max_len, max_len),
@@ -187,10 +187,12 @@ def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
         *v_cache.stride(),
         *block_table.stride(),
         BLOCK_H=BLOCK_H,
-        BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
+        BLOCK_D=block_d,
         BLOCK_DV=block_dv,
         TILE=tile,
-        WIDEN=q.device.type == "cpu",  # the interpreter computes bfloat16 on its bit patterns
+        WIDEN=interpreted,  # the interpreter computes bfloat16 on its bit patterns
+        PRECISION="tf32x3" if q.is_cuda and torch.version.hip is None else "ieee",
+        **options,
     )  # fmt: skip
     num_rows = num_seqs * num_q_heads
     _merge_splits[(triton.cdiv(num_rows, BLOCK_R),)](
@@ -201,6 +203,17 @@ def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
         BLOCK_DV=block_dv,
     )  # fmt: skip
     return out, lse
+
+
+def _shape_of_program(row_bytes, interpreted):
+    """Tokens per step, and compile options, for `row_bytes` of one token's K and V: what fits into shared memory."""
+    if interpreted:
+        return 32, {}
+    if row_bytes <= 1024:
+        return 64, {"num_warps": 4, "num_stages": 2}
+    if row_bytes <= 2048:
+        return 32, {"num_warps": 4, "num_stages": 2}
+    return 16, {"num_warps": 8, "num_stages": 1}
 
 
 def _splits(max_len, rows, tile, programs):

@@ -1,0 +1,121 @@
+"""pytest plugin: every case file of the corpus folder is a test. Imports nothing heavy until one is run.
+
+    pytest --decode-target mypackage.kernels:decode
+
+replays corpus/*.json on that function. Without the option the bundled kernel must pass each case, and where a file names a
+mutant, that mutant must still fail, so that the corpus itself is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fuzz_decode.errors import UsageError
+
+if TYPE_CHECKING:
+    from fuzz_decode.outcome import Outcome
+    from fuzz_decode.worker import PatientWorker
+
+BUNDLED, MUTANT = "bundled", "mutant:"
+WORKERS = pytest.StashKey[dict[str, "PatientWorker"]]()
+
+
+class ReplayFailed(Exception):
+    """A stored case failed; the text is the report."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fuzz-decode", "replay of stored decode attention cases")
+    group.addoption("--decode-target", metavar="T", help="replay the corpus on module:function or path/to/file.py:function")
+    group.addoption("--decode-device", choices=("auto", "cpu", "cuda"), default="auto", help="where to replay it")
+    parser.addini("decode_corpus", "folder of case files, relative to the rootdir", default="corpus")
+    parser.addini("decode_timeout", "seconds that one replayed case may take", default="60")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[WORKERS] = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for worker in config.stash.get(WORKERS, {}).values():
+        worker.close()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    folder = parent.config.rootpath / str(parent.config.getini("decode_corpus"))
+    if file_path.suffix == ".json" and file_path.parent == folder:
+        return CaseFile.from_parent(parent, path=file_path)
+    return None
+
+
+class CaseFile(pytest.File):
+    """One file of the corpus: one item, or two where it names a mutant."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        from fuzz_decode.corpus import load
+
+        chosen = self.config.getoption("--decode-target")
+        yield ReplayItem.from_parent(self, name=chosen or BUNDLED, target=chosen or BUNDLED, must_fail=False)
+        try:
+            target = load(self.path).target
+        except UsageError:
+            return  # the first item reports it
+        if chosen is None and target.startswith(MUTANT):
+            yield ReplayItem.from_parent(self, name=f"{target} still fails", target=target, must_fail=True)
+
+
+class ReplayItem(pytest.Item):
+    """One case on one target."""
+
+    def __init__(self, *, target: str, must_fail: bool, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # pytest's own arguments
+        self.target, self.must_fail = target, must_fail
+
+    def runtest(self) -> None:
+        from fuzz_decode.corpus import load
+
+        entry = load(self.path)
+        outcome = self._worker().run(entry.case)
+        if outcome.status == "rejected":
+            pytest.skip(f"{self.target} does not take this case: {outcome.reason}")
+        if self.must_fail and outcome.signature != entry.signature:
+            raise ReplayFailed(f"{self.target} should fail as {entry.signature}, but {outcome.signature or 'passes'}")
+        if outcome.findings and not self.must_fail:
+            raise ReplayFailed(self._story(outcome))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        if isinstance(excinfo.value, (ReplayFailed, UsageError)):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"{self.path.name}: {self.name}"
+
+    def _worker(self) -> PatientWorker:
+        from fuzz_decode.worker import PatientWorker, Plan, pick_device
+
+        workers = self.config.stash[WORKERS]
+        if self.target not in workers:
+            timeout = float(str(self.config.getini("decode_timeout")))
+            workers[self.target] = PatientWorker(Plan(self.target, pick_device(self.config.getoption("--decode-device")), timeout))
+        return workers[self.target]
+
+    def _story(self, outcome: Outcome) -> str:
+        """The finding as text."""
+        import dataclasses
+
+        from rich.console import Console
+
+        from fuzz_decode.corpus import load
+        from fuzz_decode.report.finding import finding_panel
+
+        finding = dataclasses.asdict(outcome.findings[0])
+        entry = dataclasses.replace(load(self.path), target=self.target, signature=outcome.signature, finding=finding)
+        console = Console(width=110, no_color=True, highlight=False)
+        with console.capture() as capture:
+            console.print(finding_panel(entry, f"fuzz-decode replay {self.path} --target {self.target}", outcome.signature))
+        return capture.get()

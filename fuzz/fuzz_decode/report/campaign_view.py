@@ -1,0 +1,106 @@
+"""A campaign on the terminal: a live line while it runs, findings as they come, a summary at the end. Plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
+from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
+from fuzz_decode.report.finding import clean, finding_panel
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class CampaignView:
+    """Shows the events of one campaign. Use as a context manager around them."""
+
+    campaign: Campaign
+    console: Console
+    coverage: Coverage = field(default_factory=Coverage)
+    started: float = field(default_factory=time.monotonic)
+    _progress: Progress | None = None
+    _task: TaskID = TaskID(0)
+    _last_line: float = 0.0
+
+    def __enter__(self) -> CampaignView:
+        self._last_line = self.started
+        if self.console.is_terminal:
+            columns = (BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+            self._task = self._progress.add_task("importing torch and the target", total=self._total())
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, event: Started | CaseDone | Found | Minimised) -> None:
+        match event:
+            case Started():
+                self._header()
+            case CaseDone(case, _):
+                self.coverage.add(case)
+                self._tick()
+            case Found(entry, path, index):
+                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"))
+            case Minimised(entry, path, shrunk):
+                again = f"fuzz-decode replay {path} --target {entry.target}"
+                title = f"{entry.signature} - minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
+                self.console.print(finding_panel(entry, again, title))
+
+    def summary(self) -> None:
+        """What was covered, what was rejected, what was found."""
+        campaign, print_ = self.campaign, self.console.print
+        print_()
+        print_(self.coverage.table())
+        if campaign.rejected:
+            print_(f"\nrejected {campaign.rejected.total()} of {campaign.done} cases:")
+            for reason, count in campaign.rejected.most_common(8):
+                print_(clean(f"  {count} x {reason}"))
+        print_()
+        if campaign.stopped_because:
+            print_(clean(campaign.stopped_because))
+        for signature, bug in campaign.bugs.items():
+            words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
+            print_(clean(words, "red"))
+        verdict = Text(f"{len(campaign.bugs)} findings" if len(campaign.bugs) != 1 else "1 finding", "bold red" if campaign.bugs else "bold green")
+        print_(Text.assemble(verdict, f" in {campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"))
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        return self.campaign.done / max(self.seconds, 1e-9)
+
+    def _header(self) -> None:
+        campaign = self.campaign
+        versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
+        where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
+        self.console.print(clean(f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}"))
+
+    def _tick(self) -> None:
+        if self._progress is not None:
+            done = self.campaign.done if self.campaign.budget.cases else self.seconds
+            self._progress.update(self._task, completed=done, description=self._status())
+        elif time.monotonic() - self._last_line > PLAIN_LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.console.print(f"{self.seconds:.0f} s: {self._status()}")
+
+    def _status(self) -> str:
+        budget, done = self.campaign.budget.cases, self.campaign.done
+        cases = f"{done}/{budget} cases" if budget else f"{done} cases"
+        visited = f"{self.coverage.families}/{len(ALL_FAMILIES)} families, {len(self.coverage.cells)} cells"
+        return f"{cases}  {self.rate:.1f}/s  {len(self.campaign.bugs)} findings  {visited}"
+
+    def _total(self) -> float | None:
+        return self.campaign.budget.cases or self.campaign.budget.seconds

@@ -1,0 +1,103 @@
+"""A finding for the eye: what was expected, what came, the case and its strides in tables, and how to see it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from fuzz_decode.case import Case
+from fuzz_decode.corpus import Entry
+from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, family
+
+AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
+
+
+def finding_panel(entry: Entry, repro: str, title: str) -> Panel:
+    """Everything about one finding."""
+    parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry.finding), Text()]
+    if entry.diagnosis:
+        parts.insert(0, clean(entry.diagnosis, "bold"))
+    parts += [case_table(entry.case), Text(), stride_table(entry.case), Text()]
+    if entry.needed:
+        parts += [needed_table(entry), Text()]
+    parts.append(Text.assemble(("repro  ", "dim"), clean(repro, "bold")))
+    return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
+
+
+def worst_element(finding: dict[str, Any]) -> Text:
+    """`out[sequence 0, q head 1, dim 5]: expected 0.6476, got 0.6536, allowed +-1.4e-05`."""
+    where = finding.get("where") or ()
+    axes = AXES.get(str(finding.get("tensor")), ())
+    if len(axes) != len(where):
+        return Text()
+    index = ", ".join(f"{axis} {place}" for axis, place in zip(axes, where, strict=True))
+    values = [("expected", "expected", "green"), ("got", "got", "red"), ("allowed", "allowed ±", "cyan")]
+    text = Text(f"{finding['tensor']}[{index}]")
+    for key, word, style in values:
+        number = finding.get(key)
+        if isinstance(number, (int, float)):
+            text.append("  " + word + ("" if word.endswith("±") else " "), "dim").append(f"{number:.6g}", style)
+    return text
+
+
+def case_table(case: Case) -> Table:
+    """Sizes in one row, features below."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    lengths = ", ".join(map(str, case.seq_lens[:12])) + (", ..." if case.num_seqs > 12 else "")
+    table.add_row("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})")
+    table.add_row("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}")
+    table.add_row("head_dim", f"{case.head_dim}, V {case.value_head_dim}")
+    table.add_row("block_size", f"{case.block_size}  ({case.num_blocks} blocks in the pool)")
+    table.add_row("dtype, data", f"{case.dtype}, {case.data}, seed {case.seed}")
+    for name in ("window", "softcap", "scale"):
+        if getattr(case, name) is not None:
+            table.add_row(name, str(getattr(case, name)))
+    if case.layers > 1:
+        table.add_row("layer", f"{case.layer} of {case.layers}")
+    features = {name: value for name, value in case.features().items() if name.startswith("table.") and name != "table.layout"}
+    if features:
+        table.add_row("block table", ", ".join(f"{name.removeprefix('table.')} {value}" for name, value in features.items()))
+    return table
+
+
+def stride_table(case: Case) -> Table:
+    """Shape and strides of every tensor, as the target gets them."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("tensor", "shape", "strides", "layout"):
+        table.add_column(column, overflow="fold")
+    v = case.v if case.v is not None else case.k
+    v_row = case.value_head_dim if case.v is not None else case.k_row
+    cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(v_row)
+    table.add_row("q", *_place(case.q, case.query_sizes(case.head_dim), QUERY_AXES), str(case.q))
+    table.add_row("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), f"{family(case.k, case.v)}: {case.k}")
+    where = str(case.v) if case.v is not None else "a prefix of K's rows" if case.v_prefix_of_k else "in K's buffer"
+    table.add_row("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), where)
+    table.add_row("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout))
+    table.add_row("out", *_place(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES), str(case.out))
+    return table
+
+
+def needed_table(entry: Entry) -> Table:
+    """Each feature that is left, and what happens without it."""
+    table = Table.grid(padding=(0, 2))
+    features = entry.case.features()
+    for name, verdict in entry.needed.items():
+        table.add_row(Text("needed", "dim"), clean(f"{name} = {features.get(name, '?')}"), clean(f"without it: {verdict}", "dim"))
+    return table
+
+
+def clean(text: str, style: str = "") -> Text:
+    """Text from a file or a target, without what could steer a terminal."""
+    return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
+
+
+def _place(layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None) -> tuple[str, str]:
+    strides = layout.strides(sizes)
+    shape = [dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes]
+    return str(shape), str(tuple(strides[axis] for axis in axes))

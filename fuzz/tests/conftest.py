@@ -1,0 +1,24 @@
+"""Kernels are decorated once per process, so that the interpreter must be on before any test module imports one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.worker import pick_device
+
+pytest_plugins = ["pytester"]
+
+if pick_device("auto") == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"
+    from fuzz_decode.interpreter import mend_interpreter
+
+    mend_interpreter()
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parents[2]

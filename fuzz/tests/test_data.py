@@ -1,0 +1,327 @@
+"""Values are a function of the case, and tagged values spell the address they were read from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+
+import pytest
+import torch
+from fuzz_decode_reference import gather_attention
+from hypothesis import HealthCheck, assume, given, settings
+from torch import Tensor
+
+from fuzz_decode.build import build
+from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.data import Values, live_tokens, make_values, read_tag
+from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.strategies import cases
+from fuzz_decode.validity import DATA_MODES, DTYPES, tags_fit
+
+some = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+
+TAGGED = Case(seq_lens=(5, 33), num_kv_heads=3, group=2, head_dim=40, value_head_dim=40, block_size=4, data="tagged", seed=3)
+LARGE = Case(seq_lens=(20, 20, 20), num_kv_heads=2, group=4, head_dim=16, value_head_dim=16, block_size=4, data="large")
+
+
+def tensors(values: Values) -> list[Tensor]:
+    chosen = [] if values.chosen is None else [values.chosen]
+    return [values.q, values.k, values.v, *chosen, values.tokens.page, values.tokens.slot, *values.tokens.of_seq]
+
+
+def same(one: Values, other: Values) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+def attention(case: Case) -> Tensor:
+    return gather_attention(*build(case, "cpu").arguments(), window=case.window, softcap=case.softcap)[0]
+
+
+def scores(case: Case) -> Tensor:
+    """Scores of every query row against every token of its own sequence, flat, from the values themselves."""
+    values = make_values(case)
+    heads = torch.arange(case.num_q_heads) // case.group
+    found = [
+        torch.einsum("hd,thd->ht", values.q[seq].double(), values.k[tokens][:, heads].double()).flatten()
+        for seq, tokens in enumerate(values.tokens.of_seq)
+    ]
+    return torch.cat(found) * case.softmax_scale
+
+
+@given(cases(huge_spans=False))
+@some
+def test_the_same_case_has_the_same_values(case: Case) -> None:
+    assert same(make_values(case), make_values(case))
+
+
+def test_the_global_random_state_neither_matters_nor_moves() -> None:
+    torch.manual_seed(1)
+    first = make_values(TAGGED)
+    state = torch.get_rng_state()
+    second = make_values(TAGGED)
+
+    assert same(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("mode", ["gaussian", "uniform", "large"])
+def test_another_seed_gives_other_values(mode: str) -> None:
+    case = replace(LARGE, data=mode)
+
+    assert not torch.equal(make_values(case).k, make_values(replace(case, seed=1)).k)
+
+
+@pytest.mark.parametrize("mode", DATA_MODES)
+def test_values_do_not_depend_on_where_they_lie(mode: str) -> None:
+    """But for the tags of V, which are addresses."""
+    case = replace(TAGGED, data=mode)
+    elsewhere = replace(
+        case, k=Layout(FAMILIES["cross-layer"], (5, 0, 0, 0, 0, 0), 3), v=None, layers=2, layer=1, table=BlockTable(first_block=9)
+    )
+    here, there = make_values(case), make_values(elsewhere)
+
+    assert torch.equal(here.q, there.q)
+    assert torch.equal(here.k, there.k)
+    assert torch.equal(here.v, there.v) is (mode != "tagged")
+
+
+@given(cases(huge_spans=False))
+@some
+def test_values_have_one_row_for_each_live_slot(case: Case) -> None:
+    values = make_values(case)
+    live = {(page, place % case.block_size) for row, length in zip(case.pages(), case.seq_lens, strict=True)
+            for place in range(length) for page in [row[place // case.block_size]]}
+
+    assert {(int(p), int(s)) for p, s in zip(values.tokens.page, values.tokens.slot, strict=True)} == live
+    assert values.k.shape == (len(live), case.num_kv_heads, case.head_dim)
+    assert values.v.shape == (len(live), case.num_kv_heads, case.value_head_dim)
+    assert values.q.shape == (case.num_seqs, case.num_q_heads, case.head_dim)
+    assert [len(tokens) for tokens in values.tokens.of_seq] == list(case.seq_lens)
+
+
+@given(cases(huge_spans=False))
+@some
+def test_tokens_of_a_sequence_are_in_order(case: Case) -> None:
+    tokens = live_tokens(case)
+
+    for row, length, indices in zip(case.pages(), case.seq_lens, tokens.of_seq, strict=True):
+        assert tokens.page[indices].tolist() == [row[place // case.block_size] for place in range(length)]
+        assert tokens.slot[indices].tolist() == [place % case.block_size for place in range(length)]
+
+
+def test_a_shared_prefix_is_the_same_tokens() -> None:
+    tokens = live_tokens(Case(seq_lens=(10, 9, 3), block_size=4, table=BlockTable(shared_blocks=2)))
+    first, second, third = tokens.of_seq
+
+    assert torch.equal(first[:8], second[:8])
+    assert not set(first[8:].tolist()) & set(second[8:].tolist())
+    assert torch.equal(third, first[:3])
+    assert len(tokens.page) == 10 + 1
+
+
+def test_a_partly_filled_shared_block_is_live_as_far_as_its_longest_sequence() -> None:
+    """Sequence 1 owns slots of the shared block that sequence 0 does not reach."""
+    tokens = live_tokens(Case(seq_lens=(2, 4), block_size=4, table=BlockTable(shared_blocks=1)))
+
+    assert tokens.page.tolist() == [0, 0, 0, 0]
+    assert tokens.slot.tolist() == [0, 1, 2, 3]
+
+
+def test_no_tokens_are_no_rows() -> None:
+    for mode in DATA_MODES:
+        values = make_values(Case(seq_lens=(0, 0), data=mode))
+
+        assert values.k.shape == (0, 1, 16)
+        assert torch.isfinite(values.q).all()
+
+
+@pytest.mark.parametrize("mode", ["gaussian", "uniform", "large"])
+def test_v_is_a_prefix_of_k_in_mla(mode: str) -> None:
+    values = make_values(Case(seq_lens=(5,), head_dim=576, value_head_dim=512, v=None, data=mode))
+
+    assert torch.equal(values.v, values.k[..., :512])
+
+
+def test_uniform_data_weighs_every_visible_token_alike() -> None:
+    case = replace(TAGGED, data="uniform", seq_lens=(9,), window=4)
+    values = make_values(case)
+
+    assert not values.q.any()
+    expected = values.v[values.tokens.of_seq[0][-4:]].double().mean(dim=0).repeat_interleave(case.group, dim=0)
+    assert torch.allclose(attention(case)[0], expected, rtol=1e-12, atol=0)
+
+
+def test_gaussian_data_is_of_ordinary_size() -> None:
+    values = make_values(Case(seq_lens=(200,), head_dim=64, value_head_dim=64))
+
+    for tensor in (values.k, values.v):
+        assert abs(tensor.mean()) < 0.05
+        assert 0.95 < tensor.std() < 1.05
+
+
+@pytest.mark.parametrize("head_dim", [16, 72, 576])
+def test_every_large_score_overflows_exp(head_dim: int) -> None:
+    found = torch.cat([scores(replace(LARGE, head_dim=head_dim, seed=seed)) for seed in range(10)])
+
+    assert found.abs().min() > 88
+
+
+@pytest.mark.parametrize("head_dim", [16, 72, 576])
+def test_large_scores_pass_finite_mask_sentinels(head_dim: int) -> None:
+    """Below -5e4 a kernel that masks with a finite sentinel prefers the masked token (real-bugs.md, lesson 4)."""
+    lowest = [scores(replace(LARGE, head_dim=head_dim, seed=seed)).min() for seed in range(10)]
+
+    assert sum(bool(score < -5e4) for score in lowest) >= 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_large_operands_are_exact_in_every_dtype(dtype: torch.dtype) -> None:
+    values = make_values(LARGE)
+
+    assert torch.equal(values.q.to(dtype).float(), values.q)
+    assert torch.equal(values.k.to(dtype).float(), values.k)
+
+
+def test_large_dot_products_are_exact_in_float32() -> None:
+    values = make_values(replace(LARGE, head_dim=576, num_kv_heads=1))
+    single = torch.einsum("shd,td->sht", values.q, values.k[:, 0])
+
+    assert torch.equal(single.double(), torch.einsum("shd,td->sht", values.q.double(), values.k[:, 0].double()))
+
+
+def wanted(case: Case, values: Values, token: int, head: int) -> dict[str, int]:
+    block = case.blocks()[int(values.tokens.page[token])]
+    return {"block": block, "slot": int(values.tokens.slot[token]), "head": head}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("first_block", [0, 63, 70_000, 2**24 - 200])
+def test_tags_round_trip_through_each_dtype(dtype: str, first_block: int) -> None:
+    case = replace(TAGGED, dtype=dtype, block_size=100, seq_lens=(150,), table=BlockTable(first_block=first_block))
+    values = make_values(case)
+    stored = values.v.to(getattr(torch, dtype))
+
+    assert torch.equal(stored.float(), values.v)
+    for token in range(0, len(stored), 7):
+        for head in range(case.num_kv_heads):
+            assert read_tag(stored[token, head]) == wanted(case, values, token, head)
+
+
+@pytest.mark.parametrize("value_head_dim", [16, 40, 64, 72, 80, 96, 128, 256, 512])
+def test_tags_spell_the_last_slot_and_head(value_head_dim: int) -> None:
+    case = Case(seq_lens=(4096,), block_size=4096, num_kv_heads=8, value_head_dim=value_head_dim, data="tagged")
+
+    assert read_tag(make_values(case).v[4095, 7]) == {"block": 0, "slot": 4095, "head": 7}
+
+
+def test_the_tags_of_different_places_differ() -> None:
+    tags = make_values(TAGGED).v.flatten(0, 1)
+
+    assert len(tags.unique(dim=0)) == len(tags)
+
+
+@given(cases(options=("window",), huge_spans=True, max_seq_len=400))
+@some
+def test_tagged_attention_spells_the_chosen_token(case: Case) -> None:
+    assume(tags_fit(case))
+    case = replace(case, data="tagged")
+    problem = build(case, "cpu")
+    out = gather_attention(*problem.arguments(), window=case.window)[0].to(problem.out.dtype)
+
+    chosen = problem.values.chosen
+    assert chosen is not None
+    for seq, length in enumerate(case.seq_lens):
+        for head in range(case.num_q_heads):
+            token = int(chosen[seq, head])
+            if length == 0:
+                assert token == -1
+                continue
+            assert read_tag(out[seq, head]) == wanted(case, problem.values, token, head // case.group)
+
+
+@given(cases(options=("window",), huge_spans=False, max_seq_len=400))
+@some
+def test_chosen_tokens_are_visible(case: Case) -> None:
+    assume(tags_fit(case))
+    values = make_values(replace(case, data="tagged"))
+
+    assert values.chosen is not None
+    for tokens, chosen in zip(values.tokens.of_seq, values.chosen, strict=True):
+        visible = tokens if case.window is None else tokens[-case.window :]
+        assert set(chosen.tolist()) <= (set(visible.tolist()) or {-1})
+
+
+def test_chosen_tokens_sit_where_bugs_live() -> None:
+    """First and last token, both sides of a block's edge, and the window's edge."""
+    case = Case(seq_lens=(20,), block_size=8, group=16, data="tagged", window=15)
+    chosen = {int(token) for seed in range(20) for token in _chosen(replace(case, seed=seed))}
+
+    assert {5, 8, 16, 19} <= chosen
+
+
+def _chosen(case: Case) -> Tensor:
+    chosen = make_values(case).chosen
+    assert chosen is not None
+    return chosen.flatten()
+
+
+def test_the_winner_takes_all_in_float32() -> None:
+    """Every other token weighs nothing beside 1, so any order of summation gives the tag to the last bit."""
+    case = replace(TAGGED, seq_lens=(300, 40), scale=0.3)
+    values = make_values(case)
+    heads = torch.arange(case.num_q_heads) // case.group
+
+    assert values.chosen is not None
+    for seq, tokens in enumerate(values.tokens.of_seq):
+        logits = torch.einsum("hd,thd->ht", values.q[seq], values.k[tokens][:, heads]) * case.softmax_scale
+        best = logits.topk(2, dim=-1)
+        assert torch.equal(tokens[best.indices[:, 0]], values.chosen[seq])
+        assert (best.values[:, 0] - best.values[:, 1] >= 40).all()
+
+
+def test_only_tagged_values_choose_tokens() -> None:
+    assert [make_values(replace(TAGGED, data=mode)).chosen is None for mode in DATA_MODES] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("dim", [16, 40, 72, 80, 96])
+@pytest.mark.parametrize("shift", [1, 3, 8, -1])
+def test_a_shifted_row_does_not_decode(dim: int, shift: int) -> None:
+    row = make_values(replace(TAGGED, value_head_dim=dim)).v[7, 1]
+
+    assert read_tag(row) is not None
+    assert read_tag(torch.roll(row, shift)) is None
+
+
+def test_a_mean_of_two_rows_does_not_decode() -> None:
+    tags = make_values(TAGGED).v
+
+    assert read_tag((tags[3, 0] + tags[4, 0]) / 2) is None
+    assert read_tag((tags[0, 0] + tags[32, 2]) / 2) is None
+
+
+def test_half_of_two_rows_does_not_decode() -> None:
+    tags = make_values(TAGGED).v
+
+    assert read_tag(torch.cat([tags[3, 0, :20], tags[4, 0, 20:]])) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, 1.0, -64.0, 1e30])
+def test_junk_does_not_decode(value: float) -> None:
+    row = make_values(TAGGED).v[0, 0].clone()
+
+    assert read_tag(torch.full((40,), value)) is None
+    row[17] = value
+    assert read_tag(row) is None
+
+
+def test_a_tag_survives_a_small_rounding_error() -> None:
+    row = make_values(TAGGED).v[7, 1]
+
+    assert read_tag(row + 0.2) == read_tag(row) == read_tag(row - 0.2)
+    assert read_tag(row + 0.3) is None
+
+
+def test_the_tag_of_the_wrong_mode_is_none() -> None:
+    values = make_values(dataclasses.replace(TAGGED, data="gaussian"))
+
+    assert read_tag(values.v[0, 0]) is None

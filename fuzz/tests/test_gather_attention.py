@@ -1,0 +1,151 @@
+"""The reference is the definition: equal to formulations that share no code with it, and blind to what a sequence cannot see."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from fuzz_decode.build import Problem, build
+from fuzz_decode.case import Case
+from fuzz_decode.strategies import cases
+from fuzz_decode_reference import gather_attention
+
+SMALL = cases(head_dims=(16, 40, 72), block_sizes=(1, 2, 3, 16), groups=(1, 2, 3), num_kv_heads=(1, 2), max_seq_len=40, huge_spans=False)
+TOLERANCE: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-11}
+
+
+def reference(problem: Problem) -> tuple[Tensor, Tensor]:
+    return gather_attention(*problem.arguments(), window=problem.case.window, softcap=problem.case.softcap)
+
+
+def contiguous_copy(cache: Tensor, table_row: list[int], length: int) -> Tensor:
+    """The tokens of one sequence [num_kv_heads, length, dim], picked one by one."""
+    size = cache.shape[1]
+    rows = [cache[table_row[token // size], token % size].double() for token in range(length)]
+    return torch.stack(rows, dim=1).contiguous()
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(SMALL)
+def test_it_equals_scaled_dot_product_attention_on_contiguous_copies(case: Case) -> None:
+    case = Case.from_json({**case.to_json(), "softcap": None})
+    problem = build(case, "cpu")
+    out, _ = reference(problem)
+    for seq, length in enumerate(case.seq_lens):
+        if length == 0:
+            continue
+        table_row = problem.block_table[seq].tolist()
+        k, v = (contiguous_copy(cache, table_row, length) for cache in (problem.k_cache, problem.v_cache))
+        visible = torch.arange(length) >= length - (case.window or length)
+        expected = scaled_dot_product_attention(
+            problem.q[seq, :, None].double(), k, v, attn_mask=visible[None], scale=problem.scale, enable_gqa=True
+        )
+        torch.testing.assert_close(out[seq], expected[:, 0], **TOLERANCE)
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(SMALL)
+def test_it_equals_one_sum_after_another_with_softcap_and_window(case: Case) -> None:
+    problem = build(case, "cpu")
+    out, lse = reference(problem)
+    for seq, length in enumerate(case.seq_lens):
+        for head in {0, case.num_q_heads - 1}:
+            weights, rows = [], []
+            for token in range(max(0, length - (case.window or length)), length):
+                block = int(problem.block_table[seq, token // case.block_size])
+                place = (block, token % case.block_size, head // case.group)
+                pairs = zip(problem.q[seq, head].tolist(), problem.k_cache[place].tolist(), strict=True)
+                score = math.fsum(a * b for a, b in pairs) * problem.scale
+                weights.append(score if case.softcap is None else case.softcap * math.tanh(score / case.softcap))
+                rows.append(problem.v_cache[place].tolist())
+            if length == 0:
+                continue
+            top = max(weights)
+            total = math.fsum(math.exp(score - top) for score in weights)
+            assert float(lse[seq, head]) == pytest.approx(top + math.log(total), rel=1e-11, abs=1e-11)
+            for dim in (0, case.value_head_dim - 1):
+                mean = math.fsum(math.exp(score - top) / total * row[dim] for score, row in zip(weights, rows, strict=True))
+                assert float(out[seq, head, dim]) == pytest.approx(mean, rel=1e-9, abs=1e-11)
+
+
+def test_a_tiny_example_computed_by_hand() -> None:
+    q = torch.tensor([[[2.0, 0.0]]])
+    k_cache = torch.tensor([[[[9.0, 9.0]]], [[[0.0, 5.0]]], [[[math.log(3.0), 7.0]]]])
+    v_cache = torch.tensor([[[[9.0]]], [[[4.0]]], [[[8.0]]]])
+    block_table = torch.tensor([[2, 1, 0]])  # token 0 is in block 2, token 1 in block 1
+    # scores 0.5 * 2 * log 3 = log 3 and 0; weights 3/4 and 1/4; 3/4 * 8 + 1/4 * 4 = 7; log(3 + 1)
+    out, lse = gather_attention(q, k_cache, v_cache, block_table, torch.tensor([2]), 0.5)
+    assert float(out) == pytest.approx(7.0, rel=1e-7)
+    assert float(lse) == pytest.approx(math.log(4.0), rel=1e-7)
+
+
+def test_query_heads_are_grouped_by_kv_head_in_order() -> None:
+    v_cache = torch.tensor([10.0, 20.0]).view(1, 1, 2, 1)
+    out, _ = gather_attention(
+        torch.zeros(1, 6, 4), torch.zeros(1, 1, 2, 4), v_cache, torch.zeros(1, 1, dtype=torch.int32), torch.tensor([1]), 1.0
+    )
+    assert out.flatten().tolist() == [10.0, 10.0, 10.0, 20.0, 20.0, 20.0]
+
+
+def test_an_empty_sequence_gives_zero_and_minus_infinity_beside_a_full_one() -> None:
+    problem = build(Case(seq_lens=(0, 3, 0), num_kv_heads=2), "cpu")
+    out, lse = reference(problem)
+    assert not out[[0, 2]].any()
+    assert bool((lse[[0, 2]] == -torch.inf).all())
+    assert bool(torch.isfinite(lse[1]).all() and out[1].any())
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 6, 7, 2**31 - 1])
+def test_a_window_sees_the_last_tokens_only(window: int) -> None:
+    problem = build(Case(seq_lens=(6,), block_size=4, data="uniform"), "cpu")
+    out, lse = gather_attention(*problem.arguments(), window=window)
+    seen = contiguous_copy(problem.v_cache, problem.block_table[0].tolist(), 6)[0, -window:] if window < 6 else None
+    expected = contiguous_copy(problem.v_cache, problem.block_table[0].tolist(), 6)[0] if seen is None else seen
+    torch.testing.assert_close(out[0, 0], expected.mean(dim=0), **TOLERANCE)
+    assert float(lse) == pytest.approx(math.log(min(window, 6)))
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(SMALL)
+def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
+    """NaN and wild table entries everywhere else, also before the window, change no bit."""
+    problem = build(case, "cpu")
+    before = reference(problem)
+    table = torch.full_like(problem.block_table, -(2**31))
+    caches = [torch.full(cache.shape, torch.nan, dtype=cache.dtype) for cache in (problem.k_cache, problem.v_cache)]
+    for seq, length in enumerate(case.seq_lens):
+        for token in range(max(0, length - (case.window or length)), length):
+            column = token // case.block_size
+            block = int(problem.block_table[seq, column])
+            table[seq, column] = block
+            for blank, cache in zip(caches, (problem.k_cache, problem.v_cache), strict=True):
+                blank[block, token % case.block_size] = cache[block, token % case.block_size]
+    after = gather_attention(problem.q, *caches, table, problem.seq_lens, problem.scale, window=case.window, softcap=case.softcap)
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert not before[0].isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.uint8])
+def test_the_table_may_have_any_integer_type_and_strides(dtype: torch.dtype) -> None:
+    problem = build(Case(seq_lens=(5, 7), block_size=2), "cpu")
+    expected = reference(problem)[0]
+    entries = problem.block_table
+    wide = torch.full((2 * entries.shape[1], 3 * entries.shape[0]), 99, dtype=dtype)
+    table = wide.T[::3, ::2]
+    table.copy_(entries)
+    assert not table.is_contiguous()
+    out, _ = gather_attention(problem.q, problem.k_cache, problem.v_cache, table, problem.seq_lens.to(dtype), problem.scale)
+    assert torch.equal(out, expected)
+
+
+def test_it_answers_in_float64_whatever_it_is_given() -> None:
+    for dtype in ("float32", "float16", "bfloat16"):
+        out, lse = reference(build(Case(dtype=dtype), "cpu"))
+        assert out.dtype == lse.dtype == torch.float64

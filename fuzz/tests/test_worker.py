@@ -1,0 +1,170 @@
+"""Targets in real child processes: what crashes, hangs or leaves costs one case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.case import Case
+from fuzz_decode.errors import TargetError
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
+from fuzz_decode.pool import Pool
+from fuzz_decode.worker import PatientWorker, Plan, Worker, pick_device
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+GOOD = Case(seq_lens=(3,), block_size=2)
+CURSED = Case(seq_lens=(1, 1))  # two sequences
+PATIENT = 20.0  # seconds; a crash is noticed at once
+
+
+def plan(function: str, timeout: float = PATIENT) -> Plan:
+    return Plan(f"{SAMPLES}:{function}", "cpu", timeout)
+
+
+@contextmanager
+def started(plan: Plan) -> Iterator[Worker]:
+    with closing(Worker(plan)) as worker:
+        worker.ready()
+        yield worker
+
+
+def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> None:
+    with PatientWorker(plan("honest")) as worker:
+        assert worker.run(GOOD).status == PASSED
+        assert worker.ready.generates["options"] == {"out", "window", "softcap"}
+        assert set(worker.ready.versions) == {"python", "torch", "triton"}
+
+
+def test_a_finding_crosses_the_border_whole() -> None:
+    with PatientWorker(plan("five_percent_off")) as worker:
+        outcome = worker.run(GOOD)
+    assert (outcome.status, outcome.signature, outcome.findings[0].where) == (FAILED, "wrong-value:out", (0, 0, 15))
+
+
+def test_the_interpreter_is_on_in_the_child() -> None:
+    with PatientWorker(Plan("mutant:lse-base-2", "cpu", PATIENT)) as worker:
+        assert worker.run(GOOD).signature == "wrong-value:lse"
+
+
+def test_a_segfault_costs_one_case() -> None:
+    with PatientWorker(plan("segfaults_on_two")) as worker:
+        assert worker.run(GOOD).status == PASSED
+        crash = worker.run(CURSED)
+        assert (crash.status, crash.stage, crash.signature) == (FAILED, "run", "crash-SIGSEGV:call")
+        assert worker.run(GOOD).status == PASSED
+
+
+def test_a_target_that_exits_says_how_and_its_last_words() -> None:
+    with PatientWorker(plan("leaves_on_two")) as worker:
+        crash = worker.run(CURSED)
+        assert crash.signature == "crash-exit-3:call"
+        assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
+        assert worker.run(GOOD).status == PASSED
+
+
+def test_a_hang_ends_when_its_time_is_up() -> None:
+    with PatientWorker(plan("hangs_on_two", timeout=1.5)) as worker:
+        worker.run(GOOD)
+        started_at = time.monotonic()
+        hang = worker.run(CURSED)
+        assert 1.4 < time.monotonic() - started_at < 6
+        assert (hang.status, hang.signature) == (FAILED, "timeout:call")
+        assert hang.findings[0].message == "no answer within 1.5 s"
+        assert worker.run(GOOD).status == PASSED
+
+
+def test_printing_blocks_nobody() -> None:
+    with PatientWorker(plan("talks_a_lot")) as worker:
+        assert [worker.run(GOOD).status for _ in range(3)] == [PASSED] * 3
+
+
+def test_exceptions_and_rejections_do_not_end_the_process() -> None:
+    with started(plan("raises_key_error")) as worker:
+        for _ in range(2):
+            worker.submit(GOOD)
+            assert worker.result().signature == "exception-KeyError:call"
+        assert worker.alive
+    with started(plan("cannot")) as worker:
+        worker.submit(GOOD)
+        assert worker.result().status == REJECTED
+        assert worker.alive
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise RuntimeError('no GPU')", "does not import: RuntimeError: no GPU"),
+        ("import os; print('no luck', flush=True); os._exit(7)", "died of exit-7; last words: no luck, while it was imported"),
+        ("import sys; sys.exit('usage: ...')", "usage: ..."),
+    ],
+)
+def test_a_target_that_does_not_import_is_a_usage_error(tmp_path: Path, source: str, words: str) -> None:
+    file = tmp_path / "broken_target.py"
+    file.write_text(source)
+    with closing(Worker(Plan(f"{file}:decode", "cpu", PATIENT))) as worker:
+        with pytest.raises(TargetError, match=str(file)) as caught:
+            worker.ready()
+        assert words in str(caught.value)
+        assert not worker.alive
+    assert "\n" not in str(caught.value)
+
+
+def test_closing_twice_is_harmless() -> None:
+    worker = Worker(plan("honest"))
+    worker.close()
+    worker.close()
+    assert not worker.alive
+
+
+def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> None:
+    with started(plan("honest")) as worker:
+        worker._process.kill()
+        worker._process.join()
+        worker.submit(GOOD)
+        assert worker.result().signature == "crash-SIGKILL:call"
+        assert not worker.alive
+
+
+def run_all(pool: Pool, cases: list[Case]) -> list[tuple[int, Case, Outcome]]:
+    pool.start()
+    return list(pool.outcomes(iter(cases)))
+
+
+def test_a_pool_gives_every_case_once_although_some_crash() -> None:
+    cases = [CURSED if number in {2, 3, 6} else Case(seq_lens=(number + 1,)) for number in range(8)]
+    with closing(Pool(plan("segfaults_on_two"), 2)) as pool:
+        done = run_all(pool, cases)
+    assert sorted(number for number, _, _ in done) == list(range(8))
+    for number, case, outcome in done:
+        assert case == cases[number]
+        assert outcome.signature == ("crash-SIGSEGV:call" if case == CURSED else "")
+
+
+def test_a_pool_goes_on_while_one_case_hangs() -> None:
+    cases = [CURSED, *(Case(seq_lens=(length,)) for length in range(1, 7))]
+    with closing(Pool(plan("hangs_on_two", timeout=2.0), 2)) as pool:
+        done = run_all(pool, cases)
+    assert sorted(number for number, _, _ in done) == list(range(7))
+    assert {outcome.signature for number, _, outcome in done if number == 0} == {"timeout:call"}
+    assert {outcome.status for number, _, outcome in done if number} == {PASSED}
+
+
+def test_a_pool_without_cases_is_done_at_once() -> None:
+    with closing(Pool(plan("honest"), 1)) as pool:
+        assert run_all(pool, []) == []
+
+
+def test_a_pool_for_a_target_that_does_not_import_is_a_usage_error() -> None:
+    with closing(Pool(Plan("no_such_package:decode", "cpu", PATIENT), 2)) as pool:
+        with pytest.raises(TargetError, match="does not import"):
+            pool.start()
+
+
+def test_a_device_that_was_named_is_taken_as_it_is() -> None:
+    assert pick_device("cpu") == "cpu"
+    assert pick_device("cuda") == "cuda"
+    assert pick_device("auto") in {"cpu", "cuda"}
