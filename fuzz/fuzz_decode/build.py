@@ -8,8 +8,12 @@ exist) and poisoned around what is live. Live inputs are never poisoned.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +26,8 @@ from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.validity import UNUSED_ENTRIES
 
 GUARD = 64 * 1024  # bytes; a multiple of every alignment that a kernel may assume
-FILL_LIMIT = 2**28  # bytes; larger CPU buffers are poisoned around their live rows only
+FILL_LIMIT = 2**24  # bytes; larger CPU buffers are poisoned around their live rows only
+LARGE = 2**30  # bytes; one process at a time builds cases larger than this on a GPU
 CHUNK = 64 * 1024
 POISON = 0xFF  # all ones is a NaN in every float format, and -1 as an integer
 UNWRITTEN = {torch.float32: 0x7FDA5A5A, torch.float16: 0x7E5A, torch.bfloat16: 0x7FDA}  # NaNs that no arithmetic makes
@@ -59,7 +64,7 @@ class Problem:
     out: Tensor
     buffers: dict[str, Buffer]
 
-    def arguments(self) -> tuple[Any, ...]:
+    def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
         return self.q, self.k_cache, self.v_cache, self.block_table, self.seq_lens, self.scale
 
@@ -109,6 +114,21 @@ def dirty_allocations() -> Iterator[None]:
     uninitialised scratch."""
     with _DirtyEmpty():
         yield
+
+
+@contextlib.contextmanager
+def alone_if_large(case: Case, device: str) -> Iterator[None]:
+    """Wait until no other worker on this machine holds a large case on its GPU, and give the memory back afterwards."""
+    itemsize = getattr(torch, case.dtype).itemsize
+    if device == "cpu" or sum(layout.extent(sizes) for layout, sizes in case.layouts().values()) * itemsize < LARGE:
+        yield
+        return
+    with open(Path(tempfile.gettempdir()) / f"fuzz-decode-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            torch.cuda.empty_cache()
 
 
 _EMPTY = {torch.empty, torch.empty_like, torch.empty_strided, Tensor.new_empty, Tensor.new_empty_strided}
@@ -187,12 +207,12 @@ def _fill_unwritten(storage: Tensor) -> None:
 def _poison_around(buffer: Buffer, cache: Tensor, block: Tensor, slot: Tensor) -> None:
     """Poison the chunks of a huge buffer that hold live rows, and both guards."""
     itemsize = buffer.storage.element_size()
-    strides = cache.stride()
-    rows = block * strides[0] + slot * strides[1]
+    strides, start = cache.stride(), int(cache.storage_offset())
+    rows = block * strides[0] + slot * strides[1] + start
     heads, dims = torch.arange(cache.shape[2]) * strides[2], torch.arange(cache.shape[3]) * strides[3]
-    places = (rows[:, None, None] + heads[:, None] + dims + cache.storage_offset()).flatten() * itemsize // CHUNK
+    places = (rows[:, None, None] + heads[:, None] + dims).flatten() * itemsize // CHUNK
     memory = buffer.storage.view(torch.uint8)
-    for chunk in places.unique().tolist():
+    for chunk in torch.unique(places).tolist():
         memory[chunk * CHUNK : (chunk + 1) * CHUNK].fill_(POISON)
     memory[:GUARD].fill_(POISON)
     memory[-GUARD:].fill_(POISON)

@@ -17,6 +17,7 @@ from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.reading import read_dataclass
 from fuzz_decode.validity import problems
 
+
 @dataclass(frozen=True, slots=True)
 class BlockTable:
     """How sequences' pages are placed in the pool, and how the table that says so lies in memory.

@@ -88,7 +88,9 @@ def _common(parser: argparse.ArgumentParser, target: str | None) -> None:
     words = "bundled, mutant:NAME, module:function or path/to/file.py:function"
     parser.add_argument("--target", default=target, metavar="T", help=f"{words} (default: {target or 'the one in the file'})")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
-    parser.add_argument("--corpus", type=Path, default=Path("corpus"), metavar="DIR", help="where findings are kept (default corpus)")
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("corpus"), metavar="DIR", help="where findings are kept (default corpus)"
+    )
     parser.add_argument("--timeout", type=_duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
     parser.add_argument("--minimize-time", type=_duration, default=60.0, metavar="SECONDS", help="per finding (default 60)")
 
@@ -233,15 +235,16 @@ def _default_jobs(device: str) -> int:
 
 
 def _positive(text: str) -> int:
-    number = _natural(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("must be at least 1, not 0")
-    return number
+    return _whole(text, 1)
 
 
 def _natural(text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text):
-        raise argparse.ArgumentTypeError(f"must be a whole number that is not negative, not {text!r}")
+    return _whole(text, 0)
+
+
+def _whole(text: str, low: int) -> int:
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low:
+        raise argparse.ArgumentTypeError(f"must be a whole number, {low} or more, not {text!r}")
     return int(text)
 
 

@@ -72,7 +72,7 @@ def live_tokens(case: Case) -> Tokens:
         (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[:length]
         for row, length in zip(case.pages(), case.seq_lens, strict=True)
     ]
-    live, inverse = torch.cat(keys).unique(return_inverse=True)
+    live, inverse = torch.unique(torch.cat(keys), return_inverse=True)
     return Tokens(live // size, live % size, tuple(inverse.split(list(case.seq_lens))))
 
 
@@ -106,7 +106,12 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
 def _interesting_positions(case: Case, length: int, rng: torch.Generator) -> Tensor:
     """One visible position for each q head: first, last, block edges, anywhere."""
     first = 0 if case.window is None else max(0, length - case.window)
-    edges = {first, length - 1, first + (case.block_size - first % case.block_size), (length - 1) // case.block_size * case.block_size}
+    edges = {
+        first,
+        length - 1,
+        first + (case.block_size - first % case.block_size),
+        (length - 1) // case.block_size * case.block_size,
+    }
     anywhere = torch.randint(first, length, (4,), generator=rng).tolist()
     places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere])
     return places[torch.randint(0, len(places), (case.num_q_heads,), generator=rng)]

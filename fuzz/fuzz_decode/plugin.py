@@ -101,7 +101,9 @@ class ReplayItem(pytest.Item):
         workers = self.config.stash[WORKERS]
         if self.target not in workers:
             timeout = float(str(self.config.getini("decode_timeout")))
-            workers[self.target] = PatientWorker(Plan(self.target, pick_device(self.config.getoption("--decode-device")), timeout))
+            workers[self.target] = PatientWorker(
+                Plan(self.target, pick_device(self.config.getoption("--decode-device")), timeout)
+            )
         return workers[self.target]
 
     def _story(self, outcome: Outcome) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build, dirty_allocations
+from fuzz_decode.build import Problem, alone_if_large, build, dirty_allocations
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
@@ -40,8 +40,10 @@ def run_case(case: Case, target: Target, device: str) -> Outcome:
     if reason is not None:
         return Outcome(REJECTED, "build", reason=reason)
     try:
-        problem = build(case, device)
-        findings = _examine(problem, expect(problem, target), target)
+        with alone_if_large(case, device):
+            problem = build(case, device)
+            findings = _examine(problem, expect(problem, target), target)
+            del problem
     except (torch.OutOfMemoryError, MemoryError):
         return Outcome(REJECTED, "build", reason="not enough memory")
     except TargetRejected as rejection:
@@ -55,10 +57,10 @@ def run_case(case: Case, target: Target, device: str) -> Outcome:
 def expect(problem: Problem, target: Target) -> Expected:
     """The reference's answer and how far the target may be from it."""
     case = problem.case
-    options = {"window": case.window, "softcap": case.softcap}
     rounding = rounding_of(target, case.dtype, interpreted=problem.q.device.type == "cpu")
-    out, lse = gather_attention(*problem.arguments(), **options)
-    return Expected(out, lse, error_bound(*problem.arguments(), rounding, **options))
+    out, lse = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
+    bound = error_bound(*problem.arguments(), rounding, window=case.window, softcap=case.softcap)
+    return Expected(out, lse, bound)
 
 
 def rounding_of(target: Target, dtype: str, *, interpreted: bool) -> Rounding:

@@ -37,9 +37,11 @@ class Shrunk:
 def shrink(case: Case, outcome: Outcome, run: Run, seconds: float = 60.0) -> Shrunk:
     """Shrink `case`, whose failing `outcome` names the signature to keep, for at most about `seconds`."""
     gate = Gate(case, outcome, run, time.monotonic() + seconds)
-    progress = True
-    while progress and not gate.out_of_time:
-        progress = any([gate.exhaust(propose) for propose in PASSES])
+    before = None
+    while gate.best != before and not gate.out_of_time:
+        before = gate.best
+        for propose in PASSES:
+            gate.exhaust(propose)
     needed = {feature: gate.without(feature) for feature in gate.best.features()}
     return Shrunk(gate.best, gate.outcome, needed, len(gate.seen), not gate.out_of_time)
 
@@ -58,12 +60,10 @@ class Gate:
     def out_of_time(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def exhaust(self, propose: Pass) -> bool:
-        """Run one pass until none of its proposals is accepted; whether any was."""
-        progress = False
+    def exhaust(self, propose: Pass) -> None:
+        """Run one pass until none of its proposals is accepted."""
         while any(self.consider(candidate) for candidate in propose(self.best)):
-            progress = True
-        return progress
+            pass
 
     def consider(self, candidate: Case) -> bool:
         if self.out_of_time or not _valid(candidate) or candidate.sort_key() >= self.best.sort_key():
@@ -197,7 +197,7 @@ def smaller_numbers(case: Case) -> Iterator[Case]:
     """Pool, table, window, layers and seed."""
     for name in ("first_block", "spare_blocks", "shared_blocks", "extra_columns"):
         for number in _smaller(getattr(case.table, name), 0):
-            yield _replace(case, table=dataclasses.replace(case.table, **{name: number}))
+            yield _replace(case, table=dataclasses.replace(case.table, **{name: number}))  # type: ignore[arg-type]  # all int
     for placement in ("identity", "reversed"):
         yield _replace(case, table=dataclasses.replace(case.table, placement=placement))
     if case.window is not None:

@@ -130,8 +130,8 @@ def _window(draw: DrawFn, high: int) -> int | None:
 
 
 @st.composite
-def _padded(draw: DrawFn, layout: Layout, percent: int, *, singletons: Collection[str] = ()) -> Layout:
-    """The layout with padding on some axes: a little, a lot, an odd lot; on the innermost axis seldom, since few kernels take it."""
+def _padded(draw: DrawFn, layout: Layout, percent: int) -> Layout:
+    """The layout with padding on some axes: little, much or odd; on the innermost axis seldom, since few kernels take it."""
     pads = []
     for axis in layout.order:
         chance = percent // 4 if axis == layout.order[-1] else percent
@@ -205,7 +205,9 @@ def _with_singleton_stride(k: Layout, stride: int) -> Layout:
 def _with_huge_span(draw: DrawFn, case: Case) -> Case:
     """The case with block ids beyond 2**16, or with page strides that reach past 2**31 elements; as it was if neither fits."""
     if draw(st.booleans()):
-        huge = dataclasses.replace(case, table=dataclasses.replace(case.table, first_block=draw(st.sampled_from((65_530, 70_000)))))
+        huge = dataclasses.replace(
+            case, table=dataclasses.replace(case.table, first_block=draw(st.sampled_from((65_530, 70_000))))
+        )
     else:
         block = case.k.order.index("block")
         pad = 2**31 // max(1, case.num_blocks - 1) + draw(st.integers(0, 1000))

@@ -26,6 +26,7 @@ from fuzz_decode.outcome import Finding, Outcome, failure
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
 LOG_TAIL = 2000
+DEAD_DEVICE = "crash-device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Worker:
             self.close()
             raise answer
         assert isinstance(answer, Outcome)
+        if answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
+            self.close()
         return answer
 
     @property
@@ -197,22 +200,26 @@ def _serve(connection: Connection, plan: Plan, log: str) -> None:
         connection.send(error)
         return
     connection.send(ready)
-    from fuzz_decode.run import run_case
-
     while True:
         try:
             case = connection.recv()
         except EOFError:
             return
-        try:
-            outcome = run_case(case, target, plan.device)
-        except Exception:
-            connection.send(HarnessError(f"on case {case.canonical()}\n{traceback.format_exc()}"))
-            return
-        dead = plan.device == "cuda" and outcome.stage == "run" and _device_is_dead()
-        connection.send(_as_crash(outcome) if dead else outcome)
-        if dead:
-            return
+        connection.send(_run_guarded(case, target, plan.device))
+
+
+def _run_guarded(case: Case, target: Any, device: str) -> Outcome | HarnessError:
+    """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
+    from fuzz_decode.run import run_case
+
+    try:
+        outcome = run_case(case, target, device)
+    except Exception:
+        story = traceback.format_exc()
+        return _crash(story) if _is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
+    if outcome.stage == "run" and outcome.findings and _is_dead(device):
+        return _crash(outcome.findings[0].message)
+    return outcome
 
 
 def _prepare(plan: Plan) -> tuple[Any, Ready]:
@@ -221,7 +228,9 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
 
     torch.set_num_threads(1)
     if plan.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter")
+        raise UsageError(
+            "--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter"
+        )
     if plan.device == "cpu":
         from fuzz_decode.interpreter import mend_interpreter
 
@@ -242,17 +251,17 @@ def _redirect_output(log: str) -> None:
     os.dup2(sink, 2)
 
 
-def _device_is_dead() -> bool:
+def _is_dead(device: str) -> bool:
     """After an illegal access every call on the context fails; only a new process gets a new one."""
     import torch
 
-    try:
-        torch.zeros(1, device="cuda").item()
-    except RuntimeError:
-        traceback.print_exc()
-        return True
+    if device == "cuda":
+        try:
+            torch.zeros(1, device="cuda").item()
+        except RuntimeError:
+            return True
     return False
 
 
-def _as_crash(outcome: Outcome) -> Outcome:
-    return failure("run", Finding("worker", "crash-device", "call", outcome.findings[0].message), seconds=outcome.seconds)
+def _crash(message: str) -> Outcome:
+    return failure("run", Finding("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))

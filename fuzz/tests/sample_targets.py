@@ -1,4 +1,4 @@
-"""Small targets for tests: one honest, and others wrong in one way each. Named in tests as `sample_targets.py:NAME` or called directly.
+"""Small targets for tests: one honest, and others wrong in one way each.
 
 Those that crash, hang or talk do so on cases of exactly two sequences, so that a test can choose.
 """
@@ -101,13 +101,17 @@ def scales_q_in_place(q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: 
     return out
 
 
-def shortens_the_sequences(q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float) -> Tensor:
+def shortens_the_sequences(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
     out = honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0]
     seq_lens -= 1
     return out
 
 
-def writes_into_a_gap_of_k(q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float) -> Tensor:
+def writes_into_a_gap_of_k(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
     k_cache.as_strided((1,), (1,), k_cache.storage_offset() + k_cache.stride(0) - 1).zero_()
     return honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0]
 

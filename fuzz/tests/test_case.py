@@ -413,7 +413,9 @@ def test_blocks_are_distinct_and_within_the_pool(case: Case) -> None:
 @pytest.mark.parametrize(
     ("lengths", "extra", "width"), [((0,), 0, 1), ((0,), 2, 3), ((1,), 0, 1), ((4,), 0, 1), ((5,), 0, 2), ((5, 17), 3, 8)]
 )
-def test_the_table_is_as_wide_as_the_longest_sequence_and_its_extra_columns(lengths: tuple[int, ...], extra: int, width: int) -> None:
+def test_the_table_is_as_wide_as_the_longest_sequence_and_its_extra_columns(
+    lengths: tuple[int, ...], extra: int, width: int
+) -> None:
     assert Case(seq_lens=lengths, block_size=4, table=BlockTable(extra_columns=extra)).table_width == width
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fuzz_decode_reference import gather_attention
 from hypothesis import HealthCheck, assume, given, settings
 from torch import Tensor
 
@@ -17,8 +16,9 @@ from fuzz_decode.data import Values, live_tokens, make_values, read_tag
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.strategies import cases
 from fuzz_decode.validity import DATA_MODES, DTYPES, tags_fit
+from fuzz_decode_reference import gather_attention
 
-some = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 TAGGED = Case(seq_lens=(5, 33), num_kv_heads=3, group=2, head_dim=40, value_head_dim=40, block_size=4, data="tagged", seed=3)
 LARGE = Case(seq_lens=(20, 20, 20), num_kv_heads=2, group=4, head_dim=16, value_head_dim=16, block_size=4, data="large")
@@ -89,8 +89,12 @@ def test_values_do_not_depend_on_where_they_lie(mode: str) -> None:
 @some
 def test_values_have_one_row_for_each_live_slot(case: Case) -> None:
     values = make_values(case)
-    live = {(page, place % case.block_size) for row, length in zip(case.pages(), case.seq_lens, strict=True)
-            for place in range(length) for page in [row[place // case.block_size]]}
+    live = {
+        (page, place % case.block_size)
+        for row, length in zip(case.pages(), case.seq_lens, strict=True)
+        for place in range(length)
+        for page in [row[place // case.block_size]]
+    }
 
     assert {(int(p), int(s)) for p, s in zip(values.tokens.page, values.tokens.slot, strict=True)} == live
     assert values.k.shape == (len(live), case.num_kv_heads, case.head_dim)
@@ -161,7 +165,7 @@ def test_gaussian_data_is_of_ordinary_size() -> None:
 
 @pytest.mark.parametrize("head_dim", [16, 72, 576])
 def test_every_large_score_overflows_exp(head_dim: int) -> None:
-    found = torch.cat([scores(replace(LARGE, head_dim=head_dim, seed=seed)) for seed in range(10)])
+    found = torch.cat([scores(replace(LARGE, head_dim=head_dim, seed=seed)) for seed in range(6)])
 
     assert found.abs().min() > 88
 
@@ -169,9 +173,9 @@ def test_every_large_score_overflows_exp(head_dim: int) -> None:
 @pytest.mark.parametrize("head_dim", [16, 72, 576])
 def test_large_scores_pass_finite_mask_sentinels(head_dim: int) -> None:
     """Below -5e4 a kernel that masks with a finite sentinel prefers the masked token (real-bugs.md, lesson 4)."""
-    lowest = [scores(replace(LARGE, head_dim=head_dim, seed=seed)).min() for seed in range(10)]
+    lowest = [scores(replace(LARGE, head_dim=head_dim, seed=seed)).min() for seed in range(6)]
 
-    assert sum(bool(score < -5e4) for score in lowest) >= 5
+    assert sum(bool(score < -5e4) for score in lowest) >= 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -217,7 +221,7 @@ def test_tags_spell_the_last_slot_and_head(value_head_dim: int) -> None:
 def test_the_tags_of_different_places_differ() -> None:
     tags = make_values(TAGGED).v.flatten(0, 1)
 
-    assert len(tags.unique(dim=0)) == len(tags)
+    assert len({tuple(tag.tolist()) for tag in tags}) == len(tags)
 
 
 @given(cases(options=("window",), huge_spans=True, max_seq_len=400))

@@ -16,7 +16,9 @@ from fuzz_decode.case import Case
 from fuzz_decode.strategies import cases
 from fuzz_decode_reference import gather_attention
 
-SMALL = cases(head_dims=(16, 40, 72), block_sizes=(1, 2, 3, 16), groups=(1, 2, 3), num_kv_heads=(1, 2), max_seq_len=40, huge_spans=False)
+SMALL = cases(
+    head_dims=(16, 40, 72), block_sizes=(1, 2, 3, 16), groups=(1, 2, 3), num_kv_heads=(1, 2), max_seq_len=40, huge_spans=False
+)
 TOLERANCE: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-11}
 
 
@@ -31,7 +33,7 @@ def contiguous_copy(cache: Tensor, table_row: list[int], length: int) -> Tensor:
     return torch.stack(rows, dim=1).contiguous()
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(SMALL)
 def test_it_equals_scaled_dot_product_attention_on_contiguous_copies(case: Case) -> None:
     case = Case.from_json({**case.to_json(), "softcap": None})
@@ -111,7 +113,7 @@ def test_a_window_sees_the_last_tokens_only(window: int) -> None:
     assert float(lse) == pytest.approx(math.log(min(window, 6)))
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(deadline=None, derandomize=True, max_examples=25)
 @given(SMALL)
 def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
     """NaN and wild table entries everywhere else, also before the window, change no bit."""
@@ -126,7 +128,8 @@ def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
             table[seq, column] = block
             for blank, cache in zip(caches, (problem.k_cache, problem.v_cache), strict=True):
                 blank[block, token % case.block_size] = cache[block, token % case.block_size]
-    after = gather_attention(problem.q, *caches, table, problem.seq_lens, problem.scale, window=case.window, softcap=case.softcap)
+    k, v = caches
+    after = gather_attention(problem.q, k, v, table, problem.seq_lens, problem.scale, window=case.window, softcap=case.softcap)
     assert torch.equal(before[0], after[0])
     assert torch.equal(before[1], after[1])
     assert not before[0].isnan().any()

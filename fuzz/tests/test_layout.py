@@ -30,7 +30,10 @@ PLANE = 16 * ROW  # one block of K or V
         ("packed HND", {"block": 2 * PLANE, "head": 16 * 64, "slot": 64, "kv": 32, "dim": 1}),
         ("cross-layer", {"block": 3 * 2 * PLANE, "layer": 2 * PLANE, "kv": PLANE, "slot": ROW, "head": 32, "dim": 1}),
         ("cross-layer HND", {"block": 3 * 2 * PLANE, "layer": 2 * PLANE, "head": 16 * 64, "slot": 64, "kv": 32, "dim": 1}),
-        ("cross-layer head-major", {"block": 3 * 2 * PLANE, "head": 3 * 16 * 64, "layer": 16 * 64, "slot": 64, "kv": 32, "dim": 1}),
+        (
+            "cross-layer head-major",
+            {"block": 3 * 2 * PLANE, "head": 3 * 16 * 64, "layer": 16 * 64, "slot": 64, "kv": 32, "dim": 1},
+        ),
         ("layer-major", {"layer": 2 * 10 * PLANE, "kv": 10 * PLANE, "block": PLANE, "slot": ROW, "head": 32, "dim": 1}),
     ],
 )
@@ -123,7 +126,12 @@ def test_padding_defaults_to_none_on_every_axis() -> None:
 
 @pytest.mark.parametrize(
     ("layout", "padded"),
-    [(dense(CACHE_AXES), False), (Layout(CACHE_AXES, offset=5), False), (Layout(TABLE_AXES, (0, 1)), True), (Layout(TABLE_AXES, (-1, 0)), True)],
+    [
+        (dense(CACHE_AXES), False),
+        (Layout(CACHE_AXES, offset=5), False),
+        (Layout(TABLE_AXES, (0, 1)), True),
+        (Layout(TABLE_AXES, (-1, 0)), True),
+    ],
 )
 def test_padded_means_padding_on_some_axis(layout: Layout, padded: bool) -> None:
     assert layout.padded is padded

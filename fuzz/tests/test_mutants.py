@@ -15,6 +15,8 @@ from fuzz_decode.worker import pick_device
 from fuzz_decode_kernels import mutants
 from fuzz_decode_kernels.mutants import MUTANTS, SOURCE, Mutant, load_source, mutant_source
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+
 DEVICE = pick_device("auto")
 INTERLEAVED = Layout(FAMILIES["interleaved"])
 HND = Layout(FAMILIES["HND"])

@@ -25,6 +25,7 @@ from fuzz_decode.run import expect, rounding_of, run_case
 from fuzz_decode.strategies import cases
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode.targets.contract import understand
+from fuzz_decode_reference import Rounding
 
 Change = Callable[[Tensor, Tensor], Tensor]  # of what is exact and what is allowed
 PADDED = Layout(QUERY_AXES, (0, 3, 0), 5)
@@ -43,13 +44,13 @@ def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Finding:
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(cases(max_seq_len=200, huge_spans=False))
+@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
 def test_an_honest_target_passes_whatever_is_drawn(case: Case) -> None:
     assert outcome(case, sample_targets.honest).status == PASSED
 
 
 @settings(deadline=None, derandomize=True, max_examples=10)
-@given(cases(max_seq_len=100, options=(), min_seq_len=1, huge_spans=False))
+@given(cases(max_seq_len=50, head_dims=(16, 72), options=(), min_seq_len=1, huge_spans=False))
 def test_an_honest_target_that_returns_out_alone_passes(case: Case) -> None:
     assert outcome(case, sample_targets.only_out).status == PASSED
 
@@ -64,7 +65,8 @@ def test_an_honest_target_passes_on_huge_spans_and_block_ids() -> None:
 @pytest.mark.parametrize("data", ["gaussian", "large", "uniform", "tagged"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_an_honest_target_passes_on_each_kind_of_data(data: str, dtype: str) -> None:
-    case = Case(seq_lens=(70, 0, 1), num_kv_heads=2, group=3, head_dim=128, value_head_dim=40, block_size=16, dtype=dtype, data=data)
+    case = Case(seq_lens=(70, 0, 1), num_kv_heads=2, group=3, head_dim=128, value_head_dim=40, block_size=16)
+    case = dataclasses.replace(case, dtype=dtype, data=data)
     assert outcome(case, sample_targets.honest).status == PASSED
 
 
@@ -169,8 +171,8 @@ def test_an_untouched_out_is_unwritten_in_every_dtype(dtype: str) -> None:
 def test_guards_catch_a_write_around_out(fn: Callable[..., Any], place_of_first: int) -> None:
     padded = fn is sample_targets.writes_between_the_rows_of_out
     finding = only_finding(dataclasses.replace(TWO, out=PADDED) if padded else TWO, fn)
-    assert (finding.oracle, finding.signature, finding.where, finding.wrong) == ("guards", "stray-write:out", (place_of_first,), 1)
-    assert finding.got == 0
+    assert (finding.oracle, finding.signature, finding.where) == ("guards", "stray-write:out", (place_of_first,))
+    assert (finding.wrong, finding.got) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -353,8 +355,9 @@ def test_scratch_that_the_target_allocates_comes_dirty() -> None:
 def test_rounding_follows_what_the_target_declares(dtype: str) -> None:
     unit = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
-    def rounding(**declared: str) -> Any:
-        return rounding_of(understand("sample", sample_targets.honest, arithmetic=Arithmetic(**declared)), dtype, interpreted=False)
+    def rounding(**declared: Any) -> Rounding:
+        sample = understand("sample", sample_targets.honest, arithmetic=Arithmetic(**declared))
+        return rounding_of(sample, dtype, interpreted=False)
 
     assert (rounding().out, rounding().probabilities, rounding().scores) == (unit[dtype], unit[dtype], 0.0)
     assert rounding(probabilities="float32").probabilities == unit["float32"]

@@ -23,6 +23,8 @@ from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+
 DEVICE = pick_device("auto")
 TILE = 32  # tokens per step in the interpreter; a part of a step on a GPU
 paged_decode: Callable[..., tuple[Tensor, Tensor]] = module.paged_decode
@@ -48,7 +50,7 @@ def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
     expected = gather_attention(*problem.arguments(), **options(case))
     unit = UNIT_ROUNDOFF[case.dtype] * (2 if DEVICE == "cpu" and case.dtype == "bfloat16" else 1)  # the interpreter truncates
     rounding = Rounding(unit, TINY[case.dtype], unit, TINY[case.dtype])
-    allowed = error_bound(*problem.arguments(), rounding, **options(case))
+    allowed = error_bound(*problem.arguments(), rounding=rounding, **options(case))
     assert (out.shape, out.dtype) == (expected[0].shape, problem.q.dtype)
     assert (lse.shape, lse.dtype) == (expected[1].shape, torch.float32)
     assert bool(((out.double() - expected[0]).abs() <= allowed.out).all())
@@ -205,10 +207,8 @@ def test_the_launcher_never_waits_for_the_device() -> None:
     tree = ast.parse(textwrap.dedent(inspect.getsource(paged_decode)))
     called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
     assert not called & {"item", "tolist", "cpu", "numpy", "synchronize", "nonzero", "any", "all", "max", "min", "sum"}
-    named = {node.args[0].id for node in ast.walk(tree) if isinstance(node, ast.Call) and _converts_a_name(node)}
-    assert named <= {"scale"}
-
-
-def _converts_a_name(node: ast.Call) -> bool:
-    conversion = isinstance(node.func, ast.Name) and node.func.id in {"int", "float", "bool"}
-    return conversion and isinstance(node.args[0], ast.Name)
+    tensors = {"q", "k_cache", "v_cache", "block_table", "seq_lens", "out", "lse"}
+    conversions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in {"int", "float", "bool"}
+    ]
+    assert not tensors & {ast.unparse(argument) for node in conversions for argument in node.args}

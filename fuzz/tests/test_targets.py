@@ -21,6 +21,7 @@ from fuzz_decode.validity import DTYPES
 from fuzz_decode_kernels.mutants import MUTANTS
 
 HERE = Path(__file__).parent
+ALL_OPTIONS = frozenset({"out", "window", "softcap"})
 ANSWER = "def decode(q, k, v, table, lens, scale): return q\n"
 
 
@@ -80,7 +81,7 @@ def test_options_are_the_parameters_of_those_names(fn: Callable[..., Any], optio
 
 @pytest.mark.parametrize("fn", [five, five_and_keyword, lambda: None])
 def test_a_function_with_too_few_positional_parameters_is_refused(fn: Callable[..., Any]) -> None:
-    with pytest.raises(TargetError, match=r"^target t: takes [05] positional arguments; a target takes \(q, k_cache, .* <options>\)$"):
+    with pytest.raises(TargetError, match=r"^target t: takes [05] positional arguments; a target takes \(q, k_cache, "):
         understand("t", fn)
 
 
@@ -146,12 +147,12 @@ def test_a_declaration_survives_wrapping() -> None:
         return decode(*args, **kwargs)
 
     found = understand("t", wrapper)
-    assert (found.min_seq_len, found.options) == (3, {"window"})
+    assert (found.min_seq_len, found.options) == (3, frozenset({"window"}))
 
 
 def test_the_bundled_kernel_takes_everything_and_promises_its_bits() -> None:
     found = resolve("bundled")
-    assert (found.name, found.options, found.dtypes) == ("bundled", {"out", "window", "softcap"}, DTYPES)
+    assert (found.name, found.options, found.dtypes) == ("bundled", ALL_OPTIONS, DTYPES)
     assert found.arithmetic.same_bits_anywhere
     assert found.arithmetic.deterministic
 
@@ -167,7 +168,7 @@ def test_every_mutant_has_a_name(name: str) -> None:
 def test_a_function_is_named_by_its_module_or_its_file(name: str) -> None:
     found = resolve(name)
     assert isinstance(found, Target)
-    assert (found.name, found.options) == (name, {"out", "window", "softcap"})
+    assert (found.name, found.options) == (name, ALL_OPTIONS)
     assert run_case(Case(), found, "cpu").status == "passed"
 
 

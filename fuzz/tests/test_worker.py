@@ -159,9 +159,9 @@ def test_a_pool_without_cases_is_done_at_once() -> None:
 
 
 def test_a_pool_for_a_target_that_does_not_import_is_a_usage_error() -> None:
-    with closing(Pool(Plan("no_such_package:decode", "cpu", PATIENT), 2)) as pool:
-        with pytest.raises(TargetError, match="does not import"):
-            pool.start()
+    nowhere = Plan("no_such_package:decode", "cpu", PATIENT)
+    with closing(Pool(nowhere, 2)) as pool, pytest.raises(TargetError, match="does not import"):
+        pool.start()
 
 
 def test_a_device_that_was_named_is_taken_as_it_is() -> None:

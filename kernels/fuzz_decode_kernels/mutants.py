@@ -81,7 +81,7 @@ MUTANTS: dict[str, Mutant] = {
     "last-split-dropped": Mutant(
         "the merge leaves out the last of several splits",
         "https://github.com/openvinotoolkit/openvino/pull/38034",
-        (("in range(0, num_splits):", "in range(0, tl.maximum(num_splits - 1, 1)):"),),
+        (("in range(num_splits):", "in range(tl.maximum(num_splits - 1, 1)):"),),
     ),
     "empty-split-unwritten": Mutant(
         "a split without tokens leaves its scratch as it was",

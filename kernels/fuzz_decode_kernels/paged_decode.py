@@ -128,7 +128,7 @@ def _merge_splits(
     b_max = tl.full([BLOCK_R], float("-inf"), tl.float32)
     b_sum = tl.full([BLOCK_R], 0.0, tl.float32)
     b_out = tl.full([BLOCK_R, BLOCK_DV], 0.0, tl.float32)
-    for i_split in range(0, num_splits):
+    for i_split in range(num_splits):
         i_part = i_row * num_splits + i_split
         b_lse = tl.load(partial_lse + i_part, mask=m_r, other=float("-inf"))
         b_part = tl.load(partial_out + i_part[:, None] * value_head_dim + o_dv[None, :], mask=m_o, other=0.0)

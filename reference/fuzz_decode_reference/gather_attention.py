@@ -57,11 +57,11 @@ def visible_tokens(table_row: Tensor, length: int, block_size: int, window: int 
 
 def attention_scores(q: Tensor, k: Tensor, scale: float, softcap: float | None) -> Tensor:
     """Scores [num_q_heads, tokens] of q [num_q_heads, head_dim] against k [tokens, num_kv_heads, head_dim]."""
-    grouped = q.unflatten(0, (k.shape[1], -1))
+    grouped = q.view(k.shape[1], -1, q.shape[1])
     scores = torch.einsum("kgd,tkd->kgt", grouped, k).flatten(0, 1) * scale
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
 def weighted_sum(weights: Tensor, v: Tensor) -> Tensor:
     """[num_q_heads, dim]: weights [num_q_heads, tokens] over v [tokens, num_kv_heads, dim]."""
-    return torch.einsum("kgt,tkd->kgd", weights.unflatten(0, (v.shape[1], -1)), v).flatten(0, 1)
+    return torch.einsum("kgt,tkd->kgd", weights.view(v.shape[1], -1, weights.shape[1]), v).flatten(0, 1)

@@ -12,7 +12,7 @@ from fuzz_decode_reference import ErrorBound
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The exact answer, float64: out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and what is allowed."""
+    """The exact answer in float64, out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and its bound."""
 
     out: Tensor
     lse: Tensor

@@ -71,7 +71,10 @@ class CampaignView:
         for signature, bug in campaign.bugs.items():
             words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
             print_(clean(words, "red"))
-        verdict = Text(f"{len(campaign.bugs)} findings" if len(campaign.bugs) != 1 else "1 finding", "bold red" if campaign.bugs else "bold green")
+        verdict = Text(
+            f"{len(campaign.bugs)} findings" if len(campaign.bugs) != 1 else "1 finding",
+            "bold red" if campaign.bugs else "bold green",
+        )
         print_(Text.assemble(verdict, f" in {campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"))
 
     @property
@@ -86,7 +89,9 @@ class CampaignView:
         campaign = self.campaign
         versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
         where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
-        self.console.print(clean(f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}"))
+        self.console.print(
+            clean(f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}")
+        )
 
     def _tick(self) -> None:
         if self._progress is not None:

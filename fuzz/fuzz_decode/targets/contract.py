@@ -119,10 +119,9 @@ def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
             f"target {name}: takes {len(positional)} positional arguments; a target takes ({', '.join(POSITIONAL)}, *, <options>)"
         )
     rest = [*positional[len(POSITIONAL) :], *(p for p in parameters if p.kind is p.KEYWORD_ONLY)]
+    passed = ", ".join(sorted(GENERATED_OPTIONS))
     for parameter in rest:
         if parameter.default is parameter.empty and parameter.name not in GENERATED_OPTIONS:
-            raise TargetError(
-                f"target {name}: parameter {parameter.name!r} has no default, and only {', '.join(sorted(GENERATED_OPTIONS))} are passed"
-            )
+            raise TargetError(f"target {name}: parameter {parameter.name!r} has no default, and only {passed} are passed")
     options = frozenset(p.name for p in rest) & GENERATED_OPTIONS
     return Target(name, fn, options, **{**getattr(fn, _ATTRIBUTE, {}), **limits})

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets.contract import Arithmetic, Target, understand
 from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 
+Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
 BUNDLED_ARITHMETIC = Arithmetic(same_bits_anywhere=True)
@@ -59,8 +60,9 @@ def _load_file(name: str) -> ModuleType:
     if not path.is_file():
         raise TargetError(f"target file {name} does not exist")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     loader = spec.loader
+    assert loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent))
@@ -68,7 +70,7 @@ def _load_file(name: str) -> ModuleType:
     return module
 
 
-def _guarded(name: str, load: Callable[[], Any]) -> Any:
+def _guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
     """Whatever a user's module raises while it is imported is bad input, not a crash of ours."""
     try:
         return load()
