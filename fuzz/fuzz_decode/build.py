@@ -131,7 +131,7 @@ def alone_if_large(case: Case, device: str) -> Iterator[None]:
             torch.cuda.empty_cache()
 
 
-_EMPTY = {torch.empty, torch.empty_like, torch.empty_strided, Tensor.new_empty, Tensor.new_empty_strided}
+_EMPTY = {torch.empty, torch.empty_like, torch.empty_strided, torch.empty_permuted, Tensor.new_empty, Tensor.new_empty_strided}
 
 
 class _DirtyEmpty(TorchFunctionMode):
@@ -166,7 +166,7 @@ def _fill(problem: Problem) -> None:
     for name, buffer in problem.buffers.items():
         if name == "out":
             _fill_unwritten(buffer.storage)
-        elif _fits(buffer):
+        elif name not in ("k", "v") or _fits(buffer):
             _poison(buffer.storage)
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
         buffer = problem.buffers.get(name, problem.buffers["k"])

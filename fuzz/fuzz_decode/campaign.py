@@ -145,10 +145,9 @@ class Campaign:
         with PatientWorker(self.plan) as worker:
             shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
         entry = minimised_entry(raw, shrunk)
-        path = corpus.replace_raw(self.folder, raw, entry)
         known = self.bugs[raw.signature]
-        known.entry, known.path = entry, path
-        return Minimised(entry, path, shrunk)
+        known.entry, known.path = entry, corpus.replace(known.path, entry)
+        return Minimised(entry, known.path, shrunk)
 
     def _enough(self) -> bool:
         limit = self.budget.findings

@@ -15,7 +15,7 @@ from typing import Any
 from fuzz_decode.errors import CaseError
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.reading import read_dataclass
-from fuzz_decode.validity import problems
+from fuzz_decode.validity import DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES, problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,22 @@ class Case:
             self.block_size,
             self.num_blocks + self.layers,  # small pools fit on a page
             sum(abs(pad) for layout in layouts for pad in layout.pad) + sum(layout.offset for layout in layouts),
+            self._choices(),
+            self._numbers(),
             self.canonical(),  # total, so that the same bug ends at the same case
         )
+
+    def _choices(self) -> tuple[int, ...]:
+        """Each choice's place in its list, simplest first."""
+        table = self.table
+        placement, unused = PLACEMENTS.index(table.placement), tuple(UNUSED_ENTRIES).index(table.unused)
+        return DTYPES.index(self.dtype), DATA_MODES.index(self.data), placement, unused
+
+    def _numbers(self) -> tuple[float, ...]:
+        """What is left to make small."""
+        table, optional = self.table, (self.window, self.softcap, self.scale)
+        pool = (table.first_block, table.spare_blocks, table.shared_blocks, table.extra_columns)
+        return (*(0.0 if number is None else float(number) for number in optional), *pool, self.layers, self.layer, self.seed)
 
     def features(self) -> dict[str, str]:
         """What is not plain about the case: field name (dotted) to its value in words."""

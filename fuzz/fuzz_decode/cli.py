@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> int:
-    print(f"fuzz-decode: error: {sentence}", file=sys.stderr)
+    print(f"fuzz-decode: error: {' '.join(sentence.split())}", file=sys.stderr)
     return USAGE
 
 
@@ -124,7 +124,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.replay import find_files, load_files, replay
-    from fuzz_decode.report.finding import clean, finding_panel
+    from fuzz_decode.report.finding import clean, show_finding
 
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
@@ -132,11 +132,12 @@ def _replay(arguments: argparse.Namespace) -> int:
     for replayed in replay(entries, _plan(arguments, arguments.target)) if entries else ():
         outcome = replayed.outcome
         words = f"{replayed.path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
-        console.print(clean(words, "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"))
+        style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
+        console.print(clean(words, style), soft_wrap=True)
         if outcome.findings:
             failed += 1
             again = f"fuzz-decode replay {replayed.path} --target {arguments.target}"
-            console.print(finding_panel(_as_found(replayed, arguments.target), again, outcome.signature))
+            show_finding(console, _as_found(replayed, arguments.target), again, outcome.signature)
     for error in errors:
         _complain(str(error))
     console.print(f"{failed} of {len(entries)} cases fail on {arguments.target}")
@@ -148,7 +149,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.corpus import load
     from fuzz_decode.replay import find_files, minimise
-    from fuzz_decode.report.finding import finding_panel
+    from fuzz_decode.report.finding import show_finding
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
@@ -160,7 +161,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
         return CLEAN
     smaller_path, smaller, shrunk = result
     again = f"fuzz-decode replay {smaller_path} --target {plan.target}"
-    console.print(finding_panel(smaller, again, f"{smaller.signature} - minimised in {shrunk.runs} runs"))
+    show_finding(console, smaller, again, f"{smaller.signature} - minimised in {shrunk.runs} runs")
     return FINDINGS
 
 

@@ -5,11 +5,11 @@ corpus/README.md describes the format. No pickle, no code; a file that cannot be
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from fuzz_decode.case import Case
 from fuzz_decode.errors import CaseError, UsageError
+from fuzz_decode.reading import shown
 
 SCHEMA = 1
 MAX_BYTES = 2**20
@@ -58,24 +59,26 @@ def save(folder: Path, entry: Entry) -> Path:
     """Write the entry; idempotent. Raises UsageError if the folder cannot be written."""
     path = folder / f"{entry.digest}.json"
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True) + "\n"
+    temporary = folder / f".{entry.digest}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
+        with open(temporary, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UsageError(f"corpus folder {folder} cannot be written: {error.strerror}") from error
     return path
 
 
-def replace_raw(folder: Path, raw: Entry, minimised: Entry) -> Path:
-    """Write the minimised entry, then remove the raw one it came from."""
-    path = save(folder, minimised)
-    if raw.digest != minimised.digest:
-        (folder / f"{raw.digest}.json").unlink(missing_ok=True)
+def replace(old: Path, entry: Entry) -> Path:
+    """Write the entry beside `old`, then remove `old`."""
+    path = save(old.parent, entry)
+    if path != old:
+        old.unlink(missing_ok=True)
     return path
 
 
@@ -91,8 +94,8 @@ def load(path: Path) -> Entry:
         raise UsageError(f"{path}: is not a whole JSON file: {str(error)[:120]}") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise UsageError(f"{path}: has no schema number; a case file is written by fuzz-decode")
-    if data["schema"] != SCHEMA:
-        raise UsageError(f"{path}: schema is {json.dumps(data['schema'])[:40]}; this version reads schema {SCHEMA}")
+    if type(data["schema"]) is not int or data["schema"] != SCHEMA:
+        raise UsageError(f"{path}: schema is {shown(data['schema'])}; this version reads schema {SCHEMA}")
     try:
         return _entry(data)
     except CaseError as error:
@@ -131,11 +134,25 @@ def _entry(data: dict[str, Any]) -> Entry:
     for name in ("case", "target", "signature"):
         if name not in data:
             raise CaseError(f"{name}: is missing")
-    for kind, group in ((str, _TEXT), (dict, _OBJECTS), (bool, ("minimised",))):
-        for name in group:
-            if name in data and not isinstance(data[name], kind):
-                raise CaseError(f"{name}: expected {kind.__name__}, found {type(data[name]).__name__}")
+    for name, value in data.items():
+        if name in _TEXT or name == "minimised":
+            _expect(name, value, bool if name == "minimised" else str)
+        elif name in _OBJECTS:
+            _expect(name, value, dict)
+            for key, inner in value.items():
+                _expect(f"{name}.{key}", inner, (str, int, float, list, type(None)) if name == "finding" else str)
     case = Case.from_json(data["case"])
     raw = Case.from_json(data["raw_case"]) if "raw_case" in data else case
     rest = {name: value for name, value in data.items() if name in (*_TEXT, *_OBJECTS, "minimised")}
     return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw})
+
+
+def _expect(name: str, value: Any, kind: Any) -> None:
+    """Plain, shallow, writable data of the right kind."""
+    if not isinstance(value, kind):
+        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise CaseError(f"{name}: expected {wanted}, found {type(value).__name__}")
+    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
+        raise CaseError(f"{name}: is no list of whole numbers")
+    if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
+        raise CaseError(f"{name}: is not valid text")

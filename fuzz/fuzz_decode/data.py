@@ -19,14 +19,16 @@ from fuzz_decode.case import Case
 TAG_BASE = 64  # every digit is exact in bfloat16, with room to see a rounding
 TAG_DIGITS = (("block", 4), ("slot", 2), ("head", 2))
 TAG_LENGTH = sum(digits for _, digits in TAG_DIGITS)
-TAG_DIM_STEP = 37  # odd: neighbouring dims hold different digits, so a shifted row does not decode
+# one number for each dim, so that no shifted row decodes
+TAG_SHIFT = torch.randint(0, TAG_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
 WINNING_MARGIN = 40.0  # exp(-40) vanishes beside 1 in float32
 LARGE = 128.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The token slots in use: page and slot [num_live], and for each sequence the index of each of its tokens among them."""
+    """The token slots that some sequence can see: page and slot [num_live], and for each sequence the indices of its visible
+    tokens among them, oldest first."""
 
     page: Tensor
     slot: Tensor
@@ -66,14 +68,20 @@ def make_values(case: Case) -> Values:
 
 
 def live_tokens(case: Case) -> Tokens:
-    """Every (page, slot) that holds a token of some sequence."""
+    """Every (page, slot) that holds a visible token of some sequence. What lies before the window may be freed and reused."""
     size = case.block_size
     keys = [
-        (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[:length]
+        (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[
+            _first_visible(case, length) : length
+        ]
         for row, length in zip(case.pages(), case.seq_lens, strict=True)
     ]
     live, inverse = torch.unique(torch.cat(keys), return_inverse=True)
-    return Tokens(live // size, live % size, tuple(inverse.split(list(case.seq_lens))))
+    return Tokens(live // size, live % size, tuple(inverse.split([len(key) for key in keys])))
+
+
+def _first_visible(case: Case, length: int) -> int:
+    return 0 if case.window is None else max(0, length - case.window)
 
 
 def _large(case: Case, values: Values, rng: torch.Generator) -> Values:
@@ -96,7 +104,7 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
     margin = _power_of_two_above(WINNING_MARGIN / 2 / case.softmax_scale)
     for seq, tokens in enumerate(values.tokens.of_seq):
         if len(tokens):
-            chosen[seq] = tokens[_interesting_positions(case, len(tokens), rng)]
+            chosen[seq] = tokens[_interesting_positions(case, case.seq_lens[seq], rng)]
             heads = torch.arange(case.num_q_heads) // case.group
             q[seq] = margin * k[chosen[seq], heads]
     blocks = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page]
@@ -104,8 +112,8 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
 
 
 def _interesting_positions(case: Case, length: int, rng: torch.Generator) -> Tensor:
-    """One visible position for each q head: first, last, block edges, anywhere."""
-    first = 0 if case.window is None else max(0, length - case.window)
+    """For each q head the place of a token among the visible ones: first, last, at a block edge, anywhere."""
+    first = _first_visible(case, length)
     edges = {
         first,
         length - 1,
@@ -113,17 +121,17 @@ def _interesting_positions(case: Case, length: int, rng: torch.Generator) -> Ten
         (length - 1) // case.block_size * case.block_size,
     }
     anywhere = torch.randint(first, length, (4,), generator=rng).tolist()
-    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere])
+    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere]) - first
     return places[torch.randint(0, len(places), (case.num_q_heads,), generator=rng)]
 
 
 def _tags(case: Case, blocks: Tensor, slots: Tensor) -> Tensor:
-    """V rows [num_live, num_kv_heads, value_head_dim] that spell (block, slot, head) in base 64, shifted by the dim."""
+    """V rows [num_live, num_kv_heads, value_head_dim] that spell (block, slot, head) in base 64, shifted by dim."""
     heads = torch.arange(case.num_kv_heads).expand(len(blocks), -1)
     address = {"block": blocks[:, None].expand_as(heads), "slot": slots[:, None].expand_as(heads), "head": heads}
     digits = torch.stack([address[name] // TAG_BASE**i % TAG_BASE for name, count in TAG_DIGITS for i in range(count)], dim=-1)
     dims = torch.arange(case.value_head_dim)
-    return ((digits[..., dims % TAG_LENGTH] + TAG_DIM_STEP * dims) % TAG_BASE).float()
+    return ((digits[..., dims % TAG_LENGTH] + TAG_SHIFT[dims]) % TAG_BASE).float()
 
 
 def read_tag(row: Tensor) -> dict[str, int] | None:
@@ -132,7 +140,7 @@ def read_tag(row: Tensor) -> dict[str, int] | None:
     rounded = row.double().cpu().round()
     if not bool(((rounded - row.double().cpu()).abs() < 0.26).all()):
         return None
-    digits = (rounded.long() - TAG_DIM_STEP * dims) % TAG_BASE
+    digits = (rounded.long() - TAG_SHIFT[dims]) % TAG_BASE
     spelled = digits[:TAG_LENGTH]
     if not bool((digits == spelled[dims % TAG_LENGTH]).all()) or not bool(((rounded >= 0) & (rounded < TAG_BASE)).all()):
         return None

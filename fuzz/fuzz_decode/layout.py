@@ -51,7 +51,8 @@ class Layout:
             object.__setattr__(self, "pad", (0,) * len(self.order))
 
     def __str__(self) -> str:
-        name = _NAME_OF_ORDER.get(self.order, ">".join(self.order))
+        dense = self.order in (QUERY_AXES, TABLE_AXES) and not self.padded
+        name = "dense" if dense else _NAME_OF_ORDER.get(self.order, ">".join(self.order))
         pads = [f"{axis}+{pad}" for axis, pad in zip(self.order, self.pad, strict=True) if pad]
         offset = [f"offset {self.offset}"] if self.offset else []
         return ", ".join([name, *pads, *offset])

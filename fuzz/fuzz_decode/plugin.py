@@ -113,11 +113,12 @@ class ReplayItem(pytest.Item):
         from rich.console import Console
 
         from fuzz_decode.corpus import load
-        from fuzz_decode.report.finding import finding_panel
+        from fuzz_decode.report.finding import show_finding
 
         finding = dataclasses.asdict(outcome.findings[0])
         entry = dataclasses.replace(load(self.path), target=self.target, signature=outcome.signature, finding=finding)
         console = Console(width=110, no_color=True, highlight=False)
         with console.capture() as capture:
-            console.print(finding_panel(entry, f"fuzz-decode replay {self.path} --target {self.target}", outcome.signature))
+            again = f"fuzz-decode replay {self.path} --target {self.target}"
+            show_finding(console, entry, again, outcome.signature)
         return capture.get()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from typing import Any
 
 from fuzz_decode.errors import CaseError
@@ -31,6 +32,11 @@ def read_dataclass(kind: Any, data: Any, path: str, nested: dict[str, Any]) -> A
     return kind(**values)
 
 
+def shown(value: Any) -> str:
+    """A JSON value in a few characters, however large or deep it is."""
+    return reprlib.repr(value) if isinstance(value, (list, dict)) else json.dumps(value)[:40]
+
+
 def _read_field(kind: str, value: Any, path: str, nested: dict[str, Any]) -> Any:
     inner = kind.removesuffix(" | None")
     if inner in nested:
@@ -41,5 +47,7 @@ def _read_field(kind: str, value: Any, path: str, nested: dict[str, Any]) -> Any
         item = kind.removeprefix("tuple[").split(",")[0]
         return tuple(_read_field(item, element, path, nested) for element in value)
     if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
-        raise CaseError(f"{path}: expected {kind}, found {json.dumps(value)[:40]}")
+        raise CaseError(f"{path}: expected {kind}, found {shown(value)}")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise CaseError(f"{path}: a number of {len(str(value))} digits is out of range")
     return float(value) if "float" in kind and value is not None else value

@@ -78,4 +78,4 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
         )
         shrunk = shrink(entry.case, outcome, worker.run, seconds)
     smaller = minimised_entry(raw, shrunk)
-    return corpus.replace_raw(path.parent, raw, smaller), smaller, shrunk
+    return corpus.replace(path, smaller), smaller, shrunk

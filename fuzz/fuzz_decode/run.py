@@ -75,6 +75,7 @@ def rounding_of(target: Target, dtype: str, *, interpreted: bool) -> Rounding:
         probabilities=unit[weights],
         probabilities_tiny=TINY[weights],
         scores=0.0 if scores == "float32" else 2 * unit[scores],
+        scaled_after_sum=arithmetic.scaled_after_sum,
     )
 
 
@@ -120,8 +121,9 @@ def _call(problem: Problem, target: Target) -> Any:
 def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:
     if not isinstance(got, Tensor):
         raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
-    if got.shape != expected.shape or got.dtype != dtype:
-        message = f"{name} is {list(got.shape)} {got.dtype}, not {list(expected.shape)} {dtype}"
+    if (got.shape, got.dtype, got.device) != (expected.shape, dtype, expected.device):
+        wanted = f"{list(expected.shape)} {dtype} on {expected.device}"
+        message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
         raise TargetFailed(Finding("contract", "wrong-shape", name, message))
     return got
 
@@ -130,5 +132,5 @@ def _raised(error: Exception) -> str:
     """The exception and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}{at}"
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    return text[:300] + at

@@ -83,6 +83,8 @@ class Gate:
         if not _valid(candidate):
             return "no valid case"
         if candidate.canonical() not in self.seen:
+            if self.out_of_time:
+                return "not tried"
             self.seen[candidate.canonical()] = _verdict(self.run(candidate))
         return self.seen[candidate.canonical()]
 
@@ -207,7 +209,7 @@ def smaller_numbers(case: Case) -> Iterator[Case]:
         yield _replace(case, layers=number, layer=min(case.layer, number - 1))
     for number in _smaller(case.layer, 0):
         yield _replace(case, layer=number)
-    for number in range(min(case.seed, 3)):
+    for number in _smaller(case.seed, 0):
         yield _replace(case, seed=number)
 
 
@@ -251,7 +253,7 @@ def _simpler_places(layout: Layout) -> Iterator[Layout]:
     yield dataclasses.replace(layout, pad=(0,) * len(layout.order), offset=0)
     yield dataclasses.replace(layout, offset=0)
     for index, pad in enumerate(layout.pad):
-        for smaller in dict.fromkeys((0, 1, pad // 2)):
+        for smaller in _smaller(pad, 0) if pad > 0 else [0] * (pad < 0):
             yield dataclasses.replace(layout, pad=(*layout.pad[:index], smaller, *layout.pad[index + 1 :]))
     for offset in _smaller(layout.offset, 0):
         yield dataclasses.replace(layout, offset=offset)

@@ -25,6 +25,7 @@ GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16)
 NUM_KV_HEADS = (1, 2, 3, 4, 8)
 OPTIONS = frozenset({"out", "window", "softcap"})
 SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
+MLA = (576, 512)  # rows of K, and the prefix of them that is V
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
@@ -101,7 +102,7 @@ def _sometimes(draw: DrawFn, percent: int, values: SearchStrategy[T]) -> T | Non
 @st.composite
 def _value_head_dim(draw: DrawFn, head_dim: int, allowed: Sequence[int] | None) -> int:
     if allowed is None and not _percent(draw, 20):
-        return head_dim
+        return MLA[1] if head_dim == MLA[0] else head_dim
     return draw(_early(VALUE_HEAD_DIMS if allowed is None else allowed))
 
 
@@ -126,7 +127,7 @@ def _length(draw: DrawFn, block_size: int, low: int, high: int) -> int:
 def _window(draw: DrawFn, high: int) -> int | None:
     if not _percent(draw, 30):
         return None
-    return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, min(high, 200))))
+    return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, max(1, min(high, 200)))))
 
 
 @st.composite
@@ -177,14 +178,15 @@ def _with_cache(draw: DrawFn, case: Case) -> Case:
     else:
         order = tuple(draw(st.permutations(CACHE_AXES))) if kind == 19 else FAMILIES["NHD" if kind % 2 else "HND"]
     k = draw(_padded(dense(order), padding))
-    if case.num_kv_heads == 1 and _percent(draw, 30):
-        k = _with_singleton_stride(k, draw(st.integers(0, 3)))
     layers = draw(st.integers(1, 3)) if "layer" in order else 1
     layer = draw(st.integers(0, layers - 1))
     v: Layout | None = None
-    if "kv" not in order and not (case.value_head_dim <= case.head_dim and _percent(draw, 15)):
+    if "kv" not in order and not (case.value_head_dim <= case.head_dim and _percent(draw, 60 if case.head_dim == MLA[0] else 15)):
         v = k if _percent(draw, 30) else draw(_separate_v(padding))
-    return dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
+    case = dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
+    if case.num_kv_heads == 1 and _percent(draw, 30):
+        case = _with_singleton_stride(case, draw(st.integers(0, 3)))
+    return case
 
 
 @st.composite
@@ -193,12 +195,12 @@ def _separate_v(draw: DrawFn, padding: int) -> Layout:
     return draw(_padded(dense(order), padding + 10))
 
 
-def _with_singleton_stride(k: Layout, stride: int) -> Layout:
-    """A head axis of size 1 may have any stride: make it tiny when it is outside dim (vLLM PR 40737)."""
-    head = k.order.index("head")
+def _with_singleton_stride(case: Case, stride: int) -> Case:
+    """A head axis of size 1 may have any stride: make K's tiny when it is just outside dim (vLLM PR 40737)."""
+    k, head = case.k, case.k.order.index("head")
     if k.order[head + 1 :] != ("dim",) or k.pad[-1]:
-        return k
-    return dataclasses.replace(k, pad=(*k.pad[:head], stride - 16, *k.pad[head + 1 :]))
+        return case
+    return dataclasses.replace(case, k=dataclasses.replace(k, pad=(*k.pad[:head], stride - case.k_row, *k.pad[head + 1 :])))
 
 
 @st.composite

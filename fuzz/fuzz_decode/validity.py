@@ -16,6 +16,7 @@ PLACEMENTS = ("identity", "reversed", "permuted")
 UNUSED_ENTRIES = {"zero": 0, "minus one": -1, "huge": 2**31 - 1, "stale": None}
 
 MAX_SPAN = 2**33  # elements from the start to the end of one tensor; 16 GiB of float16, lazily committed on the CPU
+MAX_SMALL_SPAN = 2**26  # the same for q, out and the block table, which are always filled
 MAX_LIVE = 2**27  # elements of K that sequences really use
 MAX_TABLE = 2**22
 
@@ -77,13 +78,14 @@ def _choice_problems(case: Case) -> Iterator[str]:
     if case.v_prefix_of_k and case.value_head_dim > case.head_dim:
         yield f"value_head_dim: {case.value_head_dim} cannot be a prefix of K's rows of {case.head_dim}"
     if case.data == "tagged" and not tags_fit(case):
-        yield "data: tagged needs separate V, no softcap and at most 2**24 blocks, 4096 slots and 4096 KV heads"
+        yield "data: tagged needs V apart from K, no softcap, a scale of 0.001 or more, and no more addresses than it can spell"
 
 
 def tags_fit(case: Case) -> bool:
-    """Whether V can spell addresses: V has room of its own, one token can win each row, and the digits suffice."""
-    small = case.num_blocks <= 2**24 and case.block_size <= 4096 and case.num_kv_heads <= 4096
-    return small and not case.v_prefix_of_k and case.softcap is None and min(case.head_dim, case.value_head_dim) >= 16
+    """Whether V can spell addresses: V has room of its own, one token can win each row, and digits and codes suffice."""
+    spelled = case.num_blocks <= 2**24 and case.block_size <= 4096 and case.num_kv_heads <= 4096 and sum(case.seq_lens) <= 2**16
+    wins = case.softcap is None and case.softmax_scale >= 1e-3
+    return spelled and wins and not case.v_prefix_of_k and min(case.head_dim, case.value_head_dim) >= 16
 
 
 def _layout_problems(case: Case) -> Iterator[str]:
@@ -111,6 +113,6 @@ def _stride_problems(name: str, layout: Layout, sizes: dict[str, int]) -> Iterat
             yield f"{name}.pad: {pad} on axis {axis}; only an axis of size 1 may be padded negatively"
     if layout.offset < 0:
         yield f"{name}.offset: {layout.offset} is negative"
-    span = layout.extent(sizes)
-    if span > MAX_SPAN or max(strides.values()) > MAX_SPAN:
-        yield f"{name}: spans {max(span, *strides.values())} elements; at most {MAX_SPAN} are built"
+    span, limit = max(layout.extent(sizes), *strides.values()), MAX_SPAN if name in ("k", "v") else MAX_SMALL_SPAN
+    if span > limit:
+        yield f"{name}: spans {span} elements; at most {limit} are built"

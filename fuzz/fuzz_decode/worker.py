@@ -136,8 +136,9 @@ class Worker:
             raise WorkerDied(self._process.exitcode, self._log_tail()) from None
 
     def _log_tail(self) -> str:
-        with open(self._log.name, errors="replace") as log:
-            return log.read()[-LOG_TAIL:].strip()
+        with open(self._log.name, "rb") as log:
+            log.seek(max(0, os.path.getsize(self._log.name) - LOG_TAIL))
+            return log.read().decode(errors="replace").strip()
 
 
 class PatientWorker:
@@ -205,6 +206,7 @@ def _serve(connection: Connection, plan: Plan, log: str) -> None:
             case = connection.recv()
         except EOFError:
             return
+        os.ftruncate(1, 0)
         connection.send(_run_guarded(case, target, plan.device))
 
 

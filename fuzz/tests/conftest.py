@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from fuzz_decode.worker import pick_device
 
 pytest_plugins = ["pytester"]
 
+torch.set_num_threads(1)  # more of them fight over the cores
 if pick_device("auto") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
     from fuzz_decode.interpreter import mend_interpreter

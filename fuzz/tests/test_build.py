@@ -131,7 +131,7 @@ def test_the_caches_hold_the_values_where_the_table_says(case: Case) -> None:
 
     assert torch.equal(problem.q, problem.values.q.to(dtype))
     for seq, length in enumerate(case.seq_lens):
-        tokens = torch.arange(length)
+        tokens = torch.arange(0 if case.window is None else max(0, length - case.window), length)
         blocks, slots = problem.block_table[seq, tokens // case.block_size].long(), tokens % case.block_size
         live = problem.values.tokens.of_seq[seq]
         assert torch.equal(problem.k_cache[blocks, slots], problem.values.k[live].to(dtype))
@@ -162,13 +162,14 @@ def live_places(case: Case, name: str) -> list[Tensor]:
     found = []
     for row, length in zip(case.pages(), case.seq_lens, strict=True):
         for number, page in enumerate(row):
-            used = min(case.block_size, length - number * case.block_size)
+            start, used = number * case.block_size, min(case.block_size, length - number * case.block_size)
+            hidden = 0 if case.window is None else min(used, max(0, length - case.window - start))
             for _, plane, dim in planes:
                 at = {
                     "layer": torch.tensor([case.layer]),
                     "kv": torch.tensor([plane]),
                     "block": torch.tensor([blocks[page]]),
-                    "slot": torch.arange(used),
+                    "slot": torch.arange(hidden, used),
                     "head": torch.arange(case.num_kv_heads),
                     "dim": torch.arange(dim),
                 }

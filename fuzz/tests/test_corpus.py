@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from fuzz_decode import corpus
 from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import MAX_BYTES, SCHEMA, Entry, load, load_folder, replace_raw, save, smallest_per_bug
+from fuzz_decode.corpus import MAX_BYTES, SCHEMA, Entry, load, load_folder, save, smallest_per_bug
 from fuzz_decode.errors import UsageError
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, Layout
 from fuzz_decode.strategies import cases
@@ -131,9 +132,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_the_minimised_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> None:
     raw = replace(ENTRY, case=RAW, minimised=False)
-    save(tmp_path, raw)
 
-    path = replace_raw(tmp_path, raw, ENTRY)
+    path = corpus.replace(save(tmp_path, raw), ENTRY)
 
     assert os.listdir(tmp_path) == [path.name]
     assert load(path) == ENTRY
@@ -141,16 +141,15 @@ def test_the_minimised_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> N
 
 def test_an_entry_that_could_not_get_smaller_stays(tmp_path: Path) -> None:
     raw = replace(ENTRY, minimised=False)
-    save(tmp_path, raw)
 
-    path = replace_raw(tmp_path, raw, ENTRY)
+    path = corpus.replace(save(tmp_path, raw), ENTRY)
 
     assert os.listdir(tmp_path) == [path.name]
     assert load(path).minimised
 
 
 def test_a_raw_entry_that_is_gone_already_is_no_error(tmp_path: Path) -> None:
-    assert replace_raw(tmp_path, replace(ENTRY, case=RAW), ENTRY).is_file()
+    assert corpus.replace(tmp_path / "gone.json", ENTRY).is_file()
 
 
 def test_case_target_and_signature_suffice(tmp_path: Path) -> None:
@@ -220,7 +219,7 @@ def test_a_file_without_a_schema_is_refused(data: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "shown"),
-    [(2, "2"), (0, "0"), ("1", '"1"'), (None, "null"), ([1], "[1]"), ({"a": 1}, '{"a": 1}'), ("x" * 999, '"xxxx')],
+    [(2, "2"), (0, "0"), ("1", '"1"'), (None, "null"), ([1], "[1]"), ({"a": 1}, "{'a': 1}"), ("x" * 999, '"xxxx')],
 )
 def test_an_unknown_schema_is_refused(schema: Any, shown: str, tmp_path: Path) -> None:
     text = refusal(write(tmp_path, with_field("schema", schema)()))

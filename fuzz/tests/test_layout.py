@@ -144,7 +144,8 @@ def test_padded_means_padding_on_some_axis(layout: Layout, padded: bool) -> None
         (Layout(FAMILIES["cross-layer head-major"]), "cross-layer head-major"),
         (Layout(FAMILIES["interleaved"], (8, 0, 1, 0, 0), 37), "interleaved, block+8, slot+1, offset 37"),
         (Layout(CACHE_AXES, (0, 0, -13, 0)), "NHD, head+-13"),
-        (dense(QUERY_AXES), "seq>head>dim"),
+        (dense(QUERY_AXES), "dense"),
+        (Layout(QUERY_AXES, (8, 0, 0)), "seq>head>dim, seq+8"),
         (Layout(("column", "seq"), (3, 0)), "column>seq, column+3"),
     ],
 )

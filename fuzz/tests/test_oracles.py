@@ -310,9 +310,9 @@ def test_an_unsupported_case_is_rejected_before_anything_is_built() -> None:
     ("fn", "words"),
     [
         (sample_targets.returns_none, "out is NoneType, not a tensor"),
-        (sample_targets.returns_double, "out is [2, 2, 16] torch.float64, not [2, 2, 16] torch.float32"),
-        (sample_targets.returns_a_flat_out, "out is [2, 32] torch.float32, not [2, 2, 16] torch.float32"),
-        (sample_targets.returns_a_half_lse, "lse is [2, 2] torch.float16, not [2, 2] torch.float32"),
+        (sample_targets.returns_double, "out is [2, 2, 16] torch.float64 on cpu, not [2, 2, 16] torch.float32 on cpu"),
+        (sample_targets.returns_a_flat_out, "out is [2, 32] torch.float32 on cpu, not [2, 2, 16] torch.float32 on cpu"),
+        (sample_targets.returns_a_half_lse, "lse is [2, 2] torch.float16 on cpu, not [2, 2] torch.float32 on cpu"),
     ],
 )
 def test_a_wrong_shape_or_dtype_is_a_finding(fn: Callable[..., Any], words: str) -> None:

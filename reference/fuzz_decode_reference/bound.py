@@ -5,8 +5,9 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
 
 1. A score is s = scale * sum_i q_i k_i. Summed in any order in the accumulate format it errs by at most
    gamma(D) * scale * sum_i |q_i k_i|. It errs by nothing if every partial sum is an integer multiple of the operands' grid
-   below 2**24 (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply. If q * scale or
-   the operands are rounded to a narrower format first, add `rounding.scores` * scale * sum_i |q_i k_i|.
+   below 2**24 (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply; but only where q
+   is not scaled before the sum, or the scale is a power of two. If q * scale or the operands are rounded to a narrower format
+   first, add `rounding.scores` * scale * sum_i |q_i k_i|.
 2. Scaling, the change of base to 2, the subtraction of the running maximum and the split's LSE each round once: together at
    most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1).
    E is the largest error of any visible score.
@@ -22,6 +23,7 @@ Second-order terms are covered by SLACK.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +43,7 @@ class Rounding:
 
     `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
     the way to a score (0: nothing), `accumulate` of sums. `out_tiny` and `probabilities_tiny` are the spacing of subnormals.
+    `scaled_after_sum`: q.k is summed as it is and scaled afterwards.
     """
 
     out: float
@@ -49,6 +52,7 @@ class Rounding:
     probabilities_tiny: float
     scores: float = 0.0
     accumulate: float = UNIT_ROUNDOFF["float32"]
+    scaled_after_sum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, roun
     dim, u = q.shape[-1], rounding.accumulate
     sizes = attention_scores(q.abs(), k.abs(), scale, None)
     gamma = dim * u / (1 - dim * u)
-    dot = (0.0 if _sums_exactly(q, k) else gamma) + rounding.scores
+    on_grid = rounding.scaled_after_sum or math.frexp(scale)[0] == 0.5
+    dot = (0.0 if on_grid and _sums_exactly(q, k) else gamma) + rounding.scores
     uncapped = attention_scores(q, k, scale, None).abs()
     error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
     return error if softcap is None else error + 16 * u * softcap

@@ -87,10 +87,18 @@ def snapshot_of(problem: Problem, name: str) -> Tensor:
     storage = problem.buffers[name].storage
     if storage.nbytes <= SNAPSHOT_LIMIT:
         return storage.clone().view(torch.uint8)
-    cache = problem.v_cache if name == "v" else problem.k_cache
-    tokens = problem.values.tokens
-    blocks = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page].to(storage.device)
-    return cache[blocks, tokens.slot.to(storage.device)].contiguous().view(torch.uint8)
+    return torch.cat([part.contiguous().view(torch.uint8).flatten() for part in _live_parts(problem, name)])
+
+
+def _live_parts(problem: Problem, name: str) -> list[Tensor]:
+    """What a case references of one buffer; K's buffer may hold V."""
+    whole = {"q": problem.q, "block_table": problem.block_table, "seq_lens": problem.seq_lens}
+    if name in whole:
+        return [whole[name]]
+    caches = {"k": [problem.k_cache, *([] if "v" in problem.buffers else [problem.v_cache])], "v": [problem.v_cache]}
+    tokens, device = problem.values.tokens, problem.q.device
+    blocks = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page].to(device)
+    return [cache[blocks, tokens.slot.to(device)] for cache in caches[name]]
 
 
 def _still_empty(name: str, got: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def repeatable(problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launc
     One extra run does for both when the target promises the same bits anywhere: only if the plain layout differs is the
     original repeated, to tell a layout fault from a race. A plain run that is wrong by itself is reported as what it is.
     """
-    first = dataclasses.replace(run, out=run.out.clone())
+    first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
         return _again(problem, first, launch) if arithmetic.deterministic else []
     relaid_problem = build(problem.case.plain(), problem.q.device.type, problem.values)
@@ -38,6 +38,8 @@ def _again(problem: Problem, first: Run, launch: Launch) -> list[Finding]:
 
 
 def _difference(first: Run, second: Run, oracle: str, symptom: str, words: str) -> list[Finding]:
+    if (first.lse is None) != (second.lse is None):
+        return [Finding(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {words}")]
     for (name, a, _, _), (_, b, _, _) in zip(first.results(), second.results(), strict=True):
         differs = _bits(a) != _bits(b)
         if bool(differs.any()):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
 from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
-from fuzz_decode.report.finding import clean, finding_panel
+from fuzz_decode.report.finding import clean, show_finding
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -50,11 +50,11 @@ class CampaignView:
                 self.coverage.add(case)
                 self._tick()
             case Found(entry, path, index):
-                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"))
+                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
             case Minimised(entry, path, shrunk):
                 again = f"fuzz-decode replay {path} --target {entry.target}"
                 title = f"{entry.signature} - minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
-                self.console.print(finding_panel(entry, again, title))
+                show_finding(self.console, entry, again, title)
 
     def summary(self) -> None:
         """What was covered, what was rejected, what was found."""
@@ -70,7 +70,7 @@ class CampaignView:
             print_(clean(campaign.stopped_because))
         for signature, bug in campaign.bugs.items():
             words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
-            print_(clean(words, "red"))
+            print_(clean(words, "red"), soft_wrap=True)
         verdict = Text(
             f"{len(campaign.bugs)} findings" if len(campaign.bugs) != 1 else "1 finding",
             "bold red" if campaign.bugs else "bold green",
@@ -89,9 +89,8 @@ class CampaignView:
         campaign = self.campaign
         versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
         where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
-        self.console.print(
-            clean(f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}")
-        )
+        words = f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}"
+        self.console.print(clean(words), soft_wrap=True)
 
     def _tick(self) -> None:
         if self._progress is not None:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
-from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, family
+from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
 
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 
 
-def finding_panel(entry: Entry, repro: str, title: str) -> Panel:
-    """Everything about one finding."""
+def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None:
+    """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
+    console.print(finding_panel(entry, title))
+    console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+
+
+def finding_panel(entry: Entry, title: str) -> Panel:
+    """What was wrong, the case, and why nothing can be left out of it."""
     parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry.finding), Text()]
     if entry.diagnosis:
         parts.insert(0, clean(entry.diagnosis, "bold"))
-    parts += [case_table(entry.case), Text(), stride_table(entry.case), Text()]
+    parts += [case_table(entry.case), Text(), stride_table(entry.case)]
     if entry.needed:
-        parts += [needed_table(entry), Text()]
-    parts.append(Text.assemble(("repro  ", "dim"), clean(repro, "bold")))
+        parts += [Text(), needed_table(entry)]
     return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
 
 
@@ -75,9 +80,8 @@ def stride_table(case: Case) -> Table:
     v_row = case.value_head_dim if case.v is not None else case.k_row
     cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(v_row)
     table.add_row("q", *_place(case.q, case.query_sizes(case.head_dim), QUERY_AXES), str(case.q))
-    table.add_row("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), f"{family(case.k, case.v)}: {case.k}")
-    where = str(case.v) if case.v is not None else "a prefix of K's rows" if case.v_prefix_of_k else "in K's buffer"
-    table.add_row("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), where)
+    table.add_row("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k))
+    table.add_row("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case))
     table.add_row("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout))
     table.add_row("out", *_place(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES), str(case.out))
     return table
@@ -95,6 +99,14 @@ def needed_table(entry: Entry) -> Table:
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
     return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
+
+
+def _where_v_lies(case: Case) -> str:
+    if case.v is not None:
+        return str(case.v)
+    if case.v_prefix_of_k:
+        return "the first elements of K's rows"
+    return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
 
 
 def _place(layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None) -> tuple[str, str]:

@@ -28,12 +28,14 @@ class Arithmetic:
 
     `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: the narrowest format on the way to a
     score: "float32" (operands as they are, sums in float32), "tf32", or "input" if q * scale is rounded to q's dtype.
+    `scaled_after_sum`: q.k is summed first and scaled then, so that data on an integer grid sums exactly (a sharper bound).
     `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise both are held to the bound.
     `deterministic`: two runs must give the same bits.
     """
 
     probabilities: str = "input"
     scores: str = "float32"
+    scaled_after_sum: bool = False
     same_bits_anywhere: bool = False
     deterministic: bool = True
 
@@ -112,7 +114,10 @@ def target(
 
 def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
     """The Target that a function's signature and declaration describe. Raises TargetError if it cannot be called as one."""
-    parameters = inspect.signature(fn).parameters.values()
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except ValueError as error:
+        raise TargetError(f"target {name}: has no signature to read; wrap it in a Python function") from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) < len(POSITIONAL) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise TargetError(

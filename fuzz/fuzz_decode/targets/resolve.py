@@ -17,7 +17,7 @@ from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
-BUNDLED_ARITHMETIC = Arithmetic(same_bits_anywhere=True)
+BUNDLED_ARITHMETIC = Arithmetic(scaled_after_sum=True, same_bits_anywhere=True)
 
 
 def resolve(name: str) -> Target:
@@ -59,12 +59,13 @@ def _load_file(name: str) -> ModuleType:
     path = Path(name).resolve()
     if not path.is_file():
         raise TargetError(f"target file {name} does not exist")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    private = f"fuzz_decode_target_{path.stem}"  # a file called queue.py must not become everybody's queue
+    spec = importlib.util.spec_from_file_location(private, path)
     assert spec is not None
     loader = spec.loader
     assert loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[private] = module
     sys.path.insert(0, str(path.parent))
     _guarded(name, lambda: loader.exec_module(module))
     return module
@@ -74,5 +75,5 @@ def _guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
     """Whatever a user's module raises while it is imported is bad input, not a crash of ours."""
     try:
         return load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TargetError(f"target {name} does not import: {type(error).__name__}: {error}") from error

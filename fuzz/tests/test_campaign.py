@@ -1,0 +1,129 @@
+"""Campaigns over real workers: what is found, what is kept, and that neither depends on the number of jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.campaign import Budget, Campaign, CaseDone, Found, Minimised, Started
+from fuzz_decode.case import Case
+from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.errors import TargetError
+from fuzz_decode.worker import Plan
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+BUG = "mutant:k-block-stride-dense"
+
+
+def campaign(target: str, folder: Path, *, seed: int = 0, jobs: int = 2, timeout: float = 20.0, **budget: int) -> Campaign:
+    return Campaign(Plan(target, "cpu", timeout), seed, Budget(**budget), jobs, folder)
+
+
+def finished(target: str, folder: Path, **options: int | float) -> Campaign:
+    running = campaign(target, folder, **options)  # type: ignore[arg-type]  # ints and one float
+    for _ in running.events():
+        pass
+    return running
+
+
+def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
+    run = finished("bundled", tmp_path / "corpus", cases=25)
+
+    assert (run.done, run.bugs, run.rejected.total()) == (25, {}, 0)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_events_tell_the_story_in_order(tmp_path: Path) -> None:
+    events = list(campaign(BUG, tmp_path, cases=30, findings=1).events())
+    kinds = [type(event) for event in events if not isinstance(event, CaseDone)]
+
+    assert kinds == [Started, Found, Minimised]
+
+
+def test_a_finding_is_on_disk_when_it_is_announced(tmp_path: Path) -> None:
+    for event in campaign(BUG, tmp_path, cases=30).events():
+        if isinstance(event, Found):
+            assert load(event.path).case == event.entry.raw_case
+            assert not load(event.path).minimised
+            break
+    else:
+        pytest.fail("nothing found")
+
+
+def test_the_minimised_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path) -> None:
+    run = finished(BUG, tmp_path, cases=30, findings=1)
+    entries, errors = load_folder(tmp_path)
+
+    assert errors == []
+    assert [entry.minimised for entry in entries.values()] == [True]
+    assert next(iter(entries.values())).raw_case.sort_key() > next(iter(entries.values())).case.sort_key()
+    assert [bug.path for bug in run.bugs.values()] == list(entries)
+
+
+def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None:
+    """https://github.com/ROCm/aiter/pull/3498: only a block stride that is not block_size * slot stride is left."""
+    for seed in (1, 5):
+        run = finished(BUG, tmp_path / str(seed), seed=seed, cases=30, findings=1)
+        case = next(iter(run.bugs.values())).entry.case
+        strides = case.k.strides(case.cache_sizes(case.k_row))
+
+        assert (case.num_seqs, case.num_kv_heads, case.group) == (1, 1, 1)
+        assert case.num_blocks <= 2
+        assert strides["block"] != case.block_size * strides["slot"]
+        assert case.features().keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
+
+
+def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
+    one, two = (finished(BUG, tmp_path / str(jobs), jobs=jobs, cases=25) for jobs in (1, 2))
+
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    ]
+    assert sorted(p.name for p in (tmp_path / "1").iterdir()) == sorted(p.name for p in (tmp_path / "2").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("target", "signature"),
+    [
+        ("segfaults_on_two", "crash-SIGSEGV:call"),
+        ("raises_key_error", "exception-KeyError:call"),
+        ("writes_one_past_out", "stray-write:out"),
+        ("clears_the_block_table", "input-modified:block_table"),
+    ],
+)
+def test_a_bad_target_is_a_finding_and_the_campaign_goes_on(target: str, signature: str, tmp_path: Path) -> None:
+    run = finished(f"{SAMPLES}:{target}", tmp_path, cases=12)
+
+    assert run.done == 12
+    assert signature in run.bugs
+
+
+def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> None:
+    run = campaign(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, cases=100)
+    run.minimise_seconds = 1.0
+    for _ in run.events():
+        pass
+
+    assert run.bugs["timeout:call"].count == 3
+    assert run.done < 100
+    assert "no answer within 0.7 s" in run.stopped_because
+
+
+def test_unsupported_cases_are_counted_by_reason(tmp_path: Path) -> None:
+    run = finished(f"{SAMPLES}:cannot", tmp_path, cases=10)
+
+    assert (run.rejected.total(), run.bugs) == (10, {})
+
+
+def test_a_target_that_does_not_import_ends_the_campaign_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="does not exist"):
+        list(campaign("nowhere.py:decode", tmp_path, cases=5).events())
+
+
+def test_a_time_budget_ends_it(tmp_path: Path) -> None:
+    run = Campaign(Plan("bundled", "cpu", 20.0), 0, Budget(seconds=1.0), 1, tmp_path)
+    done = [event.case for event in run.events() if isinstance(event, CaseDone)]
+
+    assert done[:1] == [Case()]
+    assert run.done == len(done)

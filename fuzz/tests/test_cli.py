@@ -1,0 +1,188 @@
+"""The command line as people and scripts meet it: exit codes, one-line errors, files kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
+from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.worker import pick_device
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+BUG = "mutant:k-block-stride-dense"
+ON_CPU = ["--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the corpus and the report of a campaign that found the aiter bug."""
+    folder = tmp_path_factory.mktemp("found")
+    arguments = ["--iters", "30", "--target", BUG, "--corpus", str(folder / "corpus"), "--json", str(folder / "report.json")]
+    assert main([*arguments, "--stop-after", "1", *ON_CPU]) == FINDINGS
+    return folder
+
+
+def test_a_clean_run_exits_with_0_and_reports_no_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+
+    assert main(["--iters", "5", "--corpus", str(tmp_path / "corpus"), "--json", str(report), *ON_CPU]) == CLEAN
+    assert "0 findings in 5 cases" in capsys.readouterr().out
+    assert json.loads(report.read_text())["findings"] == []
+
+
+def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
+    report = json.loads((found / "report.json").read_text())
+    finding = report["findings"][0]
+
+    assert report.keys() == {
+        *("target", "seed", "device", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
+    }
+    assert finding.keys() == {
+        *("signature", "stage", "symptom", "oracle", "first_case_index", "count", "diagnosis", "case_file", "case"),
+    }
+    assert load(Path(finding["case_file"])).case.to_json() == json.loads(json.dumps(finding["case"]), object_hook=_tuples)
+
+
+def _tuples(data: dict[str, object]) -> dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
+def test_a_finding_shows_what_was_wrong_and_how_to_see_it_again(found: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = (found / "corpus").iterdir()
+
+    assert main(["replay", str(found / "corpus"), "--target", BUG, *ON_CPU]) == FINDINGS
+    shown = capsys.readouterr().out
+    for words in ("expected", "got", "allowed", "k_cache", "strides", "repro", "without it: passes"):
+        assert words in shown
+    assert f"fuzz-decode replay {path} --target {BUG}\n" in shown
+
+
+def test_the_fixed_kernel_passes_what_the_mutant_fails(found: Path) -> None:
+    assert main(["replay", str(found / "corpus"), *ON_CPU]) == CLEAN
+
+
+def test_a_digest_names_a_file_of_the_corpus(found: Path) -> None:
+    (path,) = (found / "corpus").iterdir()
+
+    assert main(["replay", path.stem, "--corpus", str(found / "corpus"), "--target", BUG, *ON_CPU]) == FINDINGS
+
+
+def test_minimize_shrinks_a_raw_case_in_place(found: Path, tmp_path: Path) -> None:
+    (path,) = (found / "corpus").iterdir()
+    stored = json.loads(path.read_text())
+    raw = tmp_path / "raw.json"
+    raw.write_text(json.dumps({**stored, "case": stored["raw_case"], "minimised": False}))
+
+    assert main(["minimize", str(raw), *ON_CPU]) == FINDINGS
+    assert [entry.minimised for entry in load_folder(tmp_path)[0].values()] == [True]
+
+
+def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: Path) -> None:
+    (path,) = (found / "corpus").iterdir()
+    copy = shutil.copy(path, tmp_path)
+
+    assert main(["minimize", copy, "--target", "bundled", *ON_CPU]) == CLEAN
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--iters", "-1"], "--iters: must be a whole number, 1 or more"),
+        (["--iters", "0"], "--iters: must be a whole number, 1 or more"),
+        (["--iters", "many"], "--iters: must be a whole number"),
+        (["--iters", "5", "--time", "3"], "not allowed with"),
+        (["--time", "soon"], "--time: must be a time such as"),
+        (["--seed", "-3"], "--seed: must be a whole number, 0 or more"),
+        (["--jobs", "0"], "--jobs: must be a whole number, 1 or more"),
+        (["--device", "tpu"], "--device"),
+        (["--frobnicate"], "--frobnicate"),
+        (["--target", "nothing"], "target 'nothing' is none of bundled"),
+        (["--target", "mutant:nothing"], "there is no mutant 'nothing'"),
+        (["--target", "no_such_module:decode"], "does not import: ModuleNotFoundError"),
+        (["--target", "no_such_file.py:decode"], "no_such_file.py does not exist"),
+        (["--target", f"{SAMPLES}:no_such_function"], "has no function 'no_such_function'"),
+        (["--target", "math:sqrt"], "takes 1 positional arguments"),
+        (["--corpus", str(SAMPLES)], "is a file; it must be a folder"),
+        (["--json", "/no/such/folder/report.json"], "--json /no/such/folder/report.json"),
+        (["replay", "no-such-digest"], "is no file, folder or digest"),
+        (["replay", "/no/such/folder"], "is no file, folder or digest"),
+        (["minimize", "nothing"], "is no file, folder or digest"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_exit_code_2(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(arguments) == USAGE
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert shown.err.startswith("fuzz-decode: error: ")
+    assert shown.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(pick_device("auto") == "cuda", reason="this machine has a GPU")
+def test_cuda_without_cuda_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--iters", "1", "--device", "cuda"]) == USAGE
+    assert "no CUDA device" in capsys.readouterr().err
+
+
+def test_broken_case_files_are_named_and_the_others_still_replay(
+    found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (good,) = (found / "corpus").iterdir()
+    text = good.read_text()
+    shutil.copy(good, tmp_path)
+    (tmp_path / "a-truncated.json").write_text(text[: len(text) // 2])
+    (tmp_path / "b-unknown.json").write_text(text.replace('"schema": 1', '"schema": 99'))
+    (tmp_path / "c-huge.json").write_text(json.dumps({**json.loads(text), "case": {"block_size": 10**15}}))
+
+    assert main(["replay", str(tmp_path), *ON_CPU]) == USAGE
+    shown = capsys.readouterr()
+    assert f"{good.name}: passed" in shown.out
+    lines = shown.err.splitlines()
+    assert [name for name in ("a-truncated", "b-unknown", "c-huge") if any(name in line for line in lines)] == [
+        *("a-truncated", "b-unknown", "c-huge"),
+    ]
+    assert len(lines) == 3
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
+def test_a_campaign_that_is_cut_off_keeps_what_it_found(how: signal.Signals, code: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fuzz_decode", "--iters", "100000", "--target", BUG, "--corpus", str(tmp_path), *ON_CPU]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)) as campaign:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        campaign.send_signal(how)
+        assert campaign.wait(30) == code
+    entries, errors = load_folder(tmp_path)
+    assert errors == []
+    assert {entry.signature for entry in entries.values()} >= {"wrong-value:out"}
+
+
+def test_help_and_version_need_no_torch() -> None:
+    program = "import sys; sys.modules['torch'] = None; from fuzz_decode.cli import main; main(sys.argv[1:])"
+    for option in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout[:5]) == (0, "usage" if option == "--help" else "fuzz-")
+
+
+def test_targets_lists_every_mutant_with_its_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    from fuzz_decode_kernels.mutants import MUTANTS
+
+    assert main(["targets"]) == CLEAN
+    shown = capsys.readouterr().out
+    assert all(f"mutant:{name}" in shown and mutant.fault in shown for name, mutant in MUTANTS.items())
