@@ -106,6 +106,7 @@ class Campaign:
                     while self.done in waiting:
                         yield from self._judge(*waiting.pop(self.done))
                         if self._enough():
+                            self._forget_the_rest()
                             return
         finally:
             pool.close()
@@ -157,6 +158,11 @@ class Campaign:
         if timeouts >= MAX_TIMEOUTS:
             self.stopped_because = f"stopped: the target gave no answer within {self.plan.timeout:g} s for {timeouts} cases"
         return bool(self.stopped_because)
+
+    def _forget_the_rest(self) -> None:
+        """Failures of cases beyond the one that ended the campaign: with fewer jobs they would not have been run."""
+        for path in self._saved.values():
+            path.unlink(missing_ok=True)
 
     def _entry(self, case: Case, outcome: Outcome) -> Entry:
         return Entry(
