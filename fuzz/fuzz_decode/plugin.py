@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fuzz_decode.worker import PatientWorker
 
 BUNDLED, MUTANT = "bundled", "mutant:"
-WORKERS = pytest.StashKey[dict[str, "PatientWorker"]]()
+WORKERS = pytest.StashKey[dict[tuple[str, str], "PatientWorker"]]()
 
 
 class ReplayFailed(Exception):
@@ -79,7 +79,7 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.corpus import load
 
         entry = load(self.path)
-        outcome = self._worker().run(entry.case)
+        outcome = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device")).run(entry.case)
         if outcome.status == "rejected":
             pytest.skip(f"{self.target} does not take this case: {outcome.reason}")
         if self.must_fail and outcome.signature != entry.signature:
@@ -95,16 +95,18 @@ class ReplayItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"{self.path.name}: {self.name}"
 
-    def _worker(self) -> PatientWorker:
+    def _worker(self, wanted: str) -> PatientWorker:
+        """A mutant may fail only where it was found: splits differ between the interpreter and a GPU."""
         from fuzz_decode.worker import PatientWorker, Plan, pick_device
 
+        device = pick_device(wanted)
+        if self.must_fail and device == "cuda" and pick_device("auto") == "cpu":
+            pytest.skip("found on a GPU, and here is none")
         workers = self.config.stash[WORKERS]
-        if self.target not in workers:
+        if (self.target, device) not in workers:
             timeout = float(str(self.config.getini("decode_timeout")))
-            workers[self.target] = PatientWorker(
-                Plan(self.target, pick_device(self.config.getoption("--decode-device")), timeout)
-            )
-        return workers[self.target]
+            workers[self.target, device] = PatientWorker(Plan(self.target, device, timeout))
+        return workers[self.target, device]
 
     def _story(self, outcome: Outcome) -> str:
         """The finding as text."""
