@@ -87,7 +87,7 @@ def snapshot_of(problem: Problem, name: str) -> Tensor:
     storage = problem.buffers[name].storage
     if storage.nbytes <= SNAPSHOT_LIMIT:
         return storage.clone().view(torch.uint8)
-    return torch.cat([part.contiguous().view(torch.uint8).flatten() for part in _live_parts(problem, name)])
+    return torch.cat([part.reshape(-1).contiguous().view(torch.uint8) for part in _live_parts(problem, name)])
 
 
 def _live_parts(problem: Problem, name: str) -> list[Tensor]:
