@@ -143,12 +143,12 @@ class Campaign:
         yield self._minimise(raw, outcome)
 
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
+        known = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
             shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
-        entry = minimised_entry(raw, shrunk)
-        known = self.bugs[raw.signature]
-        known.entry, known.path = entry, corpus.replace(known.path, entry)
-        return Minimised(entry, known.path, shrunk)
+            still_fails = worker.failing_as(raw.signature)
+            known.path, known.entry = corpus.settle(known.path, minimised_entry(raw, shrunk), still_fails)
+        return Minimised(known.entry, known.path, shrunk)
 
     def _enough(self) -> bool:
         limit = self.budget.findings

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,20 @@ def replace(old: Path, entry: Entry) -> Path:
     return path
 
 
+def settle(old: Path, entry: Entry, still_fails: Callable[[Case], bool]) -> tuple[Path, Entry]:
+    """Write the entry instead of `old`; of all entries of its bug that still fail, only the one with the smallest case stays.
+
+    Returns what stays. An entry that no longer fails guards a fix and is left alone.
+    """
+    path = replace(old, entry)
+    known = load_folder(path.parent)[0]
+    rivals = {p: e for p, e in known.items() if p != path and e.bug == entry.bug and still_fails(e.case)}
+    best = min([(path, entry), *rivals.items()], key=lambda item: item[1].case.sort_key())
+    for other in {path, *rivals} - {best[0]}:
+        other.unlink(missing_ok=True)
+    return best
+
+
 def load(path: Path) -> Entry:
     """Read one file. Raises UsageError naming the file and what in it is wrong."""
     try:
@@ -111,15 +125,6 @@ def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[UsageError]]:
         except UsageError as error:
             errors.append(error)
     return entries, errors
-
-
-def smallest_per_bug(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
-    """The simplest case of each target and signature."""
-    best: dict[tuple[str, str], Entry] = {}
-    for entry in entries:
-        if entry.bug not in best or entry.case.sort_key() < best[entry.bug].case.sort_key():
-            best[entry.bug] = entry
-    return best
 
 
 _TEXT = ("target", "signature", "stage", "device", "diagnosis", "note")

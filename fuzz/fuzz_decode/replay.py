@@ -77,5 +77,4 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
             versions=worker.ready.versions,
         )
         shrunk = shrink(entry.case, outcome, worker.run, seconds)
-    smaller = minimised_entry(raw, shrunk)
-    return corpus.replace(path, smaller), smaller, shrunk
+        return *corpus.settle(path, minimised_entry(raw, shrunk), worker.failing_as(raw.signature)), shrunk

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -155,6 +156,10 @@ class PatientWorker:
             self._worker.ready()
         self._worker.submit(case)
         return self._worker.result()
+
+    def failing_as(self, signature: str) -> Callable[[Case], bool]:
+        """Whether a case fails with that signature, as a question to ask."""
+        return lambda case: self.run(case).signature == signature
 
     def close(self) -> None:
         self._worker.close()

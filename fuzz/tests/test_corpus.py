@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from fuzz_decode import corpus
 from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import MAX_BYTES, SCHEMA, Entry, load, load_folder, save, smallest_per_bug
+from fuzz_decode.corpus import MAX_BYTES, SCHEMA, Entry, load, load_folder, save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, Layout
 from fuzz_decode.strategies import cases
@@ -311,25 +311,38 @@ def test_an_empty_folder_has_no_entries(tmp_path: Path) -> None:
     assert load_folder(tmp_path) == ({}, [])
 
 
-def test_each_bug_is_shown_by_its_simplest_case() -> None:
-    middle = replace(SMALL, table=BlockTable(first_block=1))
-    entries = [
-        replace(ENTRY, case=RAW),
+MIDDLE = replace(SMALL, table=BlockTable(first_block=1))
+
+
+def settled(folder: Path, new: Entry, *stored: Entry, still_fails: bool = True) -> set[Case]:
+    """Cases in the folder after `new` was settled among the stored ones."""
+    for entry in stored:
+        save(folder, entry)
+    corpus.settle(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
+    return {entry.case for entry in load_folder(folder)[0].values()}
+
+
+@pytest.mark.parametrize("new", [SMALL, MIDDLE])
+def test_of_one_bug_the_smallest_case_stays(new: Case, tmp_path: Path) -> None:
+    other = MIDDLE if new == SMALL else SMALL
+
+    assert settled(tmp_path, replace(ENTRY, case=new), replace(ENTRY, case=other)) == {SMALL}
+
+
+def test_a_case_that_no_longer_fails_guards_its_fix(tmp_path: Path) -> None:
+    assert settled(tmp_path, replace(ENTRY, case=MIDDLE), ENTRY, still_fails=False) == {SMALL, MIDDLE}
+
+
+def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
+    others = replace(ENTRY, case=RAW, signature="crash:call"), replace(ENTRY, case=MIDDLE, target="other")
+
+    assert settled(tmp_path, ENTRY, *others) == {SMALL, MIDDLE, RAW}
+
+
+def test_settling_tells_what_stayed(tmp_path: Path) -> None:
+    path = save(tmp_path, ENTRY)
+
+    assert corpus.settle(save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True) == (
+        path,
         ENTRY,
-        replace(ENTRY, case=middle),
-        replace(ENTRY, case=RAW, signature="crash:call"),
-        replace(ENTRY, case=middle, target="other"),
-        replace(ENTRY, case=RAW, target="other"),
-    ]
-
-    expected = {
-        ("paged_decode", "wrong-value:out"): ENTRY,
-        ("paged_decode", "crash:call"): entries[3],
-        ("other", "wrong-value:out"): entries[4],
-    }
-    assert smallest_per_bug(entries) == expected
-    assert smallest_per_bug(reversed(entries)) == expected
-
-
-def test_no_entries_are_no_bugs() -> None:
-    assert smallest_per_bug([]) == {}
+    )
