@@ -113,15 +113,17 @@ def one_sequence(case: Case) -> Iterator[Case]:
 
 def usual_suspects(case: Case) -> Iterator[Case]:
     """One head and a few tokens in the simplest layouts that stride faults show on: a jump out of layouts that need more."""
-    small = _replace(case.plain(), num_kv_heads=1, group=1, seq_lens=(min(2 * case.block_size, max(case.seq_lens)),))
-    nhd = FAMILIES["NHD"]
-    for base in (_replace(small, window=None, softcap=None, scale=None, data="gaussian"), small):
-        yield _replace(base, k=Layout(FAMILIES["interleaved"]), v=None)
-        for axis in range(3):
-            padded = Layout(nhd, tuple(int(axis == place) for place in range(4)))
-            yield _replace(base, k=padded, v=padded)
-            yield _replace(base, k=padded)
-            yield _replace(base, v=padded)
+    small = _replace(case.plain(), num_kv_heads=1, group=1, table=BlockTable())
+    two_blocks = _replace(small, seq_lens=(2 * case.block_size,))
+    second_block = _replace(small, seq_lens=(1,), table=BlockTable(first_block=1))
+    for base in (two_blocks, second_block):
+        for bare in (_replace(base, window=None, softcap=None, scale=None, data="gaussian"), base):
+            yield _replace(bare, k=Layout(FAMILIES["interleaved"]), v=None)
+            for axis in range(3):
+                padded = Layout(FAMILIES["NHD"], tuple(int(axis == place) for place in range(4)))
+                yield _replace(bare, k=padded, v=padded)
+                yield _replace(bare, k=padded)
+                yield _replace(bare, v=padded)
 
 
 def plain_tensors(case: Case) -> Iterator[Case]:

@@ -32,13 +32,13 @@ def honest(
     softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Gather, softmax in float32, store. What every other function here is measured against."""
-    found = torch.zeros(*q.shape[:2], v_cache.shape[3])
-    lse = torch.full(q.shape[:2], -torch.inf)
+    found = torch.zeros(*q.shape[:2], v_cache.shape[3], device=q.device)
+    lse = torch.full(q.shape[:2], -torch.inf, device=q.device)
     group, block_size = q.shape[1] // k_cache.shape[2], k_cache.shape[1]
     for seq, length in enumerate(seq_lens.tolist()):
         if length == 0:
             continue
-        tokens = torch.arange(max(0, length - (window or length)), length)
+        tokens = torch.arange(max(0, length - (window or length)), length, device=q.device)
         blocks, slots = block_table[seq, tokens // block_size].long(), tokens % block_size
         k = k_cache[blocks, slots].float().repeat_interleave(group, dim=1)
         v = v_cache[blocks, slots].float().repeat_interleave(group, dim=1)
@@ -47,7 +47,7 @@ def honest(
             scores = softcap * torch.tanh(scores / softcap)
         lse[seq] = scores.logsumexp(dim=-1)
         found[seq] = (scores.softmax(dim=-1).T[:, :, None] * v).sum(dim=0)
-    result = torch.empty(found.shape, dtype=q.dtype) if out is None else out
+    result = torch.empty(found.shape, dtype=q.dtype, device=q.device) if out is None else out
     return result.copy_(found), lse
 
 

@@ -32,7 +32,8 @@ class CampaignView:
     def __enter__(self) -> CampaignView:
         self._last_line = self.started
         if self.console.is_terminal:
-            columns = (BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+            ends = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+            columns = (BarColumn(12), TextColumn("{task.description}"), *ends)
             self._progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
             self._task = self._progress.add_task("importing torch and the target", total=self._total())
             self._progress.start()
@@ -71,10 +72,7 @@ class CampaignView:
         for signature, bug in campaign.bugs.items():
             words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
             print_(clean(words, "red"), soft_wrap=True)
-        verdict = Text(
-            f"{len(campaign.bugs)} findings" if len(campaign.bugs) != 1 else "1 finding",
-            "bold red" if campaign.bugs else "bold green",
-        )
+        verdict = Text(count_findings(len(campaign.bugs)), "bold red" if campaign.bugs else "bold green")
         print_(Text.assemble(verdict, f" in {campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"))
 
     @property
@@ -103,8 +101,12 @@ class CampaignView:
     def _status(self) -> str:
         budget, done = self.campaign.budget.cases, self.campaign.done
         cases = f"{done}/{budget} cases" if budget else f"{done} cases"
-        visited = f"{self.coverage.families}/{len(ALL_FAMILIES)} families, {len(self.coverage.cells)} cells"
-        return f"{cases}  {self.rate:.1f}/s  {len(self.campaign.bugs)} findings  {visited}"
+        visited = f"{self.coverage.families}/{len(ALL_FAMILIES)} families"
+        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.bugs))}  {visited}"
 
     def _total(self) -> float | None:
         return self.campaign.budget.cases or self.campaign.budget.seconds
+
+
+def count_findings(number: int) -> str:
+    return f"{number} finding{'s' * (number != 1)}"
