@@ -172,7 +172,7 @@ class Campaign:
             signature=outcome.signature,
             stage=outcome.stage,
             device=self.plan.device,
-            finding=dataclasses.asdict(outcome.findings[0]),
+            finding=outcome.findings[0].to_json(),
             versions=self.versions,
         )
 
@@ -182,7 +182,7 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     return dataclasses.replace(
         raw,
         case=shrunk.case,
-        finding=dataclasses.asdict(shrunk.outcome.findings[0]),
+        finding=shrunk.outcome.findings[0].to_json(),
         needed=shrunk.needed,
         minimised=shrunk.complete,
     )

@@ -186,7 +186,7 @@ def _as_found(replayed: Any, target: str) -> Any:
     import dataclasses
 
     outcome = replayed.outcome
-    finding = dataclasses.asdict(outcome.findings[0])
+    finding = outcome.findings[0].to_json()
     return dataclasses.replace(replayed.entry, target=target, signature=outcome.signature, finding=finding)
 
 

@@ -58,7 +58,7 @@ class Entry:
 def save(folder: Path, entry: Entry) -> Path:
     """Write the entry; idempotent. Raises UsageError if the folder cannot be written."""
     path = folder / f"{entry.digest}.json"
-    text = json.dumps(entry.to_json(), indent=1, sort_keys=True) + "\n"
+    text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
     temporary = folder / f".{entry.digest}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)

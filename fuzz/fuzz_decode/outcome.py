@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,13 @@ class Finding:
     def signature(self) -> str:
         return f"{self.symptom}:{self.tensor}"
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; JSON has no NaN and no infinity, so that these become words."""
+        plain = dataclasses.asdict(self)
+        return {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in plain.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -48,9 +56,6 @@ class Outcome:
     def signature(self) -> str:
         """Names the failure across cases; empty when there is none."""
         return self.findings[0].signature if self.findings else ""
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def failure(stage: str, *findings: Finding, seconds: float = 0.0) -> Outcome:

@@ -117,7 +117,7 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.corpus import load
         from fuzz_decode.report.finding import show_finding
 
-        finding = dataclasses.asdict(outcome.findings[0])
+        finding = outcome.findings[0].to_json()
         entry = dataclasses.replace(load(self.path), target=self.target, signature=outcome.signature, finding=finding)
         console = Console(width=110, no_color=True, highlight=False)
         with console.capture() as capture:

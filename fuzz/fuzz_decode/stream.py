@@ -22,7 +22,7 @@ def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, N
 
     Drawn in chunks, one ahead in a thread, so that workers never wait for Hypothesis.
     """
-    AVAILABLE_PROVIDERS[BACKEND] = IndependentDraws
+    AVAILABLE_PROVIDERS[BACKEND] = f"{__name__}.{IndependentDraws.__name__}"
     with ThreadPoolExecutor(1) as ahead:
         number = 0
         coming = ahead.submit(_chunk, seed, number, generates)

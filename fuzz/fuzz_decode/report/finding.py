@@ -44,8 +44,9 @@ def worst_element(finding: dict[str, Any]) -> Text:
     text = Text(f"{finding['tensor']}[{index}]")
     for key, word, style in values:
         number = finding.get(key)
-        if isinstance(number, (int, float)):
-            text.append("  " + word + ("" if word.endswith("±") else " "), "dim").append(f"{number:.6g}", style)
+        if number is not None:
+            shown = f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
+            text.append("  " + word + ("" if word.endswith("±") else " "), "dim").append_text(clean(shown, style))
     return text
 
 
