@@ -13,7 +13,7 @@ from fuzz_decode.outcome import Finding
 def written(problem: Problem, run: Run) -> list[Finding]:
     """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
     findings = []
-    for name, got, expected, _ in run.results():
+    for name, got, expected, allowed in run.results():
         untouched = _still_empty(name, got)
         same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
         odd = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
@@ -33,6 +33,7 @@ def written(problem: Problem, run: Run) -> list[Finding]:
                     where=place(first, got.shape),
                     expected=expected.flatten()[first].item(),
                     got=got.flatten()[first].item(),
+                    allowed=allowed.flatten()[first].item(),
                     wrong=int(mask.sum()),
                     total=got.numel(),
                 )
