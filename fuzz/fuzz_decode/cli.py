@@ -123,7 +123,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.replay import find_files, load_files, replay
+    from fuzz_decode.corpus import load_files
+    from fuzz_decode.replay import find_files, replay
     from fuzz_decode.report.finding import clean, show_finding
 
     console = Console(highlight=False)

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,13 @@ def load(path: Path) -> Entry:
 
 def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[UsageError]]:
     """Every case file of a folder, and the errors of those that do not load."""
+    return load_files(sorted(folder.glob("*.json")))
+
+
+def load_files(paths: Iterable[Path]) -> tuple[dict[Path, Entry], list[UsageError]]:
+    """The files' entries, and the errors of those that do not load."""
     entries, errors = {}, []
-    for path in sorted(folder.glob("*.json")):
+    for path in paths:
         try:
             entries[path] = load(path)
         except UsageError as error:

@@ -44,17 +44,6 @@ def find_files(names: list[str], folder: Path) -> list[Path]:
     return found
 
 
-def load_files(paths: list[Path]) -> tuple[dict[Path, Entry], list[UsageError]]:
-    """The files' entries, and the errors of those that do not load."""
-    entries, errors = {}, []
-    for path in paths:
-        try:
-            entries[path] = corpus.load(path)
-        except UsageError as error:
-            errors.append(error)
-    return entries, errors
-
-
 def replay(entries: dict[Path, Entry], plan: Plan) -> Iterator[Replayed]:
     """Run each entry's case on the plan's target. Raises UsageError if the target cannot be imported."""
     with PatientWorker(plan) as worker:
