@@ -16,7 +16,7 @@ from fuzz_decode.oracles.memory import snapshot
 from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
-from fuzz_decode.targets.contract import Target
+from fuzz_decode.targets.contract import Arithmetic, Target
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
@@ -57,24 +57,24 @@ def run_case(case: Case, target: Target, device: str) -> Outcome:
 def expect(problem: Problem, target: Target) -> Expected:
     """The reference's answer and how far the target may be from it."""
     case = problem.case
-    rounding = rounding_of(target, case.dtype, interpreted=problem.q.device.type == "cpu")
+    arithmetic = target.arithmetic_of(case)
+    rounding = rounding_of(arithmetic, case.dtype, interpreted=problem.q.device.type == "cpu")
     out, lse = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
     bound = error_bound(*problem.arguments(), rounding, window=case.window, softcap=case.softcap)
     return Expected(out, lse, bound)
 
 
-def rounding_of(target: Target, dtype: str, *, interpreted: bool) -> Rounding:
-    """The unit roundoffs of a target at one dtype. Triton's interpreter truncates to bfloat16, which doubles them."""
-    arithmetic = target.arithmetic
+def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rounding:
+    """The unit roundoffs of a kernel at one dtype. Triton's interpreter multiplies float32 as it is."""
     weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
-    scores = dtype if arithmetic.scores == "input" else arithmetic.scores
-    unit = {name: value * (2 if interpreted and name == "bfloat16" else 1) for name, value in UNIT_ROUNDOFF.items()}
+    dots = UNIT_ROUNDOFF["tf32"] if arithmetic.dots == "tf32" and dtype == "float32" and not interpreted else 0.0
     return Rounding(
-        out=unit[dtype],
+        out=UNIT_ROUNDOFF[dtype],
         out_tiny=TINY[dtype],
-        probabilities=unit[weights],
+        probabilities=UNIT_ROUNDOFF[weights] + 2 * dots,
         probabilities_tiny=TINY[weights],
-        scores=0.0 if scores == "float32" else 2 * unit[scores],
+        scores=2 * dots + (2 * UNIT_ROUNDOFF[dtype] if arithmetic.scores == "input" else 0.0),
+        score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
         scaled_after_sum=arithmetic.scaled_after_sum,
     )
 
@@ -84,7 +84,7 @@ def _examine(problem: Problem, expected: Expected, target: Target) -> list[Findi
         return _launch(again, expected, target)
 
     run = launch(problem)
-    return _judge(problem, run) or repeatable(problem, run, target.arithmetic, launch, _judge)
+    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(problem.case), launch, _judge)
 
 
 def _judge(problem: Problem, run: Run) -> list[Finding]:

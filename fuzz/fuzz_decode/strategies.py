@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
+from fuzz_decode.strides import Strides
 from fuzz_decode.validity import DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
 
 HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576)
@@ -38,7 +39,7 @@ def cases(
     *,
     dtypes: Sequence[str] = DTYPES,
     head_dims: Sequence[int] = HEAD_DIMS,
-    value_head_dims: Sequence[int] | None = None,
+    value_head_dims: Sequence[int] | Literal["head_dim"] | None = None,
     block_sizes: Sequence[int] = BLOCK_SIZES,
     groups: Sequence[int] = GROUPS,
     num_kv_heads: Sequence[int] = NUM_KV_HEADS,
@@ -46,12 +47,14 @@ def cases(
     min_seq_len: int = 0,
     max_seq_len: int = 2048,
     huge_spans: bool = True,
+    strides: Strides = Strides(),
 ) -> Case:
     """Any decode problem that a target with these capabilities can get.
 
     `options` are the keyword parameters that the target takes (`out`, `window`, `softcap`); an option it lacks is never
-    drawn. `value_head_dims=None` draws the head_dim itself mostly, and any other of VALUE_HEAD_DIMS now and then; pass a
-    sequence to restrict it. `huge_spans` allows caches that reach beyond 2**31 elements on few touched pages.
+    drawn. `value_head_dims=None` draws the head_dim itself mostly, and any other of VALUE_HEAD_DIMS now and then; "head_dim"
+    draws nothing else, and a sequence restricts it. `huge_spans` allows caches that reach beyond 2**31 elements on few touched
+    pages. `strides` are what the target assumes of them.
     """
     heads = draw(_early(num_kv_heads))
     head_dim = draw(_early(head_dims))
@@ -79,6 +82,7 @@ def cases(
     case = draw(_with_cache(case))
     if huge_spans and _percent(draw, 3):
         case = draw(_with_huge_span(case))
+    case = strides.conform(case)
     return dataclasses.replace(case, data=draw(_data_mode(case)))
 
 
@@ -100,7 +104,9 @@ def _sometimes(draw: DrawFn, percent: int, values: SearchStrategy[T]) -> T | Non
 
 
 @st.composite
-def _value_head_dim(draw: DrawFn, head_dim: int, allowed: Sequence[int] | None) -> int:
+def _value_head_dim(draw: DrawFn, head_dim: int, allowed: Sequence[int] | Literal["head_dim"] | None) -> int:
+    if allowed == "head_dim":
+        return head_dim
     if allowed is None and not _percent(draw, 20):
         return MLA[1] if head_dim == MLA[0] else head_dim
     return draw(_early(VALUE_HEAD_DIMS if allowed is None else allowed))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
-PLAIN = {"errors", "layout", "validity", "reading", "case", "outcome"}
+PLAIN = {"errors", "layout", "validity", "reading", "case", "strides", "outcome"}
 LAYERS = (
     PLAIN,
     {"strategies", "data", "build", "interpreter", "stream"},

@@ -355,21 +355,23 @@ def test_scratch_that_the_target_allocates_comes_dirty() -> None:
 def test_rounding_follows_what_the_target_declares(dtype: str) -> None:
     unit = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
-    def rounding(**declared: Any) -> Rounding:
-        sample = understand("sample", sample_targets.honest, arithmetic=Arithmetic(**declared))
-        return rounding_of(sample, dtype, interpreted=False)
+    def rounding(*, interpreted: bool = True, **declared: str) -> Rounding:
+        return rounding_of(Arithmetic(**declared), dtype, interpreted=interpreted)  # type: ignore[arg-type]  # words only
 
     assert (rounding().out, rounding().probabilities, rounding().scores) == (unit[dtype], unit[dtype], 0.0)
     assert rounding(probabilities="float32").probabilities == unit["float32"]
-    assert dtype == "float32" or rounding(scores="input").scores == 2 * unit[dtype]
-    assert rounding(scores="tf32").scores == 2 * 2.0**-11
+    assert rounding(scores="input").scores == 2 * unit[dtype]
+    assert rounding().score_sums == unit["float32"]
+    assert rounding(score_sums="input").score_sums == unit[dtype]
+    assert rounding(dots="float32", interpreted=False) == rounding()
 
 
-def test_the_interpreter_truncates_bfloat16_only() -> None:
-    honest = understand("sample", sample_targets.honest)
-    for dtype, factor in (("float32", 1), ("float16", 1), ("bfloat16", 2)):
-        here, there = (rounding_of(honest, dtype, interpreted=interpreted) for interpreted in (True, False))
-        assert here.out == factor * there.out
+def test_on_a_gpu_plain_dots_make_tf32_of_float32_only() -> None:
+    def gpu(dtype: str) -> Rounding:
+        return rounding_of(Arithmetic(), dtype, interpreted=False)
+
+    assert (gpu("float32").scores, gpu("float32").probabilities) == (2 * 2.0**-10, 2.0**-24 + 2 * 2.0**-10)
+    assert gpu("float16") == rounding_of(Arithmetic(), "float16", interpreted=True)
 
 
 def test_oracles_say_nothing_of_an_exact_answer() -> None:

@@ -15,6 +15,7 @@ import torch
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.run import run_case
+from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
 from fuzz_decode.targets.contract import understand
 from fuzz_decode.validity import DTYPES
@@ -94,7 +95,8 @@ def test_a_parameter_that_nobody_passes_is_refused(fn: Callable[..., Any]) -> No
 def test_an_undeclared_target_takes_everything() -> None:
     found = understand("t", sample_targets.honest)
     assert found.why_unsupported(Case(dtype="bfloat16", head_dim=40, window=3, softcap=1.0, seq_lens=(0,))) is None
-    assert found.generates() == {"dtypes": DTYPES, "options": {"out", "window", "softcap"}, "min_seq_len": 0}
+    options = {"out", "window", "softcap"}
+    assert found.generates() == {"dtypes": DTYPES, "options": options, "min_seq_len": 0, "strides": Strides()}
     assert found.arithmetic == Arithmetic()
 
 
@@ -127,6 +129,7 @@ def test_what_is_declared_is_what_is_generated() -> None:
         "block_sizes": (16,),
         "min_seq_len": 2,
         "options": {"window"},
+        "strides": Strides(),
     }
 
 
@@ -203,7 +206,8 @@ def test_a_target_file_may_hold_dataclasses_and_its_own_declaration(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["", "paged", "bundeld", ":", ":decode", "module:", "some/file.py"])
 def test_a_name_of_no_known_form_says_which_forms_there_are(name: str) -> None:
-    assert error_of(name) == f"target {name!r} is none of bundled, mutant:NAME, module:function, path/to/file.py:function"
+    forms = "bundled, mutant:NAME, module:function, path/to/file.py:function, or an adapter that `fuzz-decode targets` lists"
+    assert error_of(name) == f"target {name!r} is none of {forms}"
 
 
 def test_an_unknown_mutant_says_which_there_are() -> None:

@@ -5,9 +5,10 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
 
 1. A score is s = scale * sum_i q_i k_i. Summed in any order in the accumulate format it errs by at most
    gamma(D) * scale * sum_i |q_i k_i|. It errs by nothing if every partial sum is an integer multiple of the operands' grid
-   below 2**24 (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply; but only where q
+   below 1 / u (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply; but only where q
    is not scaled before the sum, or the scale is a power of two. If q * scale or the operands are rounded to a narrower format
-   first, add `rounding.scores` * scale * sum_i |q_i k_i|.
+   first, add `rounding.scores` * scale * sum_i |q_i k_i|. A sum in a narrower format than float32 (`tl.sum` of bfloat16) is a
+   tree, not a chain: a lane of 32 adds its own terms, in vectors of 8 at least, then the lanes are added: D / 32 + 16 steps.
 2. Scaling, the change of base to 2, the subtraction of the running maximum and the split's LSE each round once: together at
    most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1).
    E is the largest error of any visible score.
@@ -32,9 +33,9 @@ from torch import Tensor
 from fuzz_decode_reference.gather_attention import attention_scores, visible_tokens, weighted_sum
 
 SLACK = 1.25
-UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+# tf32 has 10 bits after the point, and tensor cores cut the rest off
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-10, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 TINY = {"float64": 0.0, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
-EXACT_INTEGERS = 2.0**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Rounding:
     """Unit roundoffs of one kernel at one input dtype.
 
     `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
-    the way to a score (0: nothing), `accumulate` of sums. `out_tiny` and `probabilities_tiny` are the spacing of subnormals.
+    the way to a score (0: nothing), `score_sums` of the sum q.k, `accumulate` of other sums. `out_tiny` and
+    `probabilities_tiny` are the spacing of subnormals.
     `scaled_after_sum`: q.k is summed as it is and scaled afterwards.
     """
 
@@ -51,6 +53,7 @@ class Rounding:
     probabilities: float
     probabilities_tiny: float
     scores: float = 0.0
+    score_sums: float = UNIT_ROUNDOFF["float32"]
     accumulate: float = UNIT_ROUNDOFF["float32"]
     scaled_after_sum: bool = False
 
@@ -103,20 +106,26 @@ def error_bound(
 
 def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
-    dim, u = q.shape[-1], rounding.accumulate
+    u = rounding.accumulate
     sizes = attention_scores(q.abs(), k.abs(), scale, None)
-    gamma = dim * u / (1 - dim * u)
     on_grid = rounding.scaled_after_sum or math.frexp(scale)[0] == 0.5
-    dot = (0.0 if on_grid and _sums_exactly(q, k) else gamma) + rounding.scores
+    exact = on_grid and _sums_exactly(q, k, 1 / rounding.score_sums)
+    dot = (0.0 if exact else _sum_error(q.shape[-1], rounding.score_sums)) + rounding.scores
     uncapped = attention_scores(q, k, scale, None).abs()
     error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
     return error if softcap is None else error + 16 * u * softcap
 
 
-def _sums_exactly(q: Tensor, k: Tensor) -> bool:
-    """Whether q.k is the same in any order of float32 summation: all terms are small multiples of one power of two."""
+def _sum_error(terms: int, u: float) -> float:
+    """gamma of a sum in any order, or of a tree where the format is narrow."""
+    steps = terms if u <= UNIT_ROUNDOFF["float32"] else terms / 32 + 16
+    return steps * u / (1 - steps * u)
+
+
+def _sums_exactly(q: Tensor, k: Tensor, exact_integers: float) -> bool:
+    """Whether q.k is the same in any order of summation: all terms are small multiples of one power of two."""
     largest = attention_scores(q.abs(), k.abs(), 1.0, None).amax()
-    return bool(largest < EXACT_INTEGERS * _grid(q) * _grid(k))
+    return bool(largest < exact_integers * _grid(q) * _grid(k))
 
 
 def _grid(values: Tensor) -> float:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError
+from fuzz_decode.strides import Strides
 from fuzz_decode.validity import DTYPES
 
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
 GENERATED_OPTIONS = frozenset({"out", "window", "softcap"})
+DEVICES = ("cpu", "cuda")
 _ATTRIBUTE = "__fuzz_decode_target__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,15 +28,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Arithmetic:
     """What a kernel rounds, so that the error bound is sound for it.
 
-    `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: the narrowest format on the way to a
-    score: "float32" (operands as they are, sums in float32), "tf32", or "input" if q * scale is rounded to q's dtype.
-    `scaled_after_sum`: q.k is summed first and scaled then, so that data on an integer grid sums exactly (a sharper bound).
-    `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise both are held to the bound.
-    `deterministic`: two runs must give the same bits.
+    `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: "input" if q * scale, or each product
+    q_i * k_i, is rounded to the dtype of q; "float32" if nothing is. `score_sums`: "input" if q.k is summed in the dtype of q
+    (`tl.sum(q * k)` in Triton). `dots`: what a matrix product makes of float32 operands on a GPU; `tl.dot` without
+    input_precision makes them tf32. `scaled_after_sum`: q.k is summed first and scaled then, so that data on an integer grid
+    sums exactly (a sharper bound). `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise
+    both are held to the bound. `deterministic`: two runs must give the same bits.
     """
 
     probabilities: str = "input"
     scores: str = "float32"
+    score_sums: str = "float32"
+    dots: str = "tf32"
     scaled_after_sum: bool = False
     same_bits_anywhere: bool = False
     deterministic: bool = True
@@ -49,19 +54,24 @@ class Target:
     options: frozenset[str]
     dtypes: tuple[str, ...] = DTYPES
     head_dims: tuple[int, ...] | None = None
-    value_head_dims: tuple[int, ...] | None = None
+    value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None
     block_sizes: tuple[int, ...] | None = None
+    groups: tuple[int, ...] | None = None
     min_seq_len: int = 0
+    strides: Strides = Strides()
     supports: Callable[[Case], str | None] | None = None
-    arithmetic: Arithmetic = Arithmetic()
+    arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic()
+    devices: tuple[str, ...] = DEVICES
 
     def why_unsupported(self, case: Case) -> str | None:
         """Why the target cannot take the case; None if it can."""
+        value_head_dims = (case.head_dim,) if self.value_head_dims == "head_dim" else self.value_head_dims
         lists = (
             ("dtype", case.dtype, self.dtypes),
             ("head_dim", case.head_dim, self.head_dims),
-            ("value_head_dim", case.value_head_dim, self.value_head_dims),
+            ("value_head_dim", case.value_head_dim, value_head_dims),
             ("block_size", case.block_size, self.block_sizes),
+            ("group", case.group, self.groups),
         )
         for name, value, allowed in lists:
             if allowed is not None and value not in allowed:
@@ -71,38 +81,50 @@ class Target:
                 return f"no {option}"
         if min(case.seq_lens) < self.min_seq_len:
             return f"sequence shorter than {self.min_seq_len}"
-        return self.supports(case) if self.supports else None
+        return self.strides.why_not(case) or (self.supports(case) if self.supports else None)
+
+    def arithmetic_of(self, case: Case) -> Arithmetic:
+        """What the target rounds on this case; a kernel with several paths may differ from one to the other."""
+        return self.arithmetic(case) if callable(self.arithmetic) else self.arithmetic
 
     def generates(self) -> dict[str, Any]:
         """Arguments of `strategies.cases` that keep to what the target can do."""
-        limits = {name: getattr(self, name) for name in ("head_dims", "value_head_dims", "block_sizes")}
+        limits = {name: getattr(self, name) for name in ("head_dims", "value_head_dims", "block_sizes", "groups")}
         given = {name: values for name, values in limits.items() if values is not None}
-        return {**given, "dtypes": self.dtypes, "options": self.options, "min_seq_len": self.min_seq_len}
+        own = {"dtypes": self.dtypes, "options": self.options, "min_seq_len": self.min_seq_len, "strides": self.strides}
+        return {**given, **own}
 
 
 def target(
     *,
     dtypes: tuple[str, ...] = DTYPES,
     head_dims: tuple[int, ...] | None = None,
-    value_head_dims: tuple[int, ...] | None = None,
+    value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None,
     block_sizes: tuple[int, ...] | None = None,
+    groups: tuple[int, ...] | None = None,
     min_seq_len: int = 0,
+    strides: Strides = Strides(),
     supports: Callable[[Case], str | None] | None = None,
-    arithmetic: Arithmetic = Arithmetic(),
+    arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic(),
+    devices: tuple[str, ...] = DEVICES,
 ) -> Callable[[Function], Function]:
     """Declare what a decode function can do, beyond what its signature says.
 
-    `supports(case)` returns None, or in a few words why the case is not for this kernel. The function itself is returned
-    unchanged.
+    `value_head_dims="head_dim"`: V's rows are as long as K's. `strides` says which strides it assumes; cases keep to it.
+    `supports(case)` returns None, or in a few words why the case is not for this kernel; such a case is drawn, and rejected.
+    `arithmetic` may be a function of the case. `devices`: where it runs. The function itself is returned unchanged.
     """
     limits = {
         "dtypes": dtypes,
         "head_dims": head_dims,
         "value_head_dims": value_head_dims,
         "block_sizes": block_sizes,
+        "groups": groups,
         "min_seq_len": min_seq_len,
+        "strides": strides,
         "supports": supports,
         "arithmetic": arithmetic,
+        "devices": devices,
     }
 
     def declare(fn: Function) -> Function:

@@ -1,4 +1,4 @@
-"""From a target's name to the Target: `bundled`, `mutant:NAME`, `module:function` or `path/to/file.py:function`."""
+"""From a target's name to the Target: `bundled`, `mutant:NAME`, an adapter, `module:function` or `path/to/file.py:function`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from fuzz_decode.errors import TargetError
+from fuzz_decode.targets import packaged
+from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.targets.contract import Arithmetic, Target, understand
 from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 
 Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
-BUNDLED_ARITHMETIC = Arithmetic(scaled_after_sum=True, same_bits_anywhere=True)
+BUNDLED_ARITHMETIC = Arithmetic(dots="float32", scaled_after_sum=True, same_bits_anywhere=True)
 
 
 def resolve(name: str) -> Target:
@@ -26,9 +28,14 @@ def resolve(name: str) -> Target:
         return understand(name, _bundled(), arithmetic=BUNDLED_ARITHMETIC)
     if name.startswith(MUTANT):
         return understand(name, _mutant(name.removeprefix(MUTANT)), arithmetic=BUNDLED_ARITHMETIC)
+    if name in ADAPTERS:
+        return _adapted(name)
     module_name, colon, function = name.rpartition(":")
     if not colon or not module_name or not function:
-        raise TargetError(f"target {name!r} is none of {BUNDLED}, mutant:NAME, module:function, path/to/file.py:function")
+        raise TargetError(
+            f"target {name!r} is none of {BUNDLED}, mutant:NAME, module:function, path/to/file.py:function, "
+            "or an adapter that `fuzz-decode targets` lists"
+        )
     module = _load_file(module_name) if module_name.endswith(".py") else _import(module_name)
     found = getattr(module, function, None)
     if not callable(found):
@@ -47,6 +54,13 @@ def _mutant(name: str) -> Callable[..., Any]:
     if name not in MUTANTS:
         raise TargetError(f"there is no mutant {name!r}; there are {', '.join(sorted(MUTANTS))}")
     return load_mutant(name)
+
+
+def _adapted(name: str) -> Target:
+    adapter = ADAPTERS[name]
+    if adapter.distribution and packaged.version(adapter.distribution) is None:
+        raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
+    return understand(name, getattr(importlib.import_module(adapter.module), adapter.function))
 
 
 def _import(name: str) -> ModuleType:
