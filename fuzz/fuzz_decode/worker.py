@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -41,10 +42,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a worker answers once: the arguments of `strategies.cases` that the target can take, and versions in use."""
+    """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, and dtypes
+    that Triton's interpreter computes wrongly here, with what is wrong; they are not drawn."""
 
     generates: dict[str, Any]
     versions: dict[str, str]
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class WorkerDied(Exception):
@@ -238,17 +241,35 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
         raise UsageError(
             "--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter"
         )
-    if plan.device == "cpu":
-        from fuzz_decode.interpreter import mend_interpreter
-
-        mend_interpreter()
+    refused = _mended_interpreter() if plan.device == "cpu" else {}
     from fuzz_decode.targets import resolve
 
-    target = resolve(plan.target)
+    target = _fitting(resolve(plan.target), plan.device, refused)
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":
         versions["gpu"] = torch.cuda.get_device_name()
-    return target, Ready(target.generates(), versions)
+    return target, Ready(target.generates(), versions, refused)
+
+
+def _mended_interpreter() -> dict[str, str]:
+    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
+    from fuzz_decode.interpreter import mend
+
+    mend()
+    from fuzz_decode.interpreter.self_test import refused
+
+    return refused()
+
+
+def _fitting(target: Any, device: str, refused: dict[str, str]) -> Any:
+    """The target without the refused dtypes. Raises UsageError if it cannot run on the device at all."""
+    if device not in target.devices:
+        raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {device}")
+    dtypes = tuple(dtype for dtype in target.dtypes if dtype not in refused)
+    if not dtypes:
+        wrong = "; ".join(f"{dtype}: {what}" for dtype, what in refused.items())
+        raise UsageError(f"target {target.name}: Triton's interpreter computes none of its dtypes rightly here ({wrong})")
+    return dataclasses.replace(target, dtypes=dtypes)
 
 
 def _redirect_output(log: str) -> None:

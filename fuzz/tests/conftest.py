@@ -15,9 +15,9 @@ pytest_plugins = ["pytester"]
 torch.set_num_threads(1)  # more of them fight over the cores
 if pick_device("auto") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
-    from fuzz_decode.interpreter import mend_interpreter
+    from fuzz_decode.interpreter import mend
 
-    mend_interpreter()
+    mend()
 
 
 @pytest.fixture(scope="session")

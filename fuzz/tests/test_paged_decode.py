@@ -48,7 +48,7 @@ def options(case: Case) -> dict[str, Any]:
 def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
     case = problem.case
     expected = gather_attention(*problem.arguments(), **options(case))
-    unit = UNIT_ROUNDOFF[case.dtype] * (2 if DEVICE == "cpu" and case.dtype == "bfloat16" else 1)  # the interpreter truncates
+    unit = UNIT_ROUNDOFF[case.dtype]
     rounding = Rounding(unit, TINY[case.dtype], unit, TINY[case.dtype])
     allowed = error_bound(*problem.arguments(), rounding=rounding, **options(case))
     assert (out.shape, out.dtype) == (expected[0].shape, problem.q.dtype)

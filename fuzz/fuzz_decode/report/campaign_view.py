@@ -13,6 +13,7 @@ from rich.text import Text
 from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
 from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
 from fuzz_decode.report.finding import clean, show_finding
+from fuzz_decode.worker import Ready
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -45,8 +46,8 @@ class CampaignView:
 
     def show(self, event: Started | CaseDone | Found | Minimised) -> None:
         match event:
-            case Started():
-                self._header()
+            case Started(ready):
+                self._header(ready)
             case CaseDone(case, _):
                 self.coverage.add(case)
                 self._tick()
@@ -83,12 +84,14 @@ class CampaignView:
     def rate(self) -> float:
         return self.campaign.done / max(self.seconds, 1e-9)
 
-    def _header(self) -> None:
+    def _header(self, ready: Ready) -> None:
         campaign = self.campaign
         versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
         where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
         words = f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}"
         self.console.print(clean(words), soft_wrap=True)
+        for dtype, what in ready.refused.items():
+            self.console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
 
     def _tick(self) -> None:
         if self._progress is not None:

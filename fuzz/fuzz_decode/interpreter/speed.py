@@ -14,8 +14,8 @@ import inspect
 from typing import Any
 
 
-def mend_interpreter() -> None:
-    """Patch triton.runtime.interpreter in this process. Call once, after TRITON_INTERPRET is set."""
+def mend_speed() -> None:
+    """Patch triton.runtime.interpreter in this process."""
     from triton.runtime import interpreter
 
     interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)

@@ -1,0 +1,21 @@
+"""Triton's interpreter made fit for other people's kernels: right in narrow formats, quick, and content without a GPU.
+
+`mend()` patches triton.runtime in this process. `self_test.refused()` then says which dtypes still come out wrong, so that
+no kernel is blamed for its interpreter.
+"""
+
+from __future__ import annotations
+
+from fuzz_decode.interpreter.host import pretend_device
+from fuzz_decode.interpreter.narrow_floats import mend_narrow_floats
+from fuzz_decode.interpreter.speed import mend_speed
+
+
+def mend() -> None:
+    """Call once, after TRITON_INTERPRET is set and before any kernel is imported."""
+    mend_speed()
+    mend_narrow_floats()
+    pretend_device()
+
+
+__all__ = ["mend"]
