@@ -1,0 +1,83 @@
+"""What a kernel asks of strides: cases are made to conform, and those that do not are named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+
+from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.strategies import cases
+from fuzz_decode.strides import TENSORS, Strides
+
+BASE = Case(seq_lens=(20,), num_kv_heads=2, group=2, block_size=4)
+INTERLEAVED = dataclasses.replace(BASE, k=Layout(FAMILIES["interleaved"]), v=None)
+DIM_OUTSIDE = Layout(("seq", "dim", "head"))
+DEMANDS = (
+    Strides(),
+    Strides(contiguous=TENSORS),
+    Strides(one_slot_stride=True),
+    Strides(v_like_k=True),
+    Strides(contiguous=TENSORS, one_slot_stride=True, v_like_k=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("strides", "case", "reason"),
+    [
+        (Strides(contiguous=("q",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), "stride of q's dim is not 1"),
+        (Strides(contiguous=("out",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), None),
+        (
+            Strides(contiguous=("v",)),
+            dataclasses.replace(BASE, k=Layout(("block", "slot", "kv", "dim", "head")), v=None),
+            "stride of v's dim is not 1",
+        ),
+        (
+            Strides(contiguous=("table",)),
+            dataclasses.replace(BASE, seq_lens=(20, 20), table=BlockTable(layout=Layout(("column", "seq")))),
+            "stride of table's column is not 1",
+        ),
+        (Strides(one_slot_stride=True), INTERLEAVED, "block stride is not block_size * slot stride"),
+        (Strides(one_slot_stride=True), dataclasses.replace(INTERLEAVED, seq_lens=(4,)), None),  # one block has no block stride
+        (Strides(one_slot_stride=True), dataclasses.replace(INTERLEAVED, block_size=1), None),
+        (Strides(v_like_k=True), INTERLEAVED, None),
+        (Strides(v_like_k=True), dataclasses.replace(BASE, value_head_dim=32), "strides of V are not those of K"),
+    ],
+)
+def test_what_is_not_allowed_is_named(strides: Strides, case: Case, reason: str | None) -> None:
+    assert strides.why_not(case.validate()) == reason
+    assert strides.why_not(strides.conform(case).validate()) is None
+
+
+@pytest.mark.parametrize("strides", DEMANDS)
+def test_every_drawn_case_conforms(strides: Strides) -> None:
+    @settings(max_examples=150, deadline=None, derandomize=True)
+    @given(cases(strides=strides))
+    def check(case: Case) -> None:
+        assert strides.why_not(case.validate()) is None
+
+    check()
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(cases())
+def test_conforming_changes_nothing_but_layouts(case: Case) -> None:
+    conformed = DEMANDS[-1].conform(case).validate()
+    layouts = {"k": case.k, "v": case.v, "q": case.q, "out": case.out}
+    table = dataclasses.replace(conformed.table, layout=case.table.layout)
+    assert dataclasses.replace(conformed, **layouts, table=table) == case  # type: ignore[arg-type]  # only layouts
+
+
+def test_a_pool_of_token_slots_still_comes_in_many_layouts() -> None:
+    """Conforming bends a layout as little as it must: padded slots, head-major pools and separate planes remain."""
+    seen = set()
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(cases(strides=Strides(one_slot_stride=True)))
+    def collect(case: Case) -> None:
+        seen.add((case.k.order, case.k.padded))
+
+    collect()
+    assert len(seen) >= 20
