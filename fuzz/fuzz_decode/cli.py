@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fuzz_decode import __version__
 from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.validity import DTYPES
 
 if TYPE_CHECKING:
     from fuzz_decode.campaign import Campaign
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     limit.add_argument("--iters", type=_positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
     limit.add_argument("--time", type=_duration, metavar="T", help="stop after this long: 90s, 10m, 8h")
     run.add_argument("--seed", type=_natural, default=0, metavar="S", help="same seed, same cases (default 0)")
+    run.add_argument("--dtypes", type=_dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
     run.add_argument("--jobs", type=_positive, metavar="J", help="worker processes (default: one per core)")
     stop = run.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
@@ -101,7 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fuzz_decode.campaign import Budget, Campaign
     from fuzz_decode.report.campaign_view import CampaignView
 
-    plan = _plan(arguments, arguments.target)
+    plan = _plan(arguments, arguments.target, arguments.dtypes)
     _writable(arguments.corpus, arguments.json)
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
@@ -176,10 +178,10 @@ def _targets(arguments: argparse.Namespace) -> int:
     return CLEAN
 
 
-def _plan(arguments: argparse.Namespace, target: str) -> Any:
+def _plan(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
     from fuzz_decode.worker import Plan, pick_device
 
-    return Plan(target, pick_device(arguments.device), arguments.timeout)
+    return Plan(target, pick_device(arguments.device), arguments.timeout, dtypes)
 
 
 def _as_found(replayed: Any, target: str) -> Any:
@@ -248,6 +250,13 @@ def _whole(text: str, low: int) -> int:
     if not re.fullmatch(r"\d{1,18}", text) or int(text) < low:
         raise argparse.ArgumentTypeError(f"must be a whole number, {low} or more, not {text!r}")
     return int(text)
+
+
+def _dtypes(text: str) -> tuple[str, ...]:
+    named = tuple(text.split(","))
+    if not set(named) <= set(DTYPES):
+        raise argparse.ArgumentTypeError(f"must be names among {', '.join(DTYPES)}, with commas between, not {text!r}")
+    return named
 
 
 def _duration(text: str) -> float:

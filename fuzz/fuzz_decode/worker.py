@@ -33,11 +33,12 @@ DEAD_DEVICE = "crash-device"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a worker is told once: the target's name, the device, and seconds a case may take."""
+    """What a worker is told once: the target's name, the device, seconds a case may take, and the dtypes wanted (none: all)."""
 
     target: str
     device: str
     timeout: float
+    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
     refused = _mended_interpreter() if plan.device == "cpu" else {}
     from fuzz_decode.targets import resolve
 
-    target = _fitting(resolve(plan.target), plan.device, refused)
+    target = _fitting(resolve(plan.target), plan, refused)
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":
         versions["gpu"] = torch.cuda.get_device_name()
@@ -261,15 +262,18 @@ def _mended_interpreter() -> dict[str, str]:
     return refused()
 
 
-def _fitting(target: Any, device: str, refused: dict[str, str]) -> Any:
-    """The target without the refused dtypes. Raises UsageError if it cannot run on the device at all."""
-    if device not in target.devices:
-        raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {device}")
-    dtypes = tuple(dtype for dtype in target.dtypes if dtype not in refused)
-    if not dtypes:
-        wrong = "; ".join(f"{dtype}: {what}" for dtype, what in refused.items())
-        raise UsageError(f"target {target.name}: Triton's interpreter computes none of its dtypes rightly here ({wrong})")
-    return dataclasses.replace(target, dtypes=dtypes)
+def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
+    """The target with the wanted dtypes that are right here. Raises UsageError if nothing is left, or on the wrong device."""
+    if plan.device not in target.devices:
+        raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {plan.device}")
+    wanted = tuple(dtype for dtype in target.dtypes if not plan.dtypes or dtype in plan.dtypes)
+    if not wanted:
+        raise UsageError(f"target {target.name} takes {', '.join(target.dtypes)}, not {', '.join(plan.dtypes)}")
+    right = tuple(dtype for dtype in wanted if dtype not in refused)
+    if not right:
+        wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
+        raise UsageError(f"target {target.name}: Triton's interpreter is wrong here in every dtype to draw ({wrong})")
+    return dataclasses.replace(target, dtypes=right)
 
 
 def _redirect_output(log: str) -> None:

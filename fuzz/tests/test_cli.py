@@ -104,6 +104,8 @@ def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: P
         (["--time", "soon"], "--time: must be a time such as"),
         (["--seed", "-3"], "--seed: must be a whole number, 0 or more"),
         (["--jobs", "0"], "--jobs: must be a whole number, 1 or more"),
+        (["--dtypes", "bf16"], "--dtypes: must be names among float32, float16, bfloat16"),
+        (["--dtypes", "float16", "--target", f"{SAMPLES}:reads_the_next_slot"], "takes bfloat16, not float16"),
         (["--device", "tpu"], "--device"),
         (["--frobnicate"], "--frobnicate"),
         (["--target", "nothing"], "target 'nothing' is none of bundled"),

@@ -8,12 +8,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import sample_targets
 
 from fuzz_decode.case import Case
-from fuzz_decode.errors import TargetError
+from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.pool import Pool
-from fuzz_decode.worker import PatientWorker, Plan, Worker, pick_device
+from fuzz_decode.targets.contract import Target, understand
+from fuzz_decode.worker import PatientWorker, Plan, Worker, _fitting, pick_device
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 GOOD = Case(seq_lens=(3,), block_size=2)
@@ -168,3 +170,28 @@ def test_a_device_that_was_named_is_taken_as_it_is() -> None:
     assert pick_device("cpu") == "cpu"
     assert pick_device("cuda") == "cuda"
     assert pick_device("auto") in {"cpu", "cuda"}
+
+
+def _sample(**limits: object) -> Target:
+    return understand("sample", sample_targets.honest, **limits)
+
+
+def test_a_target_keeps_to_the_wanted_dtypes_that_are_right_here() -> None:
+    plan = Plan("sample", "cpu", 1.0, ("bfloat16", "float16"))
+    assert _fitting(_sample(), plan, {}).dtypes == ("float16", "bfloat16")
+    assert _fitting(_sample(), plan, {"bfloat16": "dot differs from torch"}).dtypes == ("float16",)
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused", "words"),
+    [
+        ({"devices": ("cuda",)}, {}, "target sample runs on cuda only, not on cpu"),
+        ({"dtypes": ("float32",)}, {}, "target sample takes float32, not bfloat16"),
+        ({}, {"bfloat16": "dot differs"}, r"Triton's interpreter is wrong here in every dtype to draw \(bfloat16: dot differs\)"),
+    ],
+)
+def test_a_target_with_nothing_left_to_run_is_a_usage_error(
+    limits: dict[str, object], refused: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        _fitting(_sample(**limits), Plan("sample", "cpu", 1.0, ("bfloat16",)), refused)
