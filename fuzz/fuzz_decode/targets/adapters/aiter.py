@@ -12,15 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fuzz_decode.case import Case
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets.contract import DEVICES, Arithmetic, target
 from fuzz_decode.targets.packaged import load_module
 
 TRITON = "aiter.ops.triton"
+MAX_BLOCKS = 64
 CPU_CORES = 80  # stands for the compute units of a GPU where there is none
 
 
-@target(value_head_dims="head_dim", arithmetic=Arithmetic(scores="input"))
+def _few_blocks(case: Case) -> str | None:
+    """Every program of every split visits every block: seconds a case in the interpreter."""
+    blocks = max(case.seq_lens) // case.block_size
+    return f"more than {MAX_BLOCKS} blocks in a sequence" if blocks > MAX_BLOCKS else None
+
+
+@target(value_head_dims="head_dim", supports=_few_blocks, arithmetic=Arithmetic(scores="input"))
 def decode(
     q: Tensor,
     k_cache: Tensor,
