@@ -134,18 +134,28 @@ def target(
     return declare
 
 
+def parameters(fn: Callable[..., Any]) -> tuple[list[str], list[inspect.Parameter]]:
+    """Names of the parameters that take the first six arguments, fewer if the function takes fewer, and the other parameters.
+
+    `*args` takes all that are left. Raises ValueError if the function has no signature.
+    """
+    every = inspect.signature(fn).parameters.values()
+    positional = [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in positional[: len(POSITIONAL)]]
+    names += [f"*{p.name}" for p in every if p.kind is p.VAR_POSITIONAL for _ in POSITIONAL[len(names) :]]
+    return names, [*positional[len(POSITIONAL) :], *(p for p in every if p.kind is p.KEYWORD_ONLY)]
+
+
 def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
     """The Target that a function's signature and declaration describe. Raises TargetError if it cannot be called as one."""
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        first, rest = parameters(fn)
     except ValueError as error:
         raise TargetError(f"target {name}: has no signature to read; wrap it in a Python function") from error
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) < len(POSITIONAL) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+    if len(first) < len(POSITIONAL):
         raise TargetError(
-            f"target {name}: takes {len(positional)} positional arguments; a target takes ({', '.join(POSITIONAL)}, *, <options>)"
+            f"target {name}: takes {len(first)} positional arguments; a target takes ({', '.join(POSITIONAL)}, *, <options>)"
         )
-    rest = [*positional[len(POSITIONAL) :], *(p for p in parameters if p.kind is p.KEYWORD_ONLY)]
     passed = ", ".join(sorted(GENERATED_OPTIONS))
     for parameter in rest:
         if parameter.default is parameter.empty and parameter.name not in GENERATED_OPTIONS:

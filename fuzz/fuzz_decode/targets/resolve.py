@@ -60,7 +60,14 @@ def _adapted(name: str) -> Target:
     adapter = ADAPTERS[name]
     if adapter.distribution and packaged.version(adapter.distribution) is None:
         raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
-    return understand(name, getattr(importlib.import_module(adapter.module), adapter.function))
+    return declared(name)
+
+
+def declared(name: str) -> Target:
+    """An adapter's Target, whether or not the package that it runs is installed. Raises TargetError if it does not import."""
+    adapter = ADAPTERS[name]
+    module = _guarded(name, lambda: importlib.import_module(adapter.module))
+    return understand(name, getattr(module, adapter.function))
 
 
 def _import(name: str) -> ModuleType:

@@ -1,0 +1,131 @@
+"""A target in plain words: what was understood from its signature and declaration. Strings only, so that they cross processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fuzz_decode.strides import Strides
+from fuzz_decode.targets.contract import GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
+from fuzz_decode.validity import DTYPES
+
+Rows = tuple[tuple[str, str], ...]
+
+SHAPES = {
+    "q": "[num_seqs, num_q_heads, head_dim]",
+    "k_cache": "[num_blocks, block_size, num_kv_heads, head_dim]",
+    "v_cache": "[num_blocks, block_size, num_kv_heads, value_head_dim]",
+    "block_table": "[num_seqs, width] int32",
+    "seq_lens": "[num_seqs] int32, contiguous",
+    "scale": "float: the softmax scale",
+    "out": "[num_seqs, num_q_heads, value_head_dim]",
+}
+STRIDED = {"q": "q", "k_cache": "k", "v_cache": "v", "block_table": "table", "out": "out"}  # argument -> its name in Strides
+UNUSED_OPTIONS = {
+    "out": "a tensor to write into",
+    "window": "sliding windows",
+    "softcap": "logit softcaps",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Rows of (parameter, what it gets) and of (limit, what is therefore never generated), and the arithmetic, a phrase each."""
+
+    arguments: Rows
+    options: Rows
+    never_passed: tuple[str, ...]
+    limits: Rows
+    arithmetic: tuple[str, ...]
+
+
+def describe(target: Target) -> Description:
+    """What the target's signature and declaration were understood to say."""
+    names, rest = parameters(target.fn)
+    return Description(
+        arguments=tuple((mine, _given(target, ours)) for mine, ours in zip(names, POSITIONAL, strict=True)),
+        options=tuple((name, _option(target, name)) for name in sorted(target.options)),
+        never_passed=tuple(p.name for p in rest if p.name not in GENERATED_OPTIONS),
+        limits=(*_dtype_limit(target), *limits(target), *_option_limits(target)),
+        arithmetic=_rounded(target),
+    )
+
+
+def limits(target: Target) -> Rows:
+    """Each limit of sizes and strides, and what is therefore never generated."""
+    decides = [("supports(case) decides", "nothing; what it refuses is rejected")] if target.supports else []
+    return (*_size_limits(target), *_stride_limits(target.strides), *decides)
+
+
+def _given(target: Target, argument: str) -> str:
+    """Shape, dtype and strides of what an argument gets."""
+    shape = SHAPES[argument]
+    if argument not in STRIDED:
+        return shape
+    dtype = {"q": f", {' or '.join(target.dtypes)}", "block_table": ""}.get(argument, ", dtype of q")
+    fixed = "contiguous last axis, else " if STRIDED[argument] in target.strides.contiguous else ""
+    return f"{shape}{dtype}\nlogical order, {fixed}arbitrary strides"
+
+
+def _option(target: Target, name: str) -> str:
+    words = {
+        "out": f"{_given(target, 'out')}; write here",
+        "window": "int, or None: only the last `window` tokens are visible",
+        "softcap": "float, or None: scores become softcap * tanh(score / softcap)",
+    }
+    return words[name]
+
+
+def _dtype_limit(target: Target) -> Iterator[tuple[str, str]]:
+    if missing := [dtype for dtype in DTYPES if dtype not in target.dtypes]:
+        yield f"dtype {_listed(target.dtypes)}", _listed(missing)
+
+
+def _option_limits(target: Target) -> Iterator[tuple[str, str]]:
+    for name in sorted(GENERATED_OPTIONS - target.options):
+        yield f"no parameter {name}", UNUSED_OPTIONS[name]
+
+
+def _size_limits(target: Target) -> Iterator[tuple[str, str]]:
+    if target.value_head_dims == "head_dim":
+        yield "value_head_dim = head_dim", "V with longer or shorter rows than K"
+    sizes = {name: getattr(target, f"{name}s") for name in ("head_dim", "value_head_dim", "block_size", "group")}
+    for name, values in sizes.items():
+        if values is not None and values != "head_dim":
+            yield f"{name} {_listed(values)}", f"any other {name}"
+    if target.min_seq_len:
+        shorter = "empty sequences" if target.min_seq_len == 1 else f"sequences shorter than {target.min_seq_len}"
+        yield f"seq_len {target.min_seq_len} or more", shorter
+
+
+def _stride_limits(strides: Strides) -> Iterator[tuple[str, str]]:
+    if strides.contiguous:
+        names = _listed(name for name in STRIDED if STRIDED[name] in strides.contiguous)
+        yield f"contiguous last axis of {names}", "other strides there"
+    if strides.one_slot_stride:
+        yield "block stride = block_size * slot stride", "interleaved, padded or head-major blocks"
+    if strides.v_like_k:
+        yield "V strided like K", "V with strides of its own"
+
+
+def _rounded(target: Target) -> tuple[str, ...]:
+    if not isinstance(target.arithmetic, Arithmetic):
+        return ("a function of the case decides",)
+    rounding = target.arithmetic
+    weights = "the dtype of q" if rounding.probabilities == "input" else rounding.probabilities
+    phrases = {
+        f"P may be rounded to {weights} before it meets V": True,
+        "q * scale, or each q_i * k_i, may be rounded to the dtype of q": rounding.scores == "input",
+        "q.k may be summed in the dtype of q": rounding.score_sums == "input",
+        "q.k is summed and scaled in float32": (rounding.scores, rounding.score_sums) == ("float32", "float32"),
+        "matrix products of float32 may be tf32 on a GPU": rounding.dots == "tf32",
+        "q.k is summed first and scaled then": rounding.scaled_after_sum,
+        "the same values laid out otherwise give the same bits": rounding.same_bits_anywhere,
+        "two runs give the same bits": rounding.deterministic,
+        "two runs may differ within the bound": not rounding.deterministic,
+    }
+    return tuple(phrase for phrase, holds in phrases.items() if holds)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
