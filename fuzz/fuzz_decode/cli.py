@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fuzz_decode import __version__
+from fuzz_decode.arguments import dtypes as _dtypes
+from fuzz_decode.arguments import duration as _duration
+from fuzz_decode.arguments import natural as _natural
+from fuzz_decode.arguments import positive as _positive
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.validity import DTYPES
 
@@ -81,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     _common(minimize, target=None)
     minimize.set_defaults(call=_minimize)
 
-    targets = commands.add_parser("targets", help="list the built-in targets")
+    targets = commands.add_parser("targets", help="list the built-in targets, or try one on five tiny cases")
+    targets.add_argument("--check", metavar="T", help="say what is understood of a target, and try it")
+    _where(targets)
     targets.set_defaults(call=_targets)
     return parser
 
@@ -89,12 +94,16 @@ def _parser() -> argparse.ArgumentParser:
 def _common(parser: argparse.ArgumentParser, target: str | None) -> None:
     words = "bundled, mutant:NAME, module:function or path/to/file.py:function"
     parser.add_argument("--target", default=target, metavar="T", help=f"{words} (default: {target or 'the one in the file'})")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
+    _where(parser)
     parser.add_argument(
         "--corpus", type=Path, default=Path("corpus"), metavar="DIR", help="where findings are kept (default corpus)"
     )
-    parser.add_argument("--timeout", type=_duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
     parser.add_argument("--minimize-time", type=_duration, default=60.0, metavar="SECONDS", help="per finding (default 60)")
+
+
+def _where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
+    parser.add_argument("--timeout", type=_duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -169,13 +178,19 @@ def _minimize(arguments: argparse.Namespace) -> int:
 
 
 def _targets(arguments: argparse.Namespace) -> int:
-    from fuzz_decode_kernels.mutants import MUTANTS
+    from rich.console import Console
 
-    print("bundled  the stride-aware split-K kernel of this project")
-    for name, mutant in MUTANTS.items():
-        print(f"mutant:{name}  {mutant.fault} ({mutant.seen})")
-    print("module:function or path/to/file.py:function  yours")
-    return CLEAN
+    from fuzz_decode.check import check
+    from fuzz_decode.report.check_view import show_check
+    from fuzz_decode.report.targets_view import show_targets
+    from fuzz_decode.worker import pick_device
+
+    console = Console(highlight=False)
+    if arguments.check is None:
+        show_targets(console, pick_device("auto"))
+        return CLEAN
+    plan = _plan(arguments, arguments.check)
+    return FINDINGS if show_check(console, plan, check(plan)) else CLEAN
 
 
 def _plan(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
@@ -236,32 +251,3 @@ def _writable(corpus: Path, report: Path | None) -> None:
 def _default_jobs(device: str) -> int:
     cores = len(os.sched_getaffinity(0))
     return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _natural(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, low: int) -> int:
-    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low:
-        raise argparse.ArgumentTypeError(f"must be a whole number, {low} or more, not {text!r}")
-    return int(text)
-
-
-def _dtypes(text: str) -> tuple[str, ...]:
-    named = tuple(text.split(","))
-    if not set(named) <= set(DTYPES):
-        raise argparse.ArgumentTypeError(f"must be names among {', '.join(DTYPES)}, with commas between, not {text!r}")
-    return named
-
-
-def _duration(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"must be a time such as 90, 90s, 10m or 8h, not {text!r}")
-    return seconds

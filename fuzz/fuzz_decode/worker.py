@@ -24,6 +24,7 @@ from typing import Any
 from fuzz_decode.case import Case
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.targets.description import Description, describe
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
@@ -43,11 +44,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, and dtypes
-    that Triton's interpreter computes wrongly here, with what is wrong; they are not drawn."""
+    """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, the target in
+    words, and dtypes that Triton's interpreter computes wrongly here, with what is wrong; they are not drawn."""
 
     generates: dict[str, Any]
     versions: dict[str, str]
+    description: Description
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -249,7 +251,7 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":
         versions["gpu"] = torch.cuda.get_device_name()
-    return target, Ready(target.generates(), versions, refused)
+    return target, Ready(target.generates(), versions, describe(target), refused)
 
 
 def _mended_interpreter() -> dict[str, str]:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
-PLAIN = {"errors", "layout", "validity", "reading", "case", "strides", "outcome"}
+PLAIN = {"errors", "layout", "validity", "reading", "case", "strides", "outcome", "arguments"}
 LAYERS = (
     PLAIN,
     {"strategies", "data", "build", "interpreter", "stream"},
     {"oracles", "targets"},
     {"run"},
     {"worker", "pool"},
-    {"corpus", "shrink", "campaign", "replay"},
+    {"corpus", "shrink", "campaign", "replay", "check"},
     {"report"},
     {"cli", "plugin", "__main__"},
 )

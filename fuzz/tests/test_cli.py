@@ -15,7 +15,9 @@ import pytest
 
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.worker import pick_device
+from fuzz_decode_kernels.mutants import MUTANTS
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"
@@ -182,9 +184,11 @@ def test_help_and_version_need_no_torch() -> None:
         assert (done.returncode, done.stdout[:5]) == (0, "usage" if option == "--help" else "fuzz-")
 
 
-def test_targets_lists_every_mutant_with_its_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    from fuzz_decode_kernels.mutants import MUTANTS
-
+def test_targets_lists_every_built_in_target(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["targets"]) == CLEAN
-    shown = capsys.readouterr().out
-    assert all(f"mutant:{name}" in shown and mutant.fault in shown for name, mutant in MUTANTS.items())
+    printed = capsys.readouterr().out
+    shown = " ".join(printed.split())
+    assert all(f"\n{name}  {adapter.about}\n" in printed for name, adapter in ADAPTERS.items())
+    assert all(f"mutant:{name} {mutant.fault.split()[0]}" in shown for name, mutant in MUTANTS.items())
+    assert max(map(len, printed.splitlines())) <= 80

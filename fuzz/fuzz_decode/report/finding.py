@@ -37,7 +37,7 @@ def worst_element(finding: dict[str, Any]) -> Text:
     """`out[sequence 0, q head 1, dim 5]: expected 0.6476, got 0.6536, allowed +-1.4e-05`."""
     where = finding.get("where") or ()
     axes = AXES.get(str(finding.get("tensor")), ())
-    if len(axes) != len(where):
+    if not where or len(axes) != len(where):
         return Text()
     index = ", ".join(f"{axis} {place}" for axis, place in zip(axes, where, strict=True))
     values = [("expected", "expected", "green"), ("got", "got", "red"), ("allowed", "allowed ±", "cyan")]

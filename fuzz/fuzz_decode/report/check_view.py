@@ -1,0 +1,93 @@
+"""A check on the terminal: what was understood of a target, one line a probe, the first failure whole, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fuzz_decode.check import Answer
+from fuzz_decode.corpus import Entry
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.report.finding import clean, finding_panel
+from fuzz_decode.targets.description import Description
+from fuzz_decode.worker import Plan, Ready
+
+VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
+
+
+def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -> bool:
+    """Print a check as it goes on; whether something failed."""
+    statuses: list[str] = []
+    for event in events:
+        if isinstance(event, Ready):
+            _show_understood(console, plan, event)
+            continue
+        _show_answer(console, event)
+        if event.outcome.findings and FAILED not in statuses:
+            console.print(finding_panel(_entry(plan, event), event.outcome.signature))
+        statuses.append(event.outcome.status)
+    _show_next(console, plan, statuses)
+    return FAILED in statuses
+
+
+def _show_understood(console: Console, plan: Plan, ready: Ready) -> None:
+    where = "cpu (Triton interpreter)" if plan.device == "cpu" else plan.device
+    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
+    console.print(clean(f"target {plan.target} on {where}; {versions}"), soft_wrap=True)
+    for dtype, what in ready.refused.items():
+        console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
+    for title, rows in _sections(ready.description):
+        console.print(Text(f"\n{title}", "dim"))
+        console.print(_grid(rows))
+    console.print()
+
+
+def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+    yield "by position it gets", description.arguments
+    if description.options:
+        yield "by keyword it gets", description.options
+    if description.never_passed:
+        yield "never passed", [(name, "keeps its default") for name in description.never_passed]
+    yield "and it returns", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs, num_q_heads]")]
+    if description.limits:
+        yield "what it declares, and what is therefore never generated", description.limits
+    yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]
+
+
+def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*map(clean, row))
+    return Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _show_answer(console: Console, answer: Answer) -> None:
+    probe, outcome = answer.probe, answer.outcome
+    verdict, style = VERDICTS[outcome.status]
+    why = outcome.signature or outcome.reason
+    words = f"{probe.question}: {probe.setting}"
+    console.print(Text.assemble((f"{verdict:<13}", style), words, clean(why and f" - {why}", style)), soft_wrap=True)
+
+
+def _entry(plan: Plan, answer: Answer) -> Entry:
+    """The failure in the form that findings are shown in."""
+    case, outcome = answer.probe.case, answer.outcome
+    finding = outcome.findings[0].to_json()
+    return Entry(case, case, plan.target, outcome.signature, outcome.stage, plan.device, finding)
+
+
+def _show_next(console: Console, plan: Plan, statuses: list[str]) -> None:
+    failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
+    if failed:
+        verdict, command = f"{failed} of {len(statuses)} fail; find and minimise the failure with", f"{run} --stop-after 1"
+    elif PASSED not in statuses:
+        verdict, command = "nothing ran: every case was rejected; see what a campaign can draw with", run
+    else:
+        verdict, command = "nothing fails; go on with", run
+    console.print(f"\n{verdict}")
+    console.print(clean(f"  {command}", "bold"), soft_wrap=True)
