@@ -12,6 +12,7 @@ import pytest
 import sample_targets
 import torch
 
+import fuzz_decode
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.run import run_case
@@ -139,6 +140,12 @@ def test_a_declaration_leaves_the_function_as_it_was() -> None:
 
     assert target(min_seq_len=1)(decode) is decode
     assert decode(1, 2, 3, 4, 5, 6) == "mine"
+
+
+def test_what_a_declaration_needs_comes_from_the_package_itself() -> None:
+    assert (fuzz_decode.target, fuzz_decode.Arithmetic, fuzz_decode.Strides) == (target, Arithmetic, Strides)
+    with pytest.raises(AttributeError, match="has no attribute 'Stride'"):
+        _ = fuzz_decode.Stride
 
 
 def test_a_declaration_survives_wrapping() -> None:
