@@ -103,7 +103,7 @@ def _stride_limits(strides: Strides) -> Iterator[tuple[str, str]]:
         names = _listed(name for name in STRIDED if STRIDED[name] in strides.contiguous)
         yield f"contiguous last axis of {names}", "other strides there"
     if strides.one_slot_stride:
-        yield "block stride = block_size * slot stride", "interleaved, padded or head-major blocks"
+        yield "block stride = block_size * slot stride", "blocks with room between them (interleaved, padded)"
     if strides.v_like_k:
         yield "V strided like K", "V with strides of its own"
 

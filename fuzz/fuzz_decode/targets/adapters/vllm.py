@@ -28,10 +28,16 @@ ALWAYS_SPLIT = 2**30
 KV_SPLITS = 4  # vllm.v1.attention.backends.mla.triton_mla
 MLA_DIMS = {(576, 512), (288, 256)}
 
+
+def _fits_shared_memory(case: Case) -> str | None:
+    return "float32 rows of more than 256" if case.dtype == "float32" and case.head_dim > 256 else None
+
+
 unified = target(
     value_head_dims="head_dim",
     min_seq_len=1,
     strides=Strides(contiguous=("q", "out", "table")),
+    supports=_fits_shared_memory,
     arithmetic=Arithmetic(scaled_after_sum=True),
 )
 
