@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fuzz_decode import __version__
+from fuzz_decode.calls import MAX_CALLS
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.validity import DTYPES
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=_natural, default=0, metavar="S", help="same seed, same cases (default 0)")
     run.add_argument("--dtypes", type=_dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
     run.add_argument("--jobs", type=_positive, metavar="J", help="worker processes (default: one per core)")
+    run.add_argument("--sequence", type=_sequence, metavar="K", help="K related cases in a row through one process: stale state")
     stop = run.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
     stop.add_argument("--stop-after", type=_positive, metavar="K", help="stop after K distinct findings")
@@ -108,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or _default_jobs(plan.device)
-    campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time)
+    campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time, arguments.sequence)
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     try:
         with view:
@@ -206,6 +208,7 @@ def _report(campaign: Campaign, seconds: float) -> dict[str, Any]:
             "diagnosis": bug.entry.diagnosis,
             "case_file": str(bug.path),
             "case": bug.entry.case.to_json(),
+            **({"before": [case.to_json() for case in bug.entry.before]} if bug.entry.before else {}),
         }
         for signature, bug in campaign.bugs.items()
     ]
@@ -246,9 +249,14 @@ def _natural(text: str) -> int:
     return _whole(text, 0)
 
 
-def _whole(text: str, low: int) -> int:
-    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low:
-        raise argparse.ArgumentTypeError(f"must be a whole number, {low} or more, not {text!r}")
+def _sequence(text: str) -> int:
+    return _whole(text, 2, MAX_CALLS)
+
+
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low or (high is not None and int(text) > high):
+        limits = f"{low} or more" if high is None else f"{low} to {high}"
+        raise argparse.ArgumentTypeError(f"must be a whole number, {limits}, not {text!r}")
     return int(text)
 
 
