@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from fuzz_decode.calls import MAX_CALLS
 from fuzz_decode.validity import DTYPES
 
 
@@ -16,6 +17,11 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number, 0 or more."""
     return _whole(text, 0)
+
+
+def sequence(text: str) -> int:
+    """The number of calls in a row."""
+    return _whole(text, 2, MAX_CALLS)
 
 
 def dtypes(text: str) -> tuple[str, ...]:
@@ -35,7 +41,8 @@ def duration(text: str) -> float:
     return seconds
 
 
-def _whole(text: str, low: int) -> int:
-    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low:
-        raise argparse.ArgumentTypeError(f"must be a whole number, {low} or more, not {text!r}")
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < low or (high is not None and int(text) > high):
+        limits = f"{low} or more" if high is None else f"{low} to {high}"
+        raise argparse.ArgumentTypeError(f"must be a whole number, {limits}, not {text!r}")
     return int(text)

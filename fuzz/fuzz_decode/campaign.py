@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz_decode import corpus
+from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.outcome import FAILED, REJECTED, Outcome
 from fuzz_decode.pool import Pool
-from fuzz_decode.shrink import Shrunk, shrink
-from fuzz_decode.stream import case_stream
+from fuzz_decode.repeat import NOT_REPEATED, shrink_in_fresh
+from fuzz_decode.shrink import Shrunk
+from fuzz_decode.stream import call_stream
 from fuzz_decode.worker import PatientWorker, Plan, Ready
 
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
@@ -58,9 +59,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Minimised:
+    """`shrunk` is None where the failure did not come back in a fresh process."""
+
     entry: Entry
     path: Path
-    shrunk: Shrunk
+    shrunk: Shrunk | None
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Campaign:
     jobs: int
     folder: Path
     minimise_seconds: float = 60.0
+    sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
     done: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     bugs: dict[str, Known] = field(default_factory=dict)
@@ -97,12 +101,12 @@ class Campaign:
             ready = pool.start()
             self.versions = ready.versions
             yield Started(ready)
-            with contextlib.closing(case_stream(self.seed, ready.generates)) as stream:
-                waiting: dict[int, tuple[Case, Outcome]] = {}
-                for number, case, outcome in pool.outcomes(self._within_budget(stream)):
+            with contextlib.closing(call_stream(self.seed, ready.generates, self.sequence or 1)) as stream:
+                waiting: dict[int, tuple[Calls, Outcome]] = {}
+                for number, calls, outcome in pool.outcomes(self._within_budget(stream), fresh=self.sequence is not None):
                     if outcome.status == FAILED:
-                        self._save_raw(case, outcome)
-                    waiting[number] = (case, outcome)
+                        self._save_raw(calls, outcome)
+                    waiting[number] = (calls, outcome)
                     while self.done in waiting:
                         yield from self._judge(*waiting.pop(self.done))
                         if self._enough():
@@ -111,21 +115,24 @@ class Campaign:
         finally:
             pool.close()
 
-    def _within_budget(self, stream: Iterator[Case]) -> Iterator[Case]:
-        started = time.monotonic()
-        for case in itertools.islice(stream, self.budget.cases):
+    def _within_budget(self, stream: Iterator[Calls]) -> Iterator[Calls]:
+        started, left = time.monotonic(), self.budget.cases
+        for calls in stream:
             if self.budget.seconds is not None and time.monotonic() - started > self.budget.seconds:
                 return
-            yield case
+            yield calls[:left]
+            left = None if left is None else left - len(calls)
+            if left is not None and left <= 0:
+                return
 
-    def _save_raw(self, case: Case, outcome: Outcome) -> None:
+    def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
         if outcome.signature not in self.bugs and outcome.signature not in self._saved:
-            self._saved[outcome.signature] = corpus.save(self.folder, self._entry(case, outcome))
+            self._saved[outcome.signature] = corpus.save(self.folder, self._entry(calls, outcome))
 
-    def _judge(self, case: Case, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
+    def _judge(self, calls: Calls, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
         index, self.done = self.done, self.done + 1
-        yield CaseDone(case, outcome)
+        yield CaseDone(calls[-1], outcome)
         if outcome.status == REJECTED:
             self.rejected[outcome.reason] += 1
         if outcome.status != FAILED:
@@ -133,7 +140,7 @@ class Campaign:
         if outcome.signature in self.bugs:
             self.bugs[outcome.signature].count += 1
             return
-        raw = self._entry(case, outcome)
+        raw = self._entry(calls, outcome)
         path = corpus.save(self.folder, raw)
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # another job was faster with a later case
@@ -145,9 +152,13 @@ class Campaign:
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
         known = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
-            shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
-            still_fails = worker.failing_as(raw.signature)
-            known.path, known.entry = corpus.settle(known.path, minimised_entry(raw, shrunk), still_fails)
+            shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds)
+            if shrunk is None:
+                known.entry = dataclasses.replace(raw, note=NOT_REPEATED if self.sequence else f"{NOT_REPEATED}; try --sequence")
+                known.path = corpus.replace(known.path, known.entry)
+            else:
+                still_fails = worker.failing_as(raw.signature)
+                known.path, known.entry = corpus.settle(known.path, minimised_entry(raw, shrunk), still_fails)
         return Minimised(known.entry, known.path, shrunk)
 
     def _enough(self) -> bool:
@@ -164,10 +175,11 @@ class Campaign:
         for path in self._saved.values():
             path.unlink(missing_ok=True)
 
-    def _entry(self, case: Case, outcome: Outcome) -> Entry:
+    def _entry(self, calls: Calls, outcome: Outcome) -> Entry:
         return Entry(
-            case=case,
-            raw_case=case,
+            case=calls[-1],
+            raw_case=calls[-1],
+            before=calls[:-1],
             target=self.plan.target,
             signature=outcome.signature,
             stage=outcome.stage,
@@ -182,6 +194,7 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     return dataclasses.replace(
         raw,
         case=shrunk.case,
+        before=shrunk.before,
         finding=shrunk.outcome.findings[0].to_json(),
         needed=shrunk.needed,
         minimised=shrunk.complete,

@@ -191,7 +191,7 @@ class Case:
         inside_k = {"v"} if "kv" in self.k.order else set()
         return {
             name: str(value)
-            for name, value in _flatten(self)
+            for name, value in flatten(self)
             if value != DEFAULTS[name] and name not in SIZE_FIELDS and name not in inside_k
         }
 
@@ -232,9 +232,9 @@ class Case:
 SIZE_FIELDS = frozenset({"seq_lens", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size"})
 
 
-def _flatten(case: Case) -> list[tuple[str, Any]]:
+def flatten(case: Case) -> list[tuple[str, Any]]:
     named = [(f.name, getattr(case, f.name)) for f in fields(case) if f.name != "table"]
     return named + [(f"table.{f.name}", getattr(case.table, f.name)) for f in fields(case.table)]
 
 
-DEFAULTS = dict(_flatten(Case()))
+DEFAULTS = dict(flatten(Case()))

@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fuzz_decode import __version__
-from fuzz_decode.arguments import dtypes as _dtypes
-from fuzz_decode.arguments import duration as _duration
-from fuzz_decode.arguments import natural as _natural
-from fuzz_decode.arguments import positive as _positive
+from fuzz_decode import arguments as types
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.validity import DTYPES
 
@@ -62,14 +59,17 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="draw cases, compare, minimise and store what fails (the default command)")
     limit = run.add_mutually_exclusive_group()
-    limit.add_argument("--iters", type=_positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
-    limit.add_argument("--time", type=_duration, metavar="T", help="stop after this long: 90s, 10m, 8h")
-    run.add_argument("--seed", type=_natural, default=0, metavar="S", help="same seed, same cases (default 0)")
-    run.add_argument("--dtypes", type=_dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
-    run.add_argument("--jobs", type=_positive, metavar="J", help="worker processes (default: one per core)")
+    limit.add_argument("--iters", type=types.positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
+    limit.add_argument("--time", type=types.duration, metavar="T", help="stop after this long: 90s, 10m, 8h")
+    run.add_argument("--seed", type=types.natural, default=0, metavar="S", help="same seed, same cases (default 0)")
+    run.add_argument("--dtypes", type=types.dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
+    run.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
+    run.add_argument(
+        "--sequence", type=types.sequence, metavar="K", help="K related cases in a row through one process: stale state"
+    )
     stop = run.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
-    stop.add_argument("--stop-after", type=_positive, metavar="K", help="stop after K distinct findings")
+    stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
     _common(run, target="bundled")
     run.set_defaults(call=_run)
@@ -98,12 +98,12 @@ def _common(parser: argparse.ArgumentParser, target: str | None) -> None:
     parser.add_argument(
         "--corpus", type=Path, default=Path("corpus"), metavar="DIR", help="where findings are kept (default corpus)"
     )
-    parser.add_argument("--minimize-time", type=_duration, default=60.0, metavar="SECONDS", help="per finding (default 60)")
+    parser.add_argument("--minimize-time", type=types.duration, default=60.0, metavar="SECONDS", help="per finding (default 60)")
 
 
 def _where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
-    parser.add_argument("--timeout", type=_duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
+    parser.add_argument("--timeout", type=types.duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or _default_jobs(plan.device)
-    campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time)
+    campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time, arguments.sequence)
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     try:
         with view:
@@ -221,6 +221,7 @@ def _report(campaign: Campaign, seconds: float) -> dict[str, Any]:
             "diagnosis": bug.entry.diagnosis,
             "case_file": str(bug.path),
             "case": bug.entry.case.to_json(),
+            **({"before": [case.to_json() for case in bug.entry.before]} if bug.entry.before else {}),
         }
         for signature, bug in campaign.bugs.items()
     ]

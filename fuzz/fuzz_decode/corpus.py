@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from fuzz_decode.calls import MAX_CALLS, Calls, sort_key
 from fuzz_decode.case import Case
 from fuzz_decode.errors import CaseError, UsageError
 from fuzz_decode.reading import shown
@@ -26,7 +27,8 @@ MAX_BYTES = 2**20
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A failing case with what is known about it. `raw_case` is the case as it was drawn, `needed` says for each remaining
-    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`."""
+    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`. `before` are the calls, oldest
+    first, that must have been made in the same process for it to fail."""
 
     case: Case
     raw_case: Case
@@ -40,10 +42,15 @@ class Entry:
     diagnosis: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    before: Calls = ()
+
+    @property
+    def calls(self) -> Calls:
+        return (*self.before, self.case)
 
     @property
     def digest(self) -> str:
-        text = "\n".join((self.target, self.signature, self.case.canonical()))
+        text = "\n".join((self.target, self.signature, *(case.canonical() for case in self.calls)))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -52,7 +59,9 @@ class Entry:
         return self.target, self.signature
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+        """Plain data; `before` is left out where it is empty, so that versions that do not know it read the file."""
+        data = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        return data if self.before else {name: value for name, value in data.items() if name != "before"}
 
 
 def save(folder: Path, entry: Entry) -> Path:
@@ -82,15 +91,15 @@ def replace(old: Path, entry: Entry) -> Path:
     return path
 
 
-def settle(old: Path, entry: Entry, still_fails: Callable[[Case], bool]) -> tuple[Path, Entry]:
-    """Write the entry instead of `old`; of all entries of its bug that still fail, only the one with the smallest case stays.
+def settle(old: Path, entry: Entry, still_fails: Callable[[Calls], bool]) -> tuple[Path, Entry]:
+    """Write the entry instead of `old`; of all entries of its bug that still fail, only the one with the simplest calls stays.
 
     Returns what stays. An entry that no longer fails guards a fix and is left alone.
     """
     path = replace(old, entry)
     known = load_folder(path.parent)[0]
-    rivals = {p: e for p, e in known.items() if p != path and e.bug == entry.bug and still_fails(e.case)}
-    best = min([(path, entry), *rivals.items()], key=lambda item: item[1].case.sort_key())
+    rivals = {p: e for p, e in known.items() if p != path and e.bug == entry.bug and still_fails(e.calls)}
+    best = min([(path, entry), *rivals.items()], key=lambda item: sort_key(item[1].calls))
     for other in {path, *rivals} - {best[0]}:
         other.unlink(missing_ok=True)
     return best
@@ -153,8 +162,24 @@ def _entry(data: dict[str, Any]) -> Entry:
                 _expect(f"{name}.{key}", inner, (str, int, float, list, type(None)) if name == "finding" else str)
     case = Case.from_json(data["case"])
     raw = Case.from_json(data["raw_case"]) if "raw_case" in data else case
+    before = _calls(data.get("before", []))
     rest = {name: value for name, value in data.items() if name in (*_TEXT, *_OBJECTS, "minimised")}
-    return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw})
+    return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw, "before": before})
+
+
+def _calls(data: Any) -> Calls:
+    """The calls before the failing one. Raises CaseError naming the one that is wrong."""
+    if not isinstance(data, list):
+        raise CaseError(f"before: expected list, found {type(data).__name__}")
+    if len(data) >= MAX_CALLS:
+        raise CaseError(f"before: {len(data)} calls; at most {MAX_CALLS - 1} are made")
+    calls = []
+    for place, item in enumerate(data):
+        try:
+            calls.append(Case.from_json(item))
+        except CaseError as error:
+            raise CaseError(f"before[{place}]: {error}") from error
+    return tuple(calls)
 
 
 def _expect(name: str, value: Any, kind: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +61,16 @@ class Outcome:
 
 def failure(stage: str, *findings: Finding, seconds: float = 0.0) -> Outcome:
     return Outcome(FAILED, stage, findings, seconds=seconds)
+
+
+def of_the_last(outcomes: Sequence[Outcome], number: int) -> Outcome:
+    """The outcome of the last of `number` calls in a row, given those of the calls that were run.
+
+    Where only an earlier one failed, or its death left the last one without an answer, its failure under another signature.
+    """
+    last = outcomes[-1]
+    failed = next((outcome for outcome in outcomes[: number - 1] if outcome.findings), None)
+    if failed is None or (len(outcomes) == number and last.status != PASSED):
+        return last
+    findings = (dataclasses.replace(finding, tensor=f"{finding.tensor} of an earlier call") for finding in failed.findings)
+    return dataclasses.replace(failed, findings=tuple(findings))

@@ -79,7 +79,9 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.corpus import load
 
         entry = load(self.path)
-        outcome = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device")).run(entry.case)
+        outcome = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device")).run_calls(
+            entry.calls
+        )
         if outcome.status == "rejected":
             pytest.skip(f"{self.target} does not take this case: {outcome.reason}")
         if self.must_fail and outcome.signature != entry.signature:

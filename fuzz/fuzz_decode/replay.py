@@ -12,7 +12,8 @@ from fuzz_decode.campaign import minimised_entry
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.shrink import Shrunk, shrink
+from fuzz_decode.repeat import NOT_REPEATED, first_failure, shrink_in_fresh
+from fuzz_decode.shrink import Shrunk
 from fuzz_decode.worker import PatientWorker, Plan
 
 
@@ -48,13 +49,13 @@ def replay(entries: dict[Path, Entry], plan: Plan) -> Iterator[Replayed]:
     """Run each entry's case on the plan's target. Raises UsageError if the target cannot be imported."""
     with PatientWorker(plan) as worker:
         for path, entry in entries.items():
-            yield Replayed(path, entry, worker.run(entry.case))
+            yield Replayed(path, entry, worker.run_calls(entry.calls))
 
 
 def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path, Entry, Shrunk] | None:
     """Shrink the entry's case on the plan's target and store the result beside it; None if the case does not fail there."""
     with PatientWorker(plan) as worker:
-        outcome = worker.run(entry.case)
+        calls, outcome = first_failure(entry.calls, worker)
         if not outcome.findings:
             return None
         raw = dataclasses.replace(
@@ -64,6 +65,9 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
             stage=outcome.stage,
             device=plan.device,
             versions=worker.ready.versions,
+            note="" if entry.note.startswith(NOT_REPEATED) else entry.note,
         )
-        shrunk = shrink(entry.case, outcome, worker.run, seconds)
+        shrunk = shrink_in_fresh(calls, outcome, worker, seconds)
+        if shrunk is None:
+            return None
         return *corpus.settle(path, minimised_entry(raw, shrunk), worker.failing_as(raw.signature)), shrunk

@@ -1,97 +1,164 @@
-"""Reduce a failing case to one that is 1-minimal: no feature can go, and no number can be smaller, without losing the failure.
+"""Reduce failing calls to some that are 1-minimal: no call and no feature can go, and no number can be smaller, without losing
+the failure. A case is a tuple of one call.
 
-Passes only propose. One gate decides: not seen, valid, strictly simpler by `Case.sort_key`, and still failing with the same
-signature. The driver repeats the passes until none of them makes progress (after Hypothesis and Shrink Ray).
+Passes only propose. One gate decides: not seen, valid, strictly simpler by `calls.sort_key`, and the last call still failing
+with the same signature. The driver repeats the passes until none of them makes progress (after Hypothesis and Shrink Ray).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.calls import Calls, altered, differences, sort_key, unlike_parts, values
+from fuzz_decode.case import Case
 from fuzz_decode.errors import CaseError
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout, dense
 from fuzz_decode.outcome import PASSED, REJECTED, Outcome
-from fuzz_decode.strategies import HEAD_DIMS
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.passes import PASSES, Pass
 
-Run = Callable[[Case], Outcome]
-Pass = Callable[[Case], Iterator[Case]]
+Run = Callable[[Calls], Outcome]
+CallsPass = Callable[[Calls], Iterator[Calls]]
 
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """The simplest case found, its outcome, what happens without each of its features, and how many cases were run.
-    `complete` is False when time ran out before nothing simpler failed."""
+    """The simplest case found, its outcome, what happens without each of its features, how many runs that took, and the calls
+    that must come before it. `complete` is False when time ran out before nothing simpler failed."""
 
     case: Case
     outcome: Outcome
     needed: dict[str, str]
     runs: int
     complete: bool
+    before: Calls = ()
+
+    @property
+    def calls(self) -> Calls:
+        return (*self.before, self.case)
 
 
-def shrink(case: Case, outcome: Outcome, run: Run, seconds: float = 60.0) -> Shrunk:
+def shrink(case: Case, outcome: Outcome, run: Callable[[Case], Outcome], seconds: float = 60.0) -> Shrunk:
     """Shrink `case`, whose failing `outcome` names the signature to keep, for at most about `seconds`."""
-    gate = Gate(case, outcome, run, time.monotonic() + seconds)
+    return shrink_calls((case,), outcome, lambda calls: run(calls[0]), seconds)
+
+
+def shrink_calls(calls: Calls, outcome: Outcome, run: Run, seconds: float = 60.0) -> Shrunk:
+    """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a process in which nothing ran before."""
+    gate = Gate(calls, outcome, run, time.monotonic() + seconds)
     before = None
     while gate.best != before and not gate.out_of_time:
         before = gate.best
-        for propose in PASSES:
+        for propose in (fewer_calls, more_alike, *map(in_step, PASSES)):
             gate.exhaust(propose)
-    needed = {feature: gate.without(feature) for feature in gate.best.features()}
-    return Shrunk(gate.best, gate.outcome, needed, len(gate.seen), not gate.out_of_time)
+    *earlier, case = gate.best
+    needed = {feature: gate.without(feature) for feature in case.features()}
+    return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
 
 @dataclass(slots=True)
 class Gate:
     """The one place where a candidate is accepted. `best` only ever gets simpler; `seen` keeps every verdict."""
 
-    best: Case
+    best: Calls
     outcome: Outcome
     run: Run
     deadline: float
-    seen: dict[str, str] = field(default_factory=dict)
+    seen: dict[Calls, str] = field(default_factory=dict)
 
     @property
     def out_of_time(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def exhaust(self, propose: Pass) -> None:
+    def exhaust(self, propose: CallsPass) -> None:
         """Run one pass until none of its proposals is accepted."""
         while any(self.consider(candidate) for candidate in propose(self.best)):
             pass
 
-    def consider(self, candidate: Case) -> bool:
-        if self.out_of_time or not _valid(candidate) or candidate.sort_key() >= self.best.sort_key():
-            return False
-        if candidate.canonical() in self.seen:
+    def consider(self, candidate: Calls) -> bool:
+        if self.out_of_time or candidate in self.seen or not _valid(candidate) or sort_key(candidate) >= sort_key(self.best):
             return False
         outcome = self.run(candidate)
-        self.seen[candidate.canonical()] = _verdict(outcome)
+        self.seen[candidate] = _verdict(outcome)
         if outcome.signature != self.outcome.signature:
             return False
         self.best, self.outcome = candidate, outcome
         return True
 
     def without(self, feature: str) -> str:
-        """What happens to the best case when one feature goes."""
-        candidate = self.best.without(feature)
+        """What happens to the best calls when one feature goes."""
+        candidate = tuple(case.without(feature) for case in self.best)
         if not _valid(candidate):
             return "no valid case"
-        if candidate.canonical() not in self.seen:
+        if candidate not in self.seen:
             if self.out_of_time:
                 return "not tried"
-            self.seen[candidate.canonical()] = _verdict(self.run(candidate))
-        return self.seen[candidate.canonical()]
+            self.seen[candidate] = _verdict(self.run(candidate))
+        return self.seen[candidate]
 
 
-def _valid(case: Case) -> bool:
+def fewer_calls(calls: Calls) -> Iterator[Calls]:
+    """One call before the last, then half of them, then all but one."""
+    before, last = calls[:-1], calls[-1:]
+    half = len(before) // 2
+    yield from ((case, *last) for case in reversed(before))
+    yield before[half:] + last
+    yield before[:half] + last
+    for place in range(len(before)):
+        yield before[:place] + before[place + 1 :] + last
+
+
+def more_alike(calls: Calls) -> Iterator[Calls]:
+    """An earlier call like the last but for one thing; one thing less that differs, set to either value; the calls backwards."""
+    last = calls[-1]
+    for place, case in enumerate(calls[:-1]):
+        parts = unlike_parts(last, case)
+        for part in parts:
+            yield (*calls[:place], altered(last, values(case, part)), *calls[place + 1 :])
+        for part in parts:
+            yield (*calls[:-1], altered(last, values(case, part)))
+            yield (*calls[:place], altered(case, values(last, part)), *calls[place + 1 :])
+    yield calls[::-1]
+
+
+def in_step(propose: Pass) -> CallsPass:
+    """The pass on calls that must stay related: as it is, and with pool and table of one size for all calls."""
+
+    def proposals(calls: Calls) -> Iterator[Calls]:
+        if len(calls) == 1:
+            yield from ((simpler,) for simpler in propose(calls[0]))
+            return
+        for candidate in _simplified(propose, calls):
+            yield candidate
+            yield in_one_room(candidate)
+
+    return proposals
+
+
+def _simplified(propose: Pass, calls: Calls) -> Iterator[Calls]:
+    """One call simplified and the same change made in all, then in it alone, the last call first; then each in its own way."""
+    for place in reversed(range(len(calls))):
+        for simpler in propose(calls[place]):
+            changes = {name: new for name, (_, new) in differences(calls[place], simpler).items()}
+            yield tuple(altered(case, changes) for case in calls)
+            yield (*calls[:place], simpler, *calls[place + 1 :])
+    yield from zip(*map(propose, calls), strict=False)
+
+
+def in_one_room(calls: Calls) -> Calls:
+    """The calls with pools and tables just large enough for each of them, since shapes are what caches are keyed on."""
+    bare = [altered(case, {"table.spare_blocks": 0, "table.extra_columns": 0}) for case in calls]
+    blocks, columns = max(case.num_blocks for case in bare), max(case.table_width for case in bare)
+    return tuple(
+        altered(case, {"table.spare_blocks": blocks - case.num_blocks, "table.extra_columns": columns - case.table_width})
+        for case in bare
+    )
+
+
+def _valid(calls: Calls) -> bool:
     try:
-        case.validate()
+        for case in calls:
+            case.validate()
     except CaseError:
         return False
     return True
@@ -100,167 +167,3 @@ def _valid(case: Case) -> bool:
 def _verdict(outcome: Outcome) -> str:
     words = {PASSED: "passes", REJECTED: f"is rejected: {outcome.reason}"}
     return words.get(outcome.status, f"fails as {outcome.signature}")
-
-
-def one_sequence(case: Case) -> Iterator[Case]:
-    """One sequence alone, then all but one."""
-    for length in sorted(set(case.seq_lens)):
-        yield _replace(case, seq_lens=(length,))
-    for index in range(case.num_seqs):
-        if case.num_seqs > 1:
-            yield _replace(case, seq_lens=case.seq_lens[:index] + case.seq_lens[index + 1 :])
-
-
-def usual_suspects(case: Case) -> Iterator[Case]:
-    """One head and a few tokens in the simplest layouts that stride faults show on: a jump out of layouts that need more."""
-    small = _replace(case.plain(), num_kv_heads=1, group=1, table=BlockTable())
-    two_blocks = _replace(small, seq_lens=(2 * case.block_size,))
-    second_block = _replace(small, seq_lens=(1,), table=BlockTable(first_block=1))
-    for base in (two_blocks, second_block):
-        for bare in (_replace(base, window=None, softcap=None, scale=None, data="gaussian"), base):
-            yield _replace(bare, k=Layout(FAMILIES["interleaved"]), v=None)
-            for axis in range(3):
-                padded = Layout(FAMILIES["NHD"], tuple(int(axis == place) for place in range(4)))
-                yield _replace(bare, k=padded, v=padded)
-                yield _replace(bare, k=padded)
-                yield _replace(bare, v=padded)
-
-
-def plain_tensors(case: Case) -> Iterator[Case]:
-    """Many features at once: everything plain, then everything but the caches, the table, the options."""
-    relaxed = _replace(case, window=None, softcap=None, scale=None, data="gaussian", dtype="float32")
-    for base in (relaxed, case):
-        bare = base.plain()
-        yield bare
-        yield _replace(bare, k=base.k, v=base.v, layers=base.layers, layer=base.layer)
-        yield _replace(bare, table=base.table)
-        yield _replace(base, q=dense(QUERY_AXES), out=dense(QUERY_AXES), table=BlockTable())
-        yield base
-
-
-def fewer_heads(case: Case) -> Iterator[Case]:
-    for number in _smaller(case.num_kv_heads, 1):
-        yield _replace(case, num_kv_heads=number)
-    for number in _smaller(case.group, 1):
-        yield _replace(case, group=number)
-
-
-def smaller_rows(case: Case) -> Iterator[Case]:
-    """head_dim and value_head_dim together, then each, from the dims that kernels have."""
-    for dim in sorted(HEAD_DIMS):
-        yield _replace(case, head_dim=dim, value_head_dim=dim)
-        yield _replace(case, value_head_dim=dim)
-        yield _replace(case, head_dim=dim)
-
-
-def smaller_blocks(case: Case) -> Iterator[Case]:
-    """A smaller block with as many tokens, or with as many blocks."""
-    for size in _smaller(case.block_size, 1):
-        yield _replace(case, block_size=size, seq_lens=tuple(-(-length * size // case.block_size) for length in case.seq_lens))
-        yield _replace(case, block_size=size)
-
-
-def shorter_sequences(case: Case) -> Iterator[Case]:
-    for index, length in enumerate(case.seq_lens):
-        for shorter in _smaller(length, 0):
-            yield _replace(case, seq_lens=(*case.seq_lens[:index], shorter, *case.seq_lens[index + 1 :]))
-
-
-def drop_features(case: Case) -> Iterator[Case]:
-    """Each feature back at its default: the pass that makes the result 1-minimal."""
-    for feature in case.features():
-        yield case.without(feature)
-
-
-def simpler_caches(case: Case) -> Iterator[Case]:
-    """K and V apart instead of in one buffer, like each other, in a family's order, without the layer axis."""
-    yield _replace(case, k=dense(CACHE_AXES), v=dense(CACHE_AXES), layers=1, layer=0)
-    apart = _without_axes(case.k, "kv", "layer")
-    yield _replace(case, k=apart, v=dense(CACHE_AXES), layers=1, layer=0)
-    yield _replace(case, k=apart, v=apart, layers=1, layer=0)
-    yield _replace(case, k=_without_axes(case.k, "layer"), v=case.v and _without_axes(case.v, "layer"), layers=1, layer=0)
-    for name in ("NHD", "HND", "interleaved", "packed"):
-        order = FAMILIES[name]
-        yield _replace(case, k=Layout(order), v=None if "kv" in order else case.v or Layout(order), layers=1, layer=0)
-    if case.v is not None:
-        yield _replace(case, v=case.k)
-
-
-def less_padding(case: Case) -> Iterator[Case]:
-    """Each padding and offset to nothing, to 1, to half."""
-    for name in ("k", "v", "q", "out"):
-        layout = getattr(case, name)
-        if layout is not None:
-            for simpler in _simpler_places(layout):
-                yield _replace(case, **{name: simpler})
-    for simpler in _simpler_places(case.table.layout):
-        yield _replace(case, table=dataclasses.replace(case.table, layout=simpler))
-
-
-def smaller_numbers(case: Case) -> Iterator[Case]:
-    """Pool, table, window, layers and seed."""
-    for name in ("first_block", "spare_blocks", "shared_blocks", "extra_columns"):
-        for number in _smaller(getattr(case.table, name), 0):
-            yield _replace(case, table=dataclasses.replace(case.table, **{name: number}))  # type: ignore[arg-type]  # all int
-    for placement in ("identity", "reversed"):
-        yield _replace(case, table=dataclasses.replace(case.table, placement=placement))
-    if case.window is not None:
-        for number in _smaller(case.window, 1):
-            yield _replace(case, window=number)
-    for number in _smaller(case.layers, 1):
-        yield _replace(case, layers=number, layer=min(case.layer, number - 1))
-    for number in _smaller(case.layer, 0):
-        yield _replace(case, layer=number)
-    for number in _smaller(case.seed, 0):
-        yield _replace(case, seed=number)
-
-
-def plainer_choices(case: Case) -> Iterator[Case]:
-    for dtype in DTYPES:
-        yield _replace(case, dtype=dtype)
-    for number in (1.0, 30.0):
-        if case.softcap is not None:
-            yield _replace(case, softcap=number)
-    for data in ("gaussian", "uniform", "tagged"):
-        yield _replace(case, data=data)
-
-
-PASSES: tuple[Pass, ...] = (
-    one_sequence,
-    usual_suspects,
-    plain_tensors,
-    fewer_heads,
-    smaller_rows,
-    smaller_blocks,
-    shorter_sequences,
-    drop_features,
-    simpler_caches,
-    less_padding,
-    smaller_numbers,
-    plainer_choices,
-)
-
-
-def _replace(case: Case, **changes: object) -> Case:
-    return dataclasses.replace(case, **changes)  # type: ignore[arg-type]  # fields differ in type
-
-
-def _smaller(number: int, low: int) -> list[int]:
-    """Smaller values to try, boldest first: a bisection that also tries one less."""
-    tries = [low, low + 1, low + 2, (low + number) // 2, number - (number - low) // 4, number - 1]
-    return list(dict.fromkeys(n for n in tries if low <= n < number))
-
-
-def _simpler_places(layout: Layout) -> Iterator[Layout]:
-    yield dataclasses.replace(layout, pad=(0,) * len(layout.order), offset=0)
-    yield dataclasses.replace(layout, offset=0)
-    for index, pad in enumerate(layout.pad):
-        for smaller in _smaller(pad, 0) if pad > 0 else [0] * (pad < 0):
-            yield dataclasses.replace(layout, pad=(*layout.pad[:index], smaller, *layout.pad[index + 1 :]))
-    for offset in _smaller(layout.offset, 0):
-        yield dataclasses.replace(layout, offset=offset)
-
-
-def _without_axes(layout: Layout, *axes: str) -> Layout:
-    kept = [(axis, pad) for axis, pad in zip(layout.order, layout.pad, strict=True) if axis not in axes]
-    return Layout(tuple(axis for axis, _ in kept), tuple(pad for _, pad in kept), layout.offset)

@@ -1,4 +1,4 @@
-"""An endless, reproducible stream of cases for a campaign, drawn from the public strategies."""
+"""Endless, reproducible streams of cases for a campaign, drawn from the public strategies."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ from typing import Any, NoReturn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, PrimitiveProvider
 
+from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
+from fuzz_decode.relatives import calls_from
 from fuzz_decode.strategies import cases
+from fuzz_decode.strides import Strides
 
 CHUNK = 100
 BACKEND = "fuzz-decode"
 
 
 def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
-    """The campaign's cases for a seed: the same ones in the same order however they are run.
+    """The campaign's cases for a seed: the same ones in the same order however they are run."""
+    for chunk in _chunks(seed, generates):
+        yield from chunk
 
-    Drawn in chunks, one ahead in a thread, so that workers never wait for Hypothesis.
-    """
+
+def call_stream(seed: int, generates: dict[str, Any], length: int) -> Generator[Calls, None, None]:
+    """The same for sequences of calls: each begins with another case of `case_stream`, and has relatives of it after it."""
+    for number, chunk in enumerate(_chunks(seed, generates)):
+        source = random.Random(f"{seed}/{number}/calls")
+        for first in chunk:
+            yield calls_from(first, chunk, length, source, generates.get("strides", Strides()))
+
+
+def _chunks(seed: int, generates: dict[str, Any]) -> Generator[list[Case], None, None]:
+    """Drawn one ahead in a thread, so that workers never wait for Hypothesis."""
     AVAILABLE_PROVIDERS[BACKEND] = f"{__name__}.{IndependentDraws.__name__}"
     with ThreadPoolExecutor(1) as ahead:
         number = 0
@@ -30,7 +44,7 @@ def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, N
             chunk = coming.result()
             number += 1
             coming = ahead.submit(_chunk, seed, number, generates)
-            yield from chunk
+            yield chunk
 
 
 class IndependentDraws(PrimitiveProvider):

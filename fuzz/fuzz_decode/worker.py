@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.nursery import RENEW, return_in_forks
+from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
 from fuzz_decode.targets.description import Description, describe
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
@@ -74,6 +76,7 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, plan, self._log.name), daemon=True)
         self._process.start()
         theirs.close()
+        self._unused, self._forks = True, False
 
     def ready(self) -> Ready:
         """Wait until the target is imported. Raises UsageError if it cannot be."""
@@ -91,6 +94,7 @@ class Worker:
 
     def submit(self, case: Case) -> None:
         """Start a case."""
+        self._unused = False
         self.deadline = time.monotonic() + self.plan.timeout
         with contextlib.suppress(BrokenPipeError):  # result() tells of the death
             self.connection.send(case)
@@ -116,6 +120,20 @@ class Worker:
         if answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
             self.close()
         return answer
+
+    def renew(self) -> None:
+        """Let the next case be the first of its process: a fork that is made before anything has run.
+
+        Where that cannot be (on CUDA, or when the process itself has run a case) the worker is closed.
+        """
+        if not self.alive or (self._unused and (self._forks or self.plan.device != "cpu")):
+            return
+        if self._unused or self._forks:
+            self._unused = self._forks = True
+            with contextlib.suppress(BrokenPipeError):  # result() tells of the death
+                self.connection.send(None)
+        else:
+            self.close()
 
     @property
     def alive(self) -> bool:
@@ -157,18 +175,36 @@ class PatientWorker:
         self.ready = self._worker.ready()
 
     def run(self, case: Case) -> Outcome:
-        if not self._worker.alive:
-            self._worker = Worker(self.plan)
-            self._worker.ready()
+        """The outcome of a case, after all that ran here before."""
+        self._revive()
         self._worker.submit(case)
         return self._worker.result()
 
-    def failing_as(self, signature: str) -> Callable[[Case], bool]:
-        """Whether a case fails with that signature, as a question to ask."""
-        return lambda case: self.run(case).signature == signature
+    def run_fresh(self, calls: Calls) -> Outcome:
+        """The outcome of the last of the calls, made one after another in a process in which nothing ran before."""
+        self._worker.renew()
+        self._revive()
+        self._worker.renew()  # if it was replaced: from now on a fork is enough
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(calls) and self._worker.alive:
+            outcomes.append(self.run(calls[len(outcomes)]))
+        return of_the_last(outcomes, len(calls))
+
+    def run_calls(self, calls: Calls) -> Outcome:
+        """A case as it is, several calls in a process of their own."""
+        return self.run_fresh(calls) if len(calls) > 1 else self.run(calls[0])
+
+    def failing_as(self, signature: str) -> Callable[[Calls], bool]:
+        """Whether calls fail with that signature in a fresh process, as a question to ask."""
+        return lambda calls: self.run_fresh(calls).signature == signature
 
     def close(self) -> None:
         self._worker.close()
+
+    def _revive(self) -> None:
+        if not self._worker.alive:
+            self._worker = Worker(self.plan)
+            self._worker.ready()
 
     def __enter__(self) -> PatientWorker:
         return self
@@ -212,11 +248,18 @@ def _serve(connection: Connection, plan: Plan, log: str) -> None:
         connection.send(error)
         return
     connection.send(ready)
+    forked = False
     while True:
         try:
             case = connection.recv()
         except EOFError:
             return
+        if case is None and forked:
+            os._exit(RENEW)
+        if case is None:
+            return_in_forks()
+            forked = True
+            continue
         os.ftruncate(1, 0)
         connection.send(_run_guarded(case, target, plan.device))
 

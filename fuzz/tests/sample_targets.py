@@ -17,6 +17,7 @@ from torch import Tensor
 from fuzz_decode.targets import Arithmetic, target
 
 _calls = count()
+_plans: dict[Any, Any] = {}
 
 
 def honest(
@@ -181,6 +182,29 @@ def returns_a_transposed_lse(q: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
 
 def returns_no_lse(q: Tensor, *rest: Any) -> tuple[Tensor, None]:
     return honest(q, *rest)[0], None
+
+
+def remembers_the_scale(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """A plan is prepared for each set of shapes; its key lacks the scale."""
+    scale = _plans.setdefault((q.shape, k_cache.shape, v_cache.shape, block_table.shape), scale)
+    return honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0]
+
+
+def remembers_the_lengths(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """The same with the lengths."""
+    seq_lens = _plans.setdefault((q.shape, k_cache.shape, v_cache.shape, block_table.shape), seq_lens.clone())
+    return honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0]
+
+
+def remembers_the_first_scale(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """One plan for everything, so that any two scales in one process show it."""
+    return honest(q, k_cache, v_cache, block_table, seq_lens, _plans.setdefault("first", scale))[0]
 
 
 def segfaults_on_two(q: Tensor, *rest: Any) -> Tensor:

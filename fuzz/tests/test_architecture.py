@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
-PLAIN = {"errors", "layout", "validity", "reading", "case", "strides", "outcome", "arguments"}
+PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments"}
 LAYERS = (
     PLAIN,
-    {"strategies", "data", "build", "interpreter", "stream"},
+    {"strategies", "data", "build", "interpreter", "relatives", "stream"},
     {"oracles", "targets"},
     {"run"},
-    {"worker", "pool"},
-    {"corpus", "shrink", "campaign", "replay", "check"},
+    {"nursery", "worker", "pool"},
+    {"corpus", "passes", "shrink", "repeat", "campaign", "replay", "check"},
     {"report"},
     {"cli", "plugin", "__main__"},
 )

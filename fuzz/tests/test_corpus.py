@@ -75,6 +75,30 @@ def test_the_file_is_named_by_the_digest_and_readable(tmp_path: Path) -> None:
     assert path.read_text().endswith("}\n")
 
 
+SEQUENCE = replace(ENTRY, before=(replace(SMALL, scale=1.0), RAW))
+
+
+def test_calls_before_the_case_come_back_in_order(tmp_path: Path) -> None:
+    path = save(tmp_path, SEQUENCE)
+
+    assert load(path) == SEQUENCE
+    assert json.loads(path.read_text())["before"][0]["scale"] == 1.0
+
+
+def test_the_digest_names_the_calls_before_the_case() -> None:
+    others = [replace(ENTRY, before=SEQUENCE.before[::-1]), replace(ENTRY, before=SEQUENCE.before[:1])]
+
+    assert len({entry.digest for entry in [ENTRY, SEQUENCE, *others]}) == 4
+
+
+def test_a_file_of_a_single_case_is_as_it_was_before_there_were_sequences(tmp_path: Path) -> None:
+    assert "before" not in json.loads(save(tmp_path, ENTRY).read_text())
+
+
+def test_the_longest_sequence_of_large_cases_can_be_read_again(tmp_path: Path) -> None:
+    assert load(save(tmp_path, replace(ENTRY, before=(RAW,) * 99))).before == (RAW,) * 99
+
+
 def test_saving_twice_is_saving_once(tmp_path: Path) -> None:
     first = save(tmp_path, ENTRY)
     text = first.read_bytes()
@@ -160,6 +184,10 @@ def test_case_target_and_signature_suffice(tmp_path: Path) -> None:
 
 def with_field(name: str, value: Any) -> Callable[[], dict[str, Any]]:
     return lambda: {**ENTRY.to_json(), name: value}
+
+
+def in_before(**changes: Any) -> Callable[[], dict[str, Any]]:
+    return with_field("before", [{}, changes])
 
 
 def in_case(**changes: Any) -> dict[str, Any]:
@@ -262,6 +290,13 @@ def test_an_unknown_schema_is_refused(schema: Any, shown: str, tmp_path: Path) -
         ),
         (with_field("case", {"table": {"extra_columns": 10**15}}), "case field table.extra_columns: 1000000000000000 "),
         (with_field("case", {"table": {"first_block": 10**15}}), "case field table.first_block: 1000000000000000 "),
+        (with_field("before", {}), "before: expected list, found dict"),
+        (with_field("before", None), "before: expected list, found NoneType"),
+        (with_field("before", [3]), "before[0]: case: expected an object, found int"),
+        (with_field("before", [{}] * 100), "before: 100 calls; at most 99 are made"),
+        (in_before(colour=1), "before[1]: case: unknown field 'colour'"),
+        (in_before(group=True), "before[1]: case.group: expected int, found true"),
+        (in_before(block_size=10**15), "before[1]: case field block_size: 1000000000000000 "),
         (with_field("raw_case", {"seq_lens": [10**15]}), "case field seq_lens: 1000000000000000 "),
     ],
 )
@@ -331,6 +366,18 @@ def test_of_one_bug_the_smallest_case_stays(new: Case, tmp_path: Path) -> None:
 
 def test_a_case_that_no_longer_fails_guards_its_fix(tmp_path: Path) -> None:
     assert settled(tmp_path, replace(ENTRY, case=MIDDLE), ENTRY, still_fails=False) == {SMALL, MIDDLE}
+
+
+def test_a_case_beats_a_sequence_and_fewer_calls_beat_more(tmp_path: Path) -> None:
+    longer, shorter, alone = (replace(ENTRY, before=before) for before in ((SMALL, SMALL), (RAW,), ()))
+
+    for new, stored in ((longer, shorter), (alone, longer), (shorter, alone)):
+        folder = tmp_path / new.digest
+        for entry in (stored, new):
+            save(folder, entry)
+        best = corpus.settle(folder / f"{new.digest}.json", new, lambda calls: True)[1]
+        assert list(load_folder(folder)[0].values()) == [best]
+        assert best == min((stored, new), key=lambda entry: len(entry.before))
 
 
 def test_other_bugs_are_left_alone(tmp_path: Path) -> None:

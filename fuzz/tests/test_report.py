@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from fuzz_decode.case import BlockTable, Case
@@ -51,6 +53,21 @@ def test_a_finding_panel_says_it_all() -> None:
 │                                                                                 │
 │ needed  k = interleaved  without it: passes                                     │
 ╰─────────────────────────────────────────────────────────────────────────────────╯"""
+    )
+
+
+def test_a_sequence_is_shown_by_what_differs() -> None:
+    before = (replace(INTERLEAVED, seq_lens=(1, 3), scale=0.3), INTERLEAVED)
+    shown = rendered(finding_panel(replace(entry(INTERLEAVED, tensor="out"), before=before), "title"), 60)
+
+    assert "needs the 2 calls before it" in shown
+    assert "call 1 -> 3  seq_lens 1, 3 -> 2, scale 0.3 -> default" in shown
+    assert "call 2 -> 3  the same call again" in shown
+
+
+def test_a_note_is_shown() -> None:
+    assert "did not fail again" in rendered(
+        finding_panel(replace(entry(Case(), tensor="out"), note="did not fail again"), "title")
     )
 
 

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fuzz_decode import shrink as shrinking
+from fuzz_decode.calls import Calls, sort_key
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.errors import CaseError
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
-from fuzz_decode.shrink import PASSES, Shrunk, shrink
+from fuzz_decode.shrink import PASSES, Shrunk, shrink, shrink_calls
 from fuzz_decode.strategies import cases
 
 Predicate = Callable[[Case], bool]
@@ -387,3 +388,95 @@ def test_every_pass_only_proposes() -> None:
         for propose in PASSES:
             assert list(propose(start)) == list(propose(start))
         assert start.canonical() == before
+
+
+CallsPredicate = Callable[[Calls], bool]
+
+
+def shapes(case: Case) -> tuple[object, ...]:
+    return case.query_sizes(16).items(), case.head_dim, case.cache_sizes(case.head_dim).items(), case.table_sizes().items()
+
+
+def stale(field: str) -> CallsPredicate:
+    """A cache keyed on shapes without that field: what the first call of the shapes put there is used by the last."""
+
+    def fails(calls: Calls) -> bool:
+        first = next(case for case in calls if str(shapes(case)) == str(shapes(calls[-1])))
+        return bool(getattr(first, field) != getattr(calls[-1], field))
+
+    return fails
+
+
+def minimal_calls(predicate: CallsPredicate, *start: Case) -> Calls:
+    assert predicate(start)
+    return shrink_calls(start, WRONG, lambda calls: WRONG if predicate(calls) else FINE).calls
+
+
+OTHER = replace(PACKED, scale=None, window=None, seed=5)
+STALE: dict[str, tuple[tuple[Case, ...], Calls]] = {
+    "scale": ((PACKED, RICH, replace(RICH, scale=1.0)), (Case(seq_lens=(0,)), Case(seq_lens=(0,), scale=0.3))),
+    "window": ((RICH, OTHER, replace(RICH, window=None)), (Case(seq_lens=(0,), window=1), Case(seq_lens=(0,)))),
+    "q": (
+        (PACKED, RICH, PACKED, replace(RICH, q=Layout(QUERY_AXES), k=RICH.v, scale=None)),
+        (Case(seq_lens=(0,), q=Layout(QUERY_AXES, offset=1)), Case(seq_lens=(0,))),
+    ),
+    "seq_lens": ((OTHER, RICH, replace(RICH, seq_lens=(37, 0, 40, 7))), (Case(seq_lens=(1,)), Case(seq_lens=(0,)))),
+    "seed": ((RICH, replace(OTHER, seed=6), OTHER, RICH, replace(RICH, seed=77)), (Case((0,), seed=1), Case((0,)))),
+}
+
+
+@pytest.mark.parametrize("field", STALE)
+def test_stale_state_shrinks_to_two_small_calls_that_differ_in_what_the_key_lacks(field: str) -> None:
+    start, expected = STALE[field]
+    found = minimal_calls(stale(field), *start)
+
+    assert len(found) == 2
+    assert sort_key(found) <= sort_key(expected)
+    assert stale(field)(found)
+
+
+def test_only_what_is_needed_of_many_calls_stays() -> None:
+    """The third window fills a cache of two."""
+
+    def overflows(calls: Calls) -> bool:
+        return len({case.window for case in calls if case.window}) >= 3
+
+    windows = [replace(RICH, window=window) for window in (5, 5, 7, 5, 7, 9, 9, 4)]
+
+    assert [case.window for case in minimal_calls(overflows, *windows)] in ([1, 2, 3], [2, 3, 1], [3, 2, 1], [1, 3, 2])
+
+
+def test_a_call_that_needs_none_before_it_ends_up_alone() -> None:
+    assert minimal_calls(lambda calls: calls[-1].group > 1, OTHER, PACKED, RICH) == (Case(seq_lens=(0,), group=2),)
+
+
+def test_the_features_of_a_sequence_are_needed_in_all_its_calls() -> None:
+    def fails(calls: Calls) -> bool:
+        return len(calls) > 1 and all(case.dtype == "bfloat16" for case in calls) and calls[0].seed != calls[1].seed
+
+    result = shrink_calls((RICH, OTHER), WRONG, lambda calls: WRONG if fails(calls) else FINE)
+
+    assert result.complete
+    assert result.needed == {"dtype": "passes"}
+    assert result.before == (Case(seq_lens=(0,), dtype="bfloat16", seed=1),)
+
+
+def test_only_valid_and_simpler_calls_are_run_and_none_twice() -> None:
+    tried: list[Calls] = []
+
+    def run(calls: Calls) -> Outcome:
+        tried.append(calls)
+        return WRONG if stale("scale")(calls) else FINE
+
+    start = STALE["scale"][0]
+    shrink_calls(start, WRONG, run)
+
+    assert all(case.validate() is case for calls in tried for case in calls)
+    assert all(sort_key(calls) < sort_key(start) for calls in tried)
+    assert len(set(tried)) == len(tried) < 400
+
+
+def test_without_time_the_calls_come_back() -> None:
+    result = shrink_calls((OTHER, RICH), WRONG, lambda calls: WRONG, seconds=0.0)
+
+    assert (result.calls, result.complete) == ((OTHER, RICH), False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+from fuzz_decode.calls import Calls, differences
 from fuzz_decode.case import Case
 from fuzz_decode.layout import family
 from fuzz_decode.report.coverage import ALL_FAMILIES
-from fuzz_decode.stream import case_stream
+from fuzz_decode.stream import call_stream, case_stream
+from fuzz_decode.strides import Strides
 
 
 def first(count: int, seed: int, **generates: object) -> list[Case]:
@@ -47,3 +49,54 @@ def test_a_target_gets_only_what_it_takes() -> None:
 
     assert {case.dtype for case in cases} == {"float16"}
     assert all(case.window is None and case.softcap is None and min(case.seq_lens) > 0 for case in cases)
+
+
+def rows(count: int, length: int, **generates: object) -> list[Calls]:
+    return list(islice(call_stream(0, generates, length), count))
+
+
+def test_sequences_are_the_same_each_time_and_begin_with_the_cases_of_the_seed() -> None:
+    drawn = rows(120, 4)
+
+    assert drawn == rows(120, 4)
+    assert [calls[0] for calls in drawn] == first(120, 0)
+    assert {len(calls) for calls in drawn} == {4}
+
+
+def test_a_sequence_of_one_is_a_case() -> None:
+    assert rows(120, 1) == [(case,) for case in first(120, 0)]
+
+
+def test_most_calls_differ_from_an_earlier_one_in_a_thing_or_two_and_in_no_shape() -> None:
+    """A cache that lacks something in its key is only asked for the same again if the rest of the key comes up again."""
+    unlike: Counter[str] = Counter()
+    related = same_shapes = 0
+    for calls in rows(200, 4):
+        for place, case in enumerate(calls[1:], 1):
+            nearest = min((differences(earlier, case) for earlier in calls[:place]), key=len)
+            related += len(nearest) < 10
+            unlike.update(nearest.keys() if len(nearest) < 10 else ())
+            same_shapes += any(shapes(case) == shapes(earlier) for earlier in calls[:place])
+
+    assert related > 0.8 * 600
+    assert same_shapes > 0.75 * 600
+    assert min(unlike[name] for name in ("k", "q", "out", "scale", "softcap", "window", "dtype", "seq_lens", "data", "seed")) > 20
+
+
+def shapes(case: Case) -> tuple[object, ...]:
+    return case.query_sizes(case.head_dim), case.cache_sizes(case.head_dim), case.table_sizes()
+
+
+def test_relatives_are_valid_and_within_what_the_target_takes() -> None:
+    for calls in rows(150, 5, dtypes=("float16", "bfloat16"), options=frozenset(), min_seq_len=2):
+        for case in calls:
+            assert case.validate().dtype != "float32"
+            assert case.window is None
+            assert case.softcap is None
+            assert min(case.seq_lens) >= 2
+
+
+def test_relatives_keep_to_the_strides_that_the_target_asks_for() -> None:
+    strides = Strides(contiguous=("q", "k", "v", "table"), one_slot_stride=True, v_like_k=True)
+
+    assert {strides.why_not(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}

@@ -131,9 +131,78 @@ def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> No
         assert not worker.alive
 
 
+SCALED = Case(seq_lens=(2,), scale=0.3)
+UNSCALED = Case(seq_lens=(2,))
+
+
+def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
+    with PatientWorker(plan("remembers_the_scale")) as worker:
+        assert worker.run(UNSCALED).status == PASSED
+        assert worker.run(SCALED).signature == "wrong-value:out"
+        assert worker.run_fresh((SCALED,)).status == PASSED
+        assert worker.run_fresh((UNSCALED,)).status == PASSED
+        assert worker.run_fresh((UNSCALED, SCALED)).signature == "wrong-value:out"
+        assert worker.run_calls((SCALED, UNSCALED)).signature == "wrong-value:out"
+
+
+def test_a_crash_in_a_fresh_process_costs_that_one() -> None:
+    with PatientWorker(plan("segfaults_on_two")) as worker:
+        for _ in range(2):
+            assert worker.run_fresh((GOOD, CURSED)).signature == "crash-SIGSEGV:call"
+            assert worker.run_fresh((GOOD, GOOD)).status == PASSED
+
+
+def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
+    with PatientWorker(plan("leaves_on_two")) as worker:
+        crash = worker.run_fresh((CURSED, GOOD))
+        assert crash.signature == "crash-exit-3:call of an earlier call"
+        assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
+
+
+def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
+    with PatientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
+        assert worker.run_fresh((GOOD,)).status == PASSED
+        parent = worker._worker._process.pid
+        (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        assert worker.run(CURSED).signature == "timeout:call"
+        deadline = time.monotonic() + PATIENT
+        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize("how", ["fork", "restart"])
+def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By restarts as on CUDA, where a process that has a context cannot be forked."""
+    if how == "restart":
+        monkeypatch.setattr(Worker, "renew", lambda self: self._unused or self.close())
+    runs = [(GOOD, UNSCALED, SCALED), (SCALED, UNSCALED), (UNSCALED,)]
+    with closing(Pool(plan("remembers_the_scale"), 2)) as pool:
+        pool.start()
+        done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), fresh=True)}
+    assert done == {
+        0: (runs[0][:1], PASSED),
+        1: (runs[0][:2], PASSED),
+        2: (runs[0], FAILED),
+        3: (runs[1][:1], PASSED),
+        4: (runs[1], FAILED),
+        5: (runs[2], PASSED),
+    }
+
+
+def test_what_follows_a_crash_is_run_in_another_process() -> None:
+    with closing(Pool(plan("segfaults_on_two"), 1)) as pool:
+        pool.start()
+        done = list(pool.outcomes(iter([(GOOD, CURSED, GOOD, SCALED)]), fresh=True))
+    assert [(number, calls) for number, calls, _ in done] == [
+        *((0, (GOOD,)), (1, (GOOD, CURSED)), (2, (GOOD,)), (3, (GOOD, SCALED))),
+    ]
+    assert [outcome.status for _, _, outcome in done] == [PASSED, FAILED, PASSED, PASSED]
+
+
 def run_all(pool: Pool, cases: list[Case]) -> list[tuple[int, Case, Outcome]]:
     pool.start()
-    return list(pool.outcomes(iter(cases)))
+    return [(number, case, outcome) for number, (case,), outcome in pool.outcomes((case,) for case in cases)]
 
 
 def test_a_pool_gives_every_case_once_although_some_crash() -> None:

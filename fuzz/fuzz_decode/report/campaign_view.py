@@ -13,6 +13,7 @@ from rich.text import Text
 from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
 from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
 from fuzz_decode.report.finding import clean, show_finding
+from fuzz_decode.shrink import Shrunk
 from fuzz_decode.worker import Ready
 
 PLAIN_LINE_SECONDS = 10.0
@@ -55,8 +56,7 @@ class CampaignView:
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
             case Minimised(entry, path, shrunk):
                 again = f"fuzz-decode replay {path} --target {entry.target}"
-                title = f"{entry.signature} - minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
-                show_finding(self.console, entry, again, title)
+                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
 
     def summary(self) -> None:
         """What was covered, what was rejected, what was found."""
@@ -88,7 +88,8 @@ class CampaignView:
         campaign = self.campaign
         versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
         where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
-        words = f"target {campaign.plan.target} on {where}, seed {campaign.seed}, {campaign.jobs} jobs; {versions}"
+        sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
+        words = f"target {campaign.plan.target} on {where}, seed {campaign.seed}{sequences}, {campaign.jobs} jobs; {versions}"
         self.console.print(clean(words), soft_wrap=True)
         for dtype, what in ready.refused.items():
             self.console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
@@ -109,6 +110,12 @@ class CampaignView:
 
     def _total(self) -> float | None:
         return self.campaign.budget.cases or self.campaign.budget.seconds
+
+
+def how_it_shrank(shrunk: Shrunk | None) -> str:
+    if shrunk is None:
+        return "not minimised"
+    return f"minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
 
 
 def count_findings(number: int) -> str:

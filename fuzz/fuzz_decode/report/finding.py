@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from fuzz_decode.calls import differences
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
@@ -27,7 +28,11 @@ def finding_panel(entry: Entry, title: str) -> Panel:
     parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry.finding), Text()]
     if entry.diagnosis:
         parts.insert(0, clean(entry.diagnosis, "bold"))
+    if entry.note:
+        parts.insert(0, clean(entry.note, "bold"))
     parts += [case_table(entry.case), Text(), stride_table(entry.case)]
+    if entry.before:
+        parts += [Text(), calls_table(entry)]
     if entry.needed:
         parts += [Text(), needed_table(entry)]
     return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
@@ -95,6 +100,26 @@ def needed_table(entry: Entry) -> Table:
     for name, verdict in entry.needed.items():
         table.add_row(Text("needed", "dim"), clean(f"{name} = {features.get(name, '?')}"), clean(f"without it: {verdict}", "dim"))
     return table
+
+
+def calls_table(entry: Entry) -> Table:
+    """What differs between each call before and the failing one: what a cache's key may lack."""
+    table = Table.grid(padding=(0, 2))
+    count = len(entry.before)
+    table.add_row(Text(f"needs the {count} call{'s' * (count > 1)} before it", "bold"))
+    for number, case in enumerate(entry.before, 1):
+        changes = ", ".join(
+            f"{name} {word(one)} -> {word(other)}" for name, (one, other) in differences(case, entry.case).items()
+        )
+        table.add_row(clean(f"call {number} -> {count + 1}  {changes or 'the same call again'}"))
+    return table
+
+
+def word(value: object) -> str:
+    """A field's value in a word or two."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "default" if value is None else str(value)
 
 
 def clean(text: str, style: str = "") -> Text:

@@ -1,0 +1,172 @@
+"""`--sequence`: bugs that need the calls before them are found, shrunk, stored and replayed as such; others as ever."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.calls import Calls, differences
+from fuzz_decode.campaign import Budget, Campaign, Found, Minimised
+from fuzz_decode.case import Case
+from fuzz_decode.cli import CLEAN, FINDINGS, main
+from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
+from fuzz_decode.repeat import shrink_in_fresh
+from fuzz_decode.worker import PatientWorker, Plan
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+SCALE = f"{SAMPLES}:remembers_the_scale"
+WRONG = failure("compare", Finding("numeric", "wrong-value", "out", "all"))
+ON_CPU = ["--device", "cpu"]
+
+
+def campaign(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
+    return Campaign(Plan(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, sequence=sequence)
+
+
+def finished(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
+    running = campaign(target, folder, cases, sequence, jobs)
+    for _ in running.events():
+        pass
+    return running
+
+
+@pytest.fixture(scope="module")
+def stale(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a campaign on a target whose plans lack the scale in their key."""
+    folder = tmp_path_factory.mktemp("stale")
+    report = ["--json", str(folder / "report.json")]
+    arguments = ["--sequence", "4", "--iters", "46", "--target", SCALE, "--corpus", str(folder / "corpus"), *report]
+    assert main([*arguments, *ON_CPU]) == FINDINGS
+    return folder
+
+
+def test_a_plan_whose_key_lacks_the_scale_ends_at_two_small_calls_of_another_scale(stale: Path) -> None:
+    (path,) = (stale / "corpus").iterdir()
+    entry = load(path)
+
+    assert (entry.minimised, entry.signature) == (True, "wrong-value:out")
+    (first,) = entry.before
+    assert differences(first, entry.case).keys() == {"scale"}
+    assert {first.scale, entry.case.scale} == {None, 0.3}
+    assert (entry.case.seq_lens, entry.case.num_q_heads) == ((2,), 1)
+    assert entry.needed.keys() <= {"scale"}
+
+
+def test_the_report_for_machines_has_the_calls_before(stale: Path) -> None:
+    (finding,) = json.loads((stale / "report.json").read_text())["findings"]
+
+    assert len(finding["before"]) == 1
+    assert finding["case_file"].endswith(f"{load(Path(finding['case_file'])).digest}.json")
+
+
+def test_its_replay_fails_there_and_passes_on_the_kernel(stale: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(stale / "corpus"), "--target", SCALE, *ON_CPU]) == FINDINGS
+    shown = capsys.readouterr().out
+    assert "needs the 1 call before it" in shown
+    assert "scale default -> 0.3" in shown or "scale 0.3 -> default" in shown
+    assert main(["replay", str(stale / "corpus"), *ON_CPU]) == CLEAN
+
+
+def test_minimising_it_again_changes_nothing(stale: Path) -> None:
+    (path,) = (stale / "corpus").iterdir()
+    before = load(path)
+
+    assert main(["minimize", str(path), *ON_CPU]) == FINDINGS
+    assert load(path).calls == before.calls
+
+
+def test_minimising_on_a_target_that_fails_earlier_stops_there(stale: Path, tmp_path: Path) -> None:
+    """The first of the two calls alone fails on this one."""
+    (path,) = (stale / "corpus").iterdir()
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+
+    assert main(["minimize", str(copy), "--target", f"{SAMPLES}:five_percent_off", *ON_CPU]) == FINDINGS
+    assert [entry.calls for entry in load_folder(tmp_path)[0].values()] == [(Case(),)]
+
+
+def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path) -> None:
+    (path,) = (stale / "corpus").iterdir()
+    pytester.mkdir("corpus").joinpath(path.name).write_bytes(path.read_bytes())
+    options = ("-p", "no:cacheprovider", "--decode-device", "cpu")
+
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess(*options, "--decode-target", SCALE)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*needs the 1 call before it*"])
+
+
+def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
+    target = f"{SAMPLES}:remembers_the_first_scale"
+    one, two = (finished(target, tmp_path / str(jobs), 18, jobs=jobs) for jobs in (1, 2))
+
+    assert one.bugs
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    ]
+
+
+def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_path: Path) -> None:
+    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 18).events()
+    found = next(event for event in events if isinstance(event, Found))
+    on_disk = load(found.path)
+    events.close()  # type: ignore[attr-defined]  # a generator
+
+    assert on_disk.calls == found.entry.calls
+    assert on_disk.before
+    assert not on_disk.minimised
+
+
+def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
+    run = finished("mutant:k-block-stride-dense", tmp_path, 10)
+
+    assert run.done == 10  # the last sequence is cut short
+    assert [(entry.before, entry.minimised) for entry in load_folder(tmp_path)[0].values()] == [((), True)]
+
+
+def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_path: Path) -> None:
+    """Workers go on from case to case, so that the state shows, but nobody knows which calls it needs."""
+    running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 12, sequence=None)
+    (event,) = [event for event in running.events() if isinstance(event, Minimised)]
+
+    assert event.shrunk is None
+    assert load(event.path).note == event.entry.note
+    assert event.entry.note == "did not fail again in a fresh process; try --sequence"
+    assert (event.entry.case, event.entry.minimised) == (event.entry.raw_case, False)
+
+
+def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
+    run = finished(f"{SAMPLES}:honest", tmp_path, 24)
+
+    assert (run.done, run.bugs) == (24, {})
+
+
+class Polluted(PatientWorker):
+    """Whatever runs after something else fails; in a fresh process only a group of three does."""
+
+    def __init__(self) -> None:
+        self.runs_in_fresh: list[Calls] = []
+
+    def run(self, case: Case) -> Outcome:
+        return WRONG
+
+    def run_fresh(self, calls: Calls) -> Outcome:
+        self.runs_in_fresh.append(calls)
+        return WRONG if calls[-1].group == 3 else Outcome(PASSED)
+
+
+def test_a_result_that_does_not_hold_in_a_fresh_process_is_shrunk_again_in_fresh_ones() -> None:
+    shrunk = shrink_in_fresh((Case(), Case(seq_lens=(5, 9), group=3, scale=0.3)), WRONG, Polluted(), 60.0)
+
+    assert shrunk is not None
+    assert (shrunk.calls, shrunk.complete) == ((Case(seq_lens=(0,), group=3),), True)
+
+
+def test_what_does_not_fail_again_is_not_shrunk() -> None:
+    worker = Polluted()
+
+    assert shrink_in_fresh((Case(), Case(group=2)), WRONG, worker, 60.0) is None
+    assert worker.runs_in_fresh == [(Case(group=2),), (Case(), Case(group=2))]
