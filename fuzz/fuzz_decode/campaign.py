@@ -64,7 +64,7 @@ class Minimised:
 
 
 @dataclass(slots=True)
-class Known:
+class Bug:
     """One bug of this campaign. `count` says how many cases showed it."""
 
     entry: Entry
@@ -85,7 +85,7 @@ class Campaign:
     minimise_seconds: float = 60.0
     done: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    bugs: dict[str, Known] = field(default_factory=dict)
+    bugs: dict[str, Bug] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stopped_because: str = ""
     _saved: dict[str, Path] = field(default_factory=dict)
@@ -138,17 +138,17 @@ class Campaign:
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # another job was faster with a later case
             earlier.unlink(missing_ok=True)
-        self.bugs[outcome.signature] = Known(raw, path, index)
+        self.bugs[outcome.signature] = Bug(raw, path, index)
         yield Found(raw, path, index)
         yield self._minimise(raw, outcome)
 
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
-        known = self.bugs[raw.signature]
+        bug = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
             shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
             still_fails = worker.failing_as(raw.signature)
-            known.path, known.entry = corpus.settle(known.path, minimised_entry(raw, shrunk), still_fails)
-        return Minimised(known.entry, known.path, shrunk)
+            bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
+        return Minimised(bug.entry, bug.path, shrunk)
 
     def _enough(self) -> bool:
         limit = self.budget.findings
