@@ -6,8 +6,7 @@ from collections import Counter
 from itertools import islice
 
 from fuzz_decode.case import Case
-from fuzz_decode.layout import family
-from fuzz_decode.report.coverage import ALL_FAMILIES
+from fuzz_decode.layout import ALL_FAMILIES, family
 from fuzz_decode.stream import case_stream
 
 

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
-from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
+from fuzz_decode.layout import ALL_FAMILIES
+from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.finding import clean, show_finding
 
 PLAIN_LINE_SECONDS = 10.0
