@@ -17,7 +17,7 @@ LAYERS = (
     {"oracles", "targets"},
     {"run"},
     {"worker", "pool"},
-    {"corpus", "shrink", "campaign", "replay"},
+    {"corpus", "ledger", "shrink", "campaign", "replay"},
     {"report"},
     {"cli", "plugin", "__main__"},
 )
