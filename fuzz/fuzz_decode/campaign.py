@@ -18,7 +18,8 @@ from pathlib import Path
 from fuzz_decode import corpus
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
-from fuzz_decode.outcome import FAILED, REJECTED, Outcome
+from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.pool import Pool
 from fuzz_decode.shrink import Shrunk, shrink
 from fuzz_decode.stream import case_stream
@@ -86,28 +87,37 @@ class Campaign:
     done: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     bugs: dict[str, Bug] = field(default_factory=dict)
+    known: Counter[KnownFailure] = field(default_factory=Counter)
+    unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stopped_because: str = ""
+    _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
+    _waiting: dict[int, tuple[Case, Outcome]] = field(default_factory=dict)
+    _launched: dict[int, int] = field(default_factory=dict)
 
     def events(self) -> Iterator[Started | CaseDone | Found | Minimised]:
-        """Run the campaign. Raises UsageError if the target cannot be imported or the corpus not be written."""
+        """Run the campaign.
+
+        Raises UsageError if the ledger is wrong, the target cannot be imported or the corpus not be written.
+        """
+        self._ledger = load_ledger(self.folder, self.plan.target)
         pool = Pool(self.plan, self.jobs)
         try:
             ready = pool.start()
             self.versions = ready.versions
             yield Started(ready)
+            self._check_ledger()
             with contextlib.closing(case_stream(self.seed, ready.generates)) as stream:
-                waiting: dict[int, tuple[Case, Outcome]] = {}
-                for number, case, outcome in pool.outcomes(self._within_budget(stream)):
+                for number, case, outcome in pool.outcomes(self._not_quarantined(self._within_budget(stream))):
                     if outcome.status == FAILED:
                         self._save_raw(case, outcome)
-                    waiting[number] = (case, outcome)
-                    while self.done in waiting:
-                        yield from self._judge(*waiting.pop(self.done))
-                        if self._enough():
-                            self._forget_the_rest()
-                            return
+                    self._waiting[self._launched.pop(number)] = (case, outcome)
+                    yield from self._judge_waiting()
+                    if self._enough():
+                        self._forget_the_rest()
+                        return
+                yield from self._judge_waiting()  # quarantined ones after the last that was launched
         finally:
             pool.close()
 
@@ -118,16 +128,44 @@ class Campaign:
                 return
             yield case
 
+    def _check_ledger(self) -> None:
+        """Run the stored cases that are known to fail. First of all, so that a fix is told however the campaign ends."""
+        stored = corpus.load_folder(self.folder)[0] if self._ledger.entries else {}
+        expected = {path: known for path, entry in stored.items() if (known := self._ledger.expected(entry))}
+        if expected:
+            with PatientWorker(self.plan) as worker:
+                run = self._ledger.excusing(worker.run)
+                for path, known in expected.items():
+                    if run(stored[path].case).status == PASSED:
+                        self.unexpected_passes.setdefault(known, path)
+
+    def _not_quarantined(self, cases: Iterator[Case]) -> Iterator[Case]:
+        """The cases to launch. The others wait to be judged in their place, so that the number of jobs changes no count."""
+        numbers = itertools.count()
+        for index, case in enumerate(cases):
+            if crash := self._ledger.crash(case):
+                self._waiting[index] = (case, crash.outcome())
+            else:
+                self._launched[next(numbers)] = index
+                yield case
+
     def _save_raw(self, case: Case, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
-        if outcome.signature not in self.bugs and outcome.signature not in self._saved:
+        if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, case):
             self._saved[outcome.signature] = corpus.save(self.folder, self._entry(case, outcome))
+
+    def _judge_waiting(self) -> Iterator[CaseDone | Found | Minimised]:
+        while self.done in self._waiting and not self._enough():
+            yield from self._judge(*self._waiting.pop(self.done))
 
     def _judge(self, case: Case, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
         index, self.done = self.done, self.done + 1
         yield CaseDone(case, outcome)
         if outcome.status == REJECTED:
             self.rejected[outcome.reason] += 1
+        if known := self._ledger.entry(outcome.signature, case):
+            self.known[known] += 1
+            return
         if outcome.status != FAILED:
             return
         if outcome.signature in self.bugs:
@@ -145,8 +183,9 @@ class Campaign:
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
         bug = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
-            shrunk = shrink(raw.case, outcome, worker.run, self.minimise_seconds)
-            still_fails = worker.failing_as(raw.signature)
+            # what is known is no simpler form of what is new
+            shrunk = shrink(raw.case, outcome, self._ledger.excusing(worker.run), self.minimise_seconds)
+            still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
             bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
         return Minimised(bug.entry, bug.path, shrunk)
 

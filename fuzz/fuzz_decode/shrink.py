@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.errors import CaseError
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout, dense
-from fuzz_decode.outcome import PASSED, REJECTED, Outcome
+from fuzz_decode.outcome import PASSED, Outcome
 from fuzz_decode.strategies import HEAD_DIMS
 from fuzz_decode.validity import DTYPES
 
@@ -98,8 +98,9 @@ def _valid(case: Case) -> bool:
 
 
 def _verdict(outcome: Outcome) -> str:
-    words = {PASSED: "passes", REJECTED: f"is rejected: {outcome.reason}"}
-    return words.get(outcome.status, f"fails as {outcome.signature}")
+    if outcome.findings:
+        return f"fails as {outcome.signature}"
+    return "passes" if outcome.status == PASSED else f"is {outcome.status}: {outcome.reason}"
 
 
 def one_sequence(case: Case) -> Iterator[Case]:
