@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from fuzz_decode import corpus
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
-from fuzz_decode.outcome import FAILED, REJECTED, Outcome
+from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.pool import Pool
 from fuzz_decode.repeat import NOT_REPEATED, shrink_in_fresh
 from fuzz_decode.shrink import Shrunk
@@ -67,7 +69,7 @@ class Minimised:
 
 
 @dataclass(slots=True)
-class Known:
+class Bug:
     """One bug of this campaign. `count` says how many cases showed it."""
 
     entry: Entry
@@ -89,29 +91,39 @@ class Campaign:
     sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
     done: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    bugs: dict[str, Known] = field(default_factory=dict)
+    bugs: dict[str, Bug] = field(default_factory=dict)
+    known: Counter[KnownFailure] = field(default_factory=Counter)
+    unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stopped_because: str = ""
+    _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
+    _waiting: dict[int, tuple[Calls, Outcome]] = field(default_factory=dict)
+    _launched: dict[int, int] = field(default_factory=dict)
 
     def events(self) -> Iterator[Started | CaseDone | Found | Minimised]:
-        """Run the campaign. Raises UsageError if the target cannot be imported or the corpus not be written."""
+        """Run the campaign.
+
+        Raises UsageError if the ledger is wrong, the target cannot be imported or the corpus not be written.
+        """
+        self._ledger = load_ledger(self.folder, self.plan.target)
         pool = Pool(self.plan, self.jobs)
         try:
             ready = pool.start()
             self.versions = ready.versions
             yield Started(ready)
+            self._check_ledger()
             with contextlib.closing(call_stream(self.seed, ready.generates, self.sequence or 1)) as stream:
-                waiting: dict[int, tuple[Calls, Outcome]] = {}
-                for number, calls, outcome in pool.outcomes(self._within_budget(stream), fresh=self.sequence is not None):
+                runs = self._not_quarantined(self._within_budget(stream))
+                for number, calls, outcome in pool.outcomes(runs, fresh=self.sequence is not None):
                     if outcome.status == FAILED:
                         self._save_raw(calls, outcome)
-                    waiting[number] = (calls, outcome)
-                    while self.done in waiting:
-                        yield from self._judge(*waiting.pop(self.done))
-                        if self._enough():
-                            self._forget_the_rest()
-                            return
+                    self._waiting[self._launched.pop(number)] = (calls, outcome)
+                    yield from self._judge_waiting()
+                    if self._enough():
+                        self._forget_the_rest()
+                        return
+                yield from self._judge_waiting()  # quarantined ones after the last that was launched
         finally:
             pool.close()
 
@@ -125,16 +137,48 @@ class Campaign:
             if left is not None and left <= 0:
                 return
 
+    def _check_ledger(self) -> None:
+        """Run the stored cases that are known to fail. First of all, so that a fix is told however the campaign ends."""
+        stored = corpus.load_folder(self.folder)[0] if self._ledger.entries else {}
+        expected = {path: known for path, entry in stored.items() if (known := self._ledger.expected(entry))}
+        if expected:
+            with PatientWorker(self.plan) as worker:
+                run = self._ledger.excusing(worker.run_calls)
+                for path, known in expected.items():
+                    if run(stored[path].calls).status == PASSED:
+                        self.unexpected_passes.setdefault(known, path)
+
+    def _not_quarantined(self, runs: Iterator[Calls]) -> Iterator[Calls]:
+        """The calls to launch. The others wait to be judged in their place, so that the number of jobs changes no count."""
+        index, numbers = itertools.count(), itertools.count()
+        for calls in runs:
+            launched: list[Case] = []
+            for case, place in zip(calls, index, strict=False):
+                if crash := self._ledger.crash((case,)):
+                    self._waiting[place] = ((case,), crash.outcome())
+                else:
+                    self._launched[next(numbers)] = place
+                    launched.append(case)
+            if launched:
+                yield tuple(launched)
+
     def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
-        if outcome.signature not in self.bugs and outcome.signature not in self._saved:
+        if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, calls):
             self._saved[outcome.signature] = corpus.save(self.folder, self._entry(calls, outcome))
+
+    def _judge_waiting(self) -> Iterator[CaseDone | Found | Minimised]:
+        while self.done in self._waiting and not self._enough():
+            yield from self._judge(*self._waiting.pop(self.done))
 
     def _judge(self, calls: Calls, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
         index, self.done = self.done, self.done + 1
         yield CaseDone(calls[-1], outcome)
         if outcome.status == REJECTED:
             self.rejected[outcome.reason] += 1
+        if known := self._ledger.entry(outcome.signature, calls):
+            self.known[known] += 1
+            return
         if outcome.status != FAILED:
             return
         if outcome.signature in self.bugs:
@@ -145,21 +189,22 @@ class Campaign:
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # another job was faster with a later case
             earlier.unlink(missing_ok=True)
-        self.bugs[outcome.signature] = Known(raw, path, index)
+        self.bugs[outcome.signature] = Bug(raw, path, index)
         yield Found(raw, path, index)
         yield self._minimise(raw, outcome)
 
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
-        known = self.bugs[raw.signature]
+        bug = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
-            shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds)
+            # what is known is no simpler form of what is new
+            shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds, self._ledger.excusing)
             if shrunk is None:
-                known.entry = dataclasses.replace(raw, note=NOT_REPEATED if self.sequence else f"{NOT_REPEATED}; try --sequence")
-                known.path = corpus.replace(known.path, known.entry)
+                bug.entry = dataclasses.replace(raw, note=NOT_REPEATED if self.sequence else f"{NOT_REPEATED}; try --sequence")
+                bug.path = corpus.replace(bug.path, bug.entry)
             else:
-                still_fails = worker.failing_as(raw.signature)
-                known.path, known.entry = corpus.settle(known.path, minimised_entry(raw, shrunk), still_fails)
-        return Minimised(known.entry, known.path, shrunk)
+                still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
+                bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
+        return Minimised(bug.entry, bug.path, shrunk)
 
     def _enough(self) -> bool:
         limit = self.budget.findings

@@ -128,19 +128,20 @@ def _run(arguments: argparse.Namespace) -> int:
             view.summary()
             if arguments.json:
                 arguments.json.write_text(json.dumps(_report(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
-    return FINDINGS if campaign.bugs else CLEAN
+    return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.corpus import load_files
+    from fuzz_decode.outcome import KNOWN, QUARANTINED
     from fuzz_decode.replay import find_files, replay
     from fuzz_decode.report.finding import clean, show_finding
 
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
-    failed = 0
+    failed = excused = out_of_date = 0
     for replayed in replay(entries, _plan(arguments, arguments.target)) if entries else ():
         outcome = replayed.outcome
         words = f"{replayed.path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
@@ -150,10 +151,15 @@ def _replay(arguments: argparse.Namespace) -> int:
             failed += 1
             again = f"fuzz-decode replay {replayed.path} --target {arguments.target}"
             show_finding(console, _as_found(replayed, arguments.target), again, outcome.signature)
+        excused += outcome.status in (KNOWN, QUARANTINED)
+        if replayed.out_of_date:
+            out_of_date += 1
+            console.print(clean(replayed.out_of_date.no_longer_fails(replayed.path), "red"), soft_wrap=True)
     for error in errors:
         _complain(str(error))
-    console.print(f"{failed} of {len(entries)} cases fail on {arguments.target}")
-    return FINDINGS if failed else USAGE if errors else CLEAN
+    more = f", and {excused} as the ledger says" if excused else ""
+    console.print(f"{failed} of {len(entries)} cases fail on {arguments.target}{more}")
+    return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 
 
 def _minimize(arguments: argparse.Namespace) -> int:
@@ -210,6 +216,8 @@ def _as_found(replayed: Any, target: str) -> Any:
 
 def _report(campaign: Campaign, seconds: float) -> dict[str, Any]:
     """The contents of --json."""
+    from fuzz_decode.ledger import CRASH, FAIL
+
     findings = [
         {
             "signature": signature,
@@ -235,7 +243,19 @@ def _report(campaign: Campaign, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "cases_per_second": round(campaign.done / max(seconds, 1e-9), 3),
         "findings": findings,
+        "known": _counted(campaign, FAIL),
+        "quarantined": _counted(campaign, CRASH),
+        "unexpected_passes": [
+            {"signature": known.signature, "issue": known.issue, "case_file": str(path)}
+            for known, path in campaign.unexpected_passes.items()
+        ],
     }
+
+
+def _counted(campaign: Campaign, expect: str) -> list[dict[str, Any]]:
+    """Cases of the ledger's entries."""
+    counts = {known: count for known, count in campaign.known.items() if known.expect == expect}
+    return [{"signature": known.signature, "issue": known.issue, "count": count} for known, count in counts.items()]
 
 
 def _writable(corpus: Path, report: Path | None) -> None:

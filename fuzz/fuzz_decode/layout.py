@@ -30,6 +30,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "cross-layer head-major": ("block", "head", "layer", "slot", "kv", "dim"),
     "layer-major": ("layer", "kv", "block", "slot", "head", "dim"),
 }
+ALL_FAMILIES = (*FAMILIES, "permuted", "K and V differ", "MLA prefix")
 _NAME_OF_ORDER = {order: name for name, order in FAMILIES.items()}
 
 
@@ -85,7 +86,7 @@ def dense(axes: tuple[str, ...]) -> Layout:
 
 
 def family(k: Layout, v: Layout | None) -> str:
-    """Coarse name of a K/V arrangement, for coverage tables: a key of FAMILIES, `MLA prefix`, `permuted` or `K and V differ`."""
+    """Coarse name of a K/V arrangement, for coverage tables and ledgers: one of ALL_FAMILIES."""
     if v is None and "kv" not in k.order:
         return "MLA prefix"
     if v is not None and v.order != k.order:

@@ -10,6 +10,7 @@ from typing import Any
 
 STAGES = ("build", "run", "compare")
 PASSED, FAILED, REJECTED = "passed", "failed", "rejected"
+KNOWN, QUARANTINED = "known", "quarantined"  # the ledger says that it fails, and that it must not be launched
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is passed, failed or rejected; `reason` says why it was rejected; `findings` are ordered, the first one names
-    the failure."""
+    """`status` is passed, failed or rejected, or known or quarantined after the ledger; `reason` says why it is one of the last
+    three; `findings` are ordered, the first one names the failure."""
 
     status: str
     stage: str = "compare"

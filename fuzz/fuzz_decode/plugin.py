@@ -3,7 +3,8 @@
     pytest --decode-target mypackage.kernels:decode
 
 replays corpus/*.json on that function. Without the option the bundled kernel must pass each case, and where a file names a
-mutant, that mutant must still fail, so that the corpus itself is tested.
+mutant, that mutant must still fail, so that the corpus itself is tested. A failure that ledger.toml knows of the target that
+is replayed is an xfail, one that is gone a failure, and a known crash is skipped.
 """
 
 from __future__ import annotations
@@ -77,13 +78,19 @@ class ReplayItem(pytest.Item):
 
     def runtest(self) -> None:
         from fuzz_decode.corpus import load
+        from fuzz_decode.ledger import load_ledger
 
-        entry = load(self.path)
-        outcome = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device")).run_calls(
-            entry.calls
-        )
+        entry, ledger = load(self.path), load_ledger(self.path.parent, self.target)
+        if crash := ledger.crash(entry.calls):
+            pytest.skip(f"quarantined: {crash.reason} ({crash.issue})")
+        worker = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device"))
+        outcome = worker.run_calls(entry.calls)
         if outcome.status == "rejected":
             pytest.skip(f"{self.target} does not take this case: {outcome.reason}")
+        if known := ledger.failure(outcome.signature, entry.calls):
+            pytest.xfail(f"{known.signature}: {known.reason} ({known.issue})")
+        if outcome.status == "passed" and (known := ledger.expected(entry)):
+            raise ReplayFailed(known.no_longer_fails(self.path))
         if self.must_fail and outcome.signature != entry.signature:
             raise ReplayFailed(f"{self.target} should fail as {entry.signature}, but {outcome.signature or 'passes'}")
         if outcome.findings and not self.must_fail:

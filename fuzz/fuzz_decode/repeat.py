@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.shrink import Shrunk, shrink, shrink_calls
+from fuzz_decode.shrink import Run, Shrunk, shrink_calls
 from fuzz_decode.worker import PatientWorker
 
 NOT_REPEATED = "did not fail again in a fresh process"
 
 
-def shrink_in_fresh(calls: Calls, outcome: Outcome, worker: PatientWorker, seconds: float) -> Shrunk | None:
+def as_it_is(run: Run) -> Run:
+    return run
+
+
+def shrink_in_fresh(
+    calls: Calls, outcome: Outcome, worker: PatientWorker, seconds: float, excuse: Callable[[Run], Run] = as_it_is
+) -> Shrunk | None:
     """Shrink the calls, the last of which failed with `outcome`; None if it does not fail again.
 
     A call that fails alone is shrunk in one process that goes from case to case, which is cheap; where the result does not
-    hold in a fresh process, what ran before matters, and each run gets one.
+    hold in a fresh process, what ran before matters, and each run gets one. `excuse` wraps what runs candidates.
     """
     deadline = time.monotonic() + seconds
     fewest, again = fewest_that_fail(calls, outcome.signature, worker)
     if not fewest:
         return None
     if len(fewest) == 1:
-        shrunk = shrink(fewest[0], again, worker.run, deadline - time.monotonic())
+        in_a_row = excuse(lambda calls: worker.run(calls[0]))
+        shrunk = shrink_calls(fewest, again, in_a_row, deadline - time.monotonic())
         if shrunk.calls == fewest or worker.failing_as(outcome.signature)(shrunk.calls):
             return shrunk
-    return shrink_calls(fewest, again, worker.run_fresh, deadline - time.monotonic())
+    return shrink_calls(fewest, again, excuse(worker.run_fresh), deadline - time.monotonic())
 
 
 def fewest_that_fail(calls: Calls, signature: str, worker: PatientWorker) -> tuple[Calls, Outcome]:

@@ -11,17 +11,21 @@ from fuzz_decode import corpus
 from fuzz_decode.campaign import minimised_entry
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
-from fuzz_decode.outcome import Outcome
-from fuzz_decode.repeat import NOT_REPEATED, first_failure, shrink_in_fresh
+from fuzz_decode.ledger import KnownFailure, load_ledger
+from fuzz_decode.outcome import PASSED, Outcome
+from fuzz_decode.repeat import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
 from fuzz_decode.shrink import Shrunk
 from fuzz_decode.worker import PatientWorker, Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
+    """A stored case run again; `out_of_date` is the ledger's entry that says that it fails, although it passed."""
+
     path: Path
     entry: Entry
     outcome: Outcome
+    out_of_date: KnownFailure | None = None
 
 
 def find_files(names: list[str], folder: Path) -> list[Path]:
@@ -46,14 +50,25 @@ def find_files(names: list[str], folder: Path) -> list[Path]:
 
 
 def replay(entries: dict[Path, Entry], plan: Plan) -> Iterator[Replayed]:
-    """Run each entry's case on the plan's target. Raises UsageError if the target cannot be imported."""
+    """Run each entry's case on the plan's target, but for what the ledger beside it forbids.
+
+    Raises UsageError if a ledger is wrong or the target cannot be imported.
+    """
+    ledgers = {folder: load_ledger(folder, plan.target) for folder in {path.parent for path in entries}}
     with PatientWorker(plan) as worker:
         for path, entry in entries.items():
-            yield Replayed(path, entry, worker.run_calls(entry.calls))
+            ledger = ledgers[path.parent]
+            outcome = ledger.excusing(worker.run_calls)(entry.calls)
+            yield Replayed(path, entry, outcome, ledger.expected(entry) if outcome.status == PASSED else None)
 
 
 def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path, Entry, Shrunk] | None:
-    """Shrink the entry's case on the plan's target and store the result beside it; None if the case does not fail there."""
+    """Shrink the entry's case on the plan's target and store the result beside it; None if the case does not fail there.
+
+    A known failure shrinks like any other, but what is new does not shrink into what is known. Raises UsageError if the ledger is
+    wrong or the target cannot be imported.
+    """
+    ledger = load_ledger(path.parent, plan.target)
     with PatientWorker(plan) as worker:
         calls, outcome = first_failure(entry.calls, worker)
         if not outcome.findings:
@@ -67,7 +82,9 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
             versions=worker.ready.versions,
             note="" if entry.note.startswith(NOT_REPEATED) else entry.note,
         )
-        shrunk = shrink_in_fresh(calls, outcome, worker, seconds)
+        known = ledger.entry(outcome.signature, calls)
+        shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.excusing)
         if shrunk is None:
             return None
-        return *corpus.settle(path, minimised_entry(raw, shrunk), worker.failing_as(raw.signature)), shrunk
+        smaller = minimised_entry(raw, shrunk)
+        return *corpus.settle(path, smaller, ledger.same_bug(smaller, worker.failing_as(raw.signature))), shrunk

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fuzz_decode.calls import Calls, altered, differences, sort_key, unlike_parts, values
 from fuzz_decode.case import Case
 from fuzz_decode.errors import CaseError
-from fuzz_decode.outcome import PASSED, REJECTED, Outcome
+from fuzz_decode.outcome import PASSED, Outcome
 from fuzz_decode.passes import PASSES, Pass
 
 Run = Callable[[Calls], Outcome]
@@ -165,5 +165,6 @@ def _valid(calls: Calls) -> bool:
 
 
 def _verdict(outcome: Outcome) -> str:
-    words = {PASSED: "passes", REJECTED: f"is rejected: {outcome.reason}"}
-    return words.get(outcome.status, f"fails as {outcome.signature}")
+    if outcome.findings:
+        return f"fails as {outcome.signature}"
+    return "passes" if outcome.status == PASSED else f"is {outcome.status}: {outcome.reason}"

@@ -17,7 +17,7 @@ LAYERS = (
     {"oracles", "targets"},
     {"run"},
     {"nursery", "worker", "pool"},
-    {"corpus", "passes", "shrink", "repeat", "campaign", "replay", "check"},
+    {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
     {"report"},
     {"cli", "plugin", "__main__"},
 )

@@ -7,8 +7,7 @@ from itertools import islice
 
 from fuzz_decode.calls import Calls, differences
 from fuzz_decode.case import Case
-from fuzz_decode.layout import family
-from fuzz_decode.report.coverage import ALL_FAMILIES
+from fuzz_decode.layout import ALL_FAMILIES, family
 from fuzz_decode.stream import call_stream, case_stream
 from fuzz_decode.strides import Strides
 

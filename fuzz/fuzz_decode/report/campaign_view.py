@@ -11,7 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
-from fuzz_decode.report.coverage import ALL_FAMILIES, Coverage
+from fuzz_decode.layout import ALL_FAMILIES
+from fuzz_decode.ledger import CRASH
+from fuzz_decode.outcome import KNOWN, QUARANTINED
+from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.finding import clean, show_finding
 from fuzz_decode.shrink import Shrunk
 from fuzz_decode.worker import Ready
@@ -49,8 +52,9 @@ class CampaignView:
         match event:
             case Started(ready):
                 self._header(ready)
-            case CaseDone(case, _):
-                self.coverage.add(case)
+            case CaseDone(case, outcome):
+                if outcome.status != QUARANTINED:
+                    self.coverage.add(case)
                 self._tick()
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
@@ -70,6 +74,11 @@ class CampaignView:
         print_()
         if campaign.stopped_because:
             print_(clean(campaign.stopped_because))
+        for known, count in campaign.known.items():
+            word = QUARANTINED if known.expect == CRASH else KNOWN
+            print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
+        for known, path in campaign.unexpected_passes.items():
+            print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in campaign.bugs.items():
             words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
             print_(clean(words, "red"), soft_wrap=True)

@@ -10,9 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.case import Case
-from fuzz_decode.layout import FAMILIES, family
-
-ALL_FAMILIES = (*FAMILIES, "permuted", "K and V differ", "MLA prefix")
+from fuzz_decode.layout import ALL_FAMILIES, family
 
 
 @dataclass(slots=True)
