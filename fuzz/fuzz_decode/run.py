@@ -20,6 +20,8 @@ from fuzz_decode.targets.contract import Arithmetic, Target
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
+TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
+
 
 class TargetFailed(Exception):
     """The call itself failed: the finding says how."""
@@ -75,6 +77,7 @@ def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rou
         probabilities_tiny=TINY[weights],
         scores=2 * dots + (2 * UNIT_ROUNDOFF[dtype] if arithmetic.scores == "input" else 0.0),
         score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
+        tanh=TANH_APPROX if arithmetic.tanh == "approx" else 0.0,
         scaled_after_sum=arithmetic.scaled_after_sum,
     )
 

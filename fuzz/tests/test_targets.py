@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import torch
 import fuzz_decode
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.layout import CACHE_AXES, Layout
 from fuzz_decode.run import run_case
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
@@ -24,6 +26,7 @@ from fuzz_decode_kernels.mutants import MUTANTS
 
 HERE = Path(__file__).parent
 ALL_OPTIONS = frozenset({"out", "window", "softcap"})
+UNALIGNED = Case(seq_lens=(2,), block_size=2, k=Layout(CACHE_AXES, (0, 3, 0, 0)))
 ANSWER = "def decode(q, k, v, table, lens, scale): return q\n"
 
 
@@ -108,6 +111,8 @@ def test_an_undeclared_target_takes_everything() -> None:
         ({"head_dims": (64, 128)}, Case(head_dim=32), "head_dim 32"),
         ({"value_head_dims": (64,)}, Case(value_head_dim=32), "value_head_dim 32"),
         ({"block_sizes": (16,)}, Case(block_size=3), "block_size 3"),
+        ({"num_kv_heads": (1,)}, Case(num_kv_heads=2), "num_kv_heads 2"),
+        ({"strides": Strides(multiple_of=8)}, UNALIGNED, "rows of k do not start at multiples of 8 elements"),
         ({"min_seq_len": 1}, Case(seq_lens=(4, 0)), "sequence shorter than 1"),
         ({"supports": lambda case: "too many heads" if case.group > 8 else None}, Case(group=16), "too many heads"),
         ({}, Case(window=3), "no window"),
@@ -132,6 +137,11 @@ def test_what_is_declared_is_what_is_generated() -> None:
         "options": {"window"},
         "strides": Strides(),
     }
+
+
+def test_unaligned_rows_conform_by_more_padding() -> None:
+    conformed = Strides(multiple_of=8).conform(UNALIGNED)
+    assert conformed == dataclasses.replace(UNALIGNED, k=Layout(CACHE_AXES, (0, 8, 0, 0)))
 
 
 def test_a_declaration_leaves_the_function_as_it_was() -> None:

@@ -10,7 +10,8 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
    first, add `rounding.scores` * scale * sum_i |q_i k_i|. A sum in a narrower format than float32 (`tl.sum` of bfloat16) is a
    tree, not a chain: a lane of 32 adds its own terms, in vectors of 8 at least, then the lanes are added: D / 32 + 16 steps.
 2. Scaling, the change of base to 2, the subtraction of the running maximum and the split's LSE each round once: together at
-   most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1).
+   most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1);
+   a hardware tanh adds its relative error, `rounding.tanh` * max_j |s_j|.
    E is the largest error of any visible score.
 3. An exponent that errs by E changes a weight by a factor within exp(+-E); normalising doubles that: expm1(2 E). Rounding P
    adds u_p and, below P's smallest normal number, an absolute 2**-k, with P <= 1 relative to the largest weight. Summing n
@@ -44,7 +45,7 @@ class Rounding:
 
     `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
     the way to a score (0: nothing), `score_sums` of the sum q.k, `accumulate` of other sums. `out_tiny` and
-    `probabilities_tiny` are the spacing of subnormals.
+    `probabilities_tiny` are the spacing of subnormals. `tanh`: relative error of a softcap's tanh beyond float32's.
     `scaled_after_sum`: q.k is summed as it is and scaled afterwards.
     """
 
@@ -55,6 +56,7 @@ class Rounding:
     scores: float = 0.0
     score_sums: float = UNIT_ROUNDOFF["float32"]
     accumulate: float = UNIT_ROUNDOFF["float32"]
+    tanh: float = 0.0
     scaled_after_sum: bool = False
 
 
@@ -113,7 +115,9 @@ def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, roun
     dot = (0.0 if exact else _sum_error(q.shape[-1], rounding.score_sums)) + rounding.scores
     uncapped = attention_scores(q, k, scale, None).abs()
     error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
-    return error if softcap is None else error + 16 * u * softcap
+    if softcap is None:
+        return error
+    return error + 16 * u * softcap + rounding.tanh * attention_scores(q, k, scale, softcap).abs().amax(dim=-1)
 
 
 def _sum_error(terms: int, u: float) -> float:

@@ -19,6 +19,7 @@ from fuzz_decode.validity import DTYPES
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
 GENERATED_OPTIONS = frozenset({"out", "window", "softcap"})
 DEVICES = ("cpu", "cuda")
+_LIMITS = ("head_dims", "value_head_dims", "block_sizes", "groups", "num_kv_heads")
 _ATTRIBUTE = "__fuzz_decode_target__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -31,15 +32,16 @@ class Arithmetic:
     `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: "input" if q * scale, or each product
     q_i * k_i, is rounded to the dtype of q; "float32" if nothing is. `score_sums`: "input" if q.k is summed in the dtype of q
     (`tl.sum(q * k)` in Triton). `dots`: what a matrix product makes of float32 operands on a GPU; `tl.dot` without
-    input_precision makes them tf32. `scaled_after_sum`: q.k is summed first and scaled then, so that data on an integer grid
-    sums exactly (a sharper bound). `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise
-    both are held to the bound. `deterministic`: two runs must give the same bits.
+    input_precision makes them tf32. `tanh`: "approx" if softcap is tanh.approx.f32. `scaled_after_sum`: q.k is summed first and
+    scaled then, so that data on an integer grid sums exactly (a sharper bound). `same_bits_anywhere`: the same values in another
+    layout must give the same bits; otherwise both are held to the bound. `deterministic`: two runs must give the same bits.
     """
 
     probabilities: str = "input"
     scores: str = "float32"
     score_sums: str = "float32"
     dots: str = "tf32"
+    tanh: str = "float32"
     scaled_after_sum: bool = False
     same_bits_anywhere: bool = False
     deterministic: bool = True
@@ -57,6 +59,7 @@ class Target:
     value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None
     block_sizes: tuple[int, ...] | None = None
     groups: tuple[int, ...] | None = None
+    num_kv_heads: tuple[int, ...] | None = None
     min_seq_len: int = 0
     strides: Strides = Strides()
     supports: Callable[[Case], str | None] | None = None
@@ -72,6 +75,7 @@ class Target:
             ("value_head_dim", case.value_head_dim, value_head_dims),
             ("block_size", case.block_size, self.block_sizes),
             ("group", case.group, self.groups),
+            ("num_kv_heads", case.num_kv_heads, self.num_kv_heads),
         )
         for name, value, allowed in lists:
             if allowed is not None and value not in allowed:
@@ -89,7 +93,7 @@ class Target:
 
     def generates(self) -> dict[str, Any]:
         """Arguments of `strategies.cases` that keep to what the target can do."""
-        limits = {name: getattr(self, name) for name in ("head_dims", "value_head_dims", "block_sizes", "groups")}
+        limits = {name: getattr(self, name) for name in _LIMITS}
         given = {name: values for name, values in limits.items() if values is not None}
         own = {"dtypes": self.dtypes, "options": self.options, "min_seq_len": self.min_seq_len, "strides": self.strides}
         return {**given, **own}
@@ -102,6 +106,7 @@ def target(
     value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None,
     block_sizes: tuple[int, ...] | None = None,
     groups: tuple[int, ...] | None = None,
+    num_kv_heads: tuple[int, ...] | None = None,
     min_seq_len: int = 0,
     strides: Strides = Strides(),
     supports: Callable[[Case], str | None] | None = None,
@@ -120,6 +125,7 @@ def target(
         "value_head_dims": value_head_dims,
         "block_sizes": block_sizes,
         "groups": groups,
+        "num_kv_heads": num_kv_heads,
         "min_seq_len": min_seq_len,
         "strides": strides,
         "supports": supports,

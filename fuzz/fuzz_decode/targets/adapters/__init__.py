@@ -60,7 +60,7 @@ ADAPTERS = {
         f"{_HERE}.flash_attn",
         "with_kvcache",
         "flash-attn",
-        "pip install fuzz-decode[flash-attn]",
+        "pip install --no-build-isolation fuzz-decode[flash-attn]",
         "FlashAttention's flash_attn_with_kvcache",
     ),
     "torch-sdpa": Adapter(f"{_HERE}.torch_attention", "sdpa", None, "", "gather, then torch scaled_dot_product_attention"),

@@ -1,0 +1,127 @@
+"""FlashInfer's BatchDecodeWithPagedKVCacheWrapper, plan and run, as of flashinfer-python 0.6.1.
+
+What it takes is read from flashinfer/data: csrc/batch_decode.cu and csrc/batch_prefill.cu pass K's page, token and head
+strides and q's strides, ask that V's be the same, and of `out` take the pointer alone, so that it is not asked to write there;
+rows are loaded 16 bytes at a time (cp.async), softcap is tanh.approx.f32 (include/flashinfer/math.cuh), and partial results of a
+split are stored in the dtype of out. Each dtype, head_dim, window or none, softcap or none is a module of its own, compiled when
+it is first needed: hence two head_dims.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.strides import Strides
+from fuzz_decode.targets.contract import Arithmetic, target
+
+WORKSPACE = 128 * 2**20  # bytes, as its documentation recommends
+DTYPES = ("float16", "bfloat16")
+HEAD_DIMS = (64, 128)
+STRIDES = Strides(contiguous=("q", "k", "v"), v_like_k=True, multiple_of=8)
+ARITHMETIC = Arithmetic(tanh="approx", scaled_after_sum=True)
+
+
+@target(
+    dtypes=DTYPES,
+    head_dims=HEAD_DIMS,
+    value_head_dims="head_dim",
+    groups=(1, 2, 4, 3, 8),  # DISPATCH_GQA_GROUP_SIZE in include/flashinfer/utils.cuh
+    strides=STRIDES,
+    arithmetic=ARITHMETIC,
+    devices=("cuda",),
+)
+def cuda_cores(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """include/flashinfer/attention/decode.cuh, for five group sizes."""
+    return _decode(q, k_cache, v_cache, block_table, seq_lens, scale, window, softcap, use_tensor_cores=False)
+
+
+@target(
+    dtypes=DTYPES,
+    head_dims=HEAD_DIMS,
+    value_head_dims="head_dim",
+    strides=STRIDES,
+    arithmetic=ARITHMETIC,
+    devices=("cuda",),
+)
+def tensor_cores(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """include/flashinfer/attention/prefill.cuh with one row per sequence, for any group size."""
+    return _decode(q, k_cache, v_cache, block_table, seq_lens, scale, window, softcap, use_tensor_cores=True)
+
+
+def _decode(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+    *,
+    use_tensor_cores: bool,
+) -> tuple[Tensor, Tensor]:
+    """An empty sequence has no pages; its LSE is FlashInfer's finite -inf, and is not looked at."""
+    import flashinfer
+
+    _, block_size, num_kv_heads, head_dim = k_cache.shape
+    v_cache = v_cache.as_strided(v_cache.shape, k_cache.stride())  # an axis of size 1 has any stride, and all are compared
+    layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
+    caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
+    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
+        _workspace(q.device),
+        layout,
+        use_tensor_cores=use_tensor_cores,
+        backend="fa2",  # as SGLang has it; "auto" is FlashAttention-3 on Hopper, which compiles for minutes
+    )
+    wrapper.plan(
+        *_pages(block_table, seq_lens, block_size),
+        q.shape[1],
+        num_kv_heads,
+        head_dim,
+        block_size,
+        window_left=-1 if window is None else window - 1,
+        logits_soft_cap=softcap,
+        q_data_type=q.dtype,
+        kv_data_type=k_cache.dtype,
+        sm_scale=scale,
+    )
+    out, lse = wrapper.run(q, caches, return_lse=True)
+    return out, (lse * math.log(2)).masked_fill(seq_lens[:, None] == 0, -torch.inf)
+
+
+def _pages(block_table: Tensor, seq_lens: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """kv_indptr [num_seqs + 1], kv_indices [pages of all sequences] and the length of each one's last page, all int32."""
+    counts = (seq_lens + block_size - 1) // block_size
+    indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0, dtype=torch.int32)])
+    indices = torch.cat([row[:count] for row, count in zip(block_table, counts.tolist(), strict=True)])
+    return indptr, indices, seq_lens - (counts - 1).clamp(min=0) * block_size
+
+
+@functools.cache
+def _workspace(device: torch.device) -> Tensor:
+    """Must be zeros when it is first used; kept from call to call, as engines do."""
+    return torch.zeros(WORKSPACE, dtype=torch.uint8, device=device)

@@ -1,0 +1,155 @@
+"""PyTorch's own attention as decode kernels: scaled_dot_product_attention on gathered tokens, FlexAttention on the pool."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from fuzz_decode.case import Case
+from fuzz_decode.strides import Strides
+from fuzz_decode.targets.contract import Arithmetic, target
+
+BATCH = 4  # FlexAttention compiles for each number of sequences; engines, too, fill batches up
+Q_BLOCK = 128  # rows of q that share a list of blocks; the kernel's tile divides it
+MAX_POOL = 2**22  # elements
+COMPILATIONS = 1000  # Dynamo's own limit is 8
+
+
+@target()
+def sdpa(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float, *, window: int | None = None
+) -> Tensor:
+    """One call for each sequence that has tokens: softmax over none is nobody's promise."""
+    out = q.new_zeros((*q.shape[:2], v_cache.shape[3]))
+    block_size = k_cache.shape[1]
+    for seq, length in enumerate(seq_lens.tolist()):
+        tokens = torch.arange(_first(length, window), length, device=q.device)
+        if len(tokens) == 0:
+            continue
+        blocks, slots = block_table[seq, tokens // block_size].long(), tokens % block_size
+        k, v = k_cache[blocks, slots].transpose(0, 1), v_cache[blocks, slots].transpose(0, 1)
+        found = scaled_dot_product_attention(q[seq, None, :, None], k[None], v[None], scale=scale, enable_gqa=True)
+        out[seq] = found[0, :, 0]
+    return out
+
+
+def _why_not_flex(case: Case) -> str | None:
+    spans = (layout.extent(sizes) for layout, sizes in case.layouts().values())
+    return "pool too large to copy" if max(spans) > MAX_POOL else None
+
+
+@target(
+    head_dims=(64,),
+    value_head_dims="head_dim",
+    block_sizes=(16,),
+    groups=(4,),
+    num_kv_heads=(2,),
+    strides=Strides(contiguous=("q", "k", "v"), one_slot_stride=True),
+    supports=_why_not_flex,
+    arithmetic=Arithmetic(dots="float32", scaled_after_sum=True),
+)
+def flex(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The pool is one row of physical positions, hence one slot stride, and the block mask says which of them a sequence sees, as
+    in torch.nn.attention.experimental._paged_attention; compiled on a GPU, eager on the CPU. torch 2.9 or later.
+
+    FlexAttention multiplies what the mask hides by 0, so that its cache must be finite: it gets copies of K and V with their
+    strides, NaN still in the gaps between them, and 0 in slots that nobody references.
+
+    On a GPU it is compiled for each number of heads and head_dim, dtype, softcap or none, and for a dozen relations between
+    strides; one size of each keeps 2,000 cases to about 100 compilations. The kernel itself takes any head_dim, and pages
+    of a power of two from 16 on.
+    """
+    num_seqs = len(q)
+    rows = q.new_zeros((-(-num_seqs // BATCH) * BATCH, q.shape[1], 1, q.shape[2]))
+    rows[:num_seqs, :, 0] = q
+    mask = _paged_mask(block_table, seq_lens, len(rows), k_cache.shape[0], k_cache.shape[1], window)
+    torch._dynamo.mark_static(rows)  # only for a batch size known to the compiler it takes its decoding kernel
+    out, aux = _flex(q.is_cuda)(
+        rows,
+        _finite(_pool(k_cache)),
+        _finite(_pool(v_cache)),
+        score_mod=None if softcap is None else _capped(torch.tensor(softcap, device=q.device)),
+        block_mask=mask,
+        scale=scale,
+        enable_gqa=True,
+        return_aux=flex_attention.AuxRequest(lse=True),
+    )
+    return out[:num_seqs, :, 0], aux.lse[:num_seqs, :, 0]
+
+
+def _paged_mask(
+    block_table: Tensor, seq_lens: Tensor, batch: int, num_blocks: int, block_size: int, window: int | None
+) -> flex_attention.BlockMask:
+    """For each sequence the physical blocks that it sees, and a mask_mod that maps physical positions back to logical ones."""
+    first, last, counts = seq_lens.new_zeros((3, batch)).unbind()
+    indices, logical = block_table.new_zeros((batch, num_blocks)), block_table.new_full((batch, num_blocks), -1)
+    for seq, length in enumerate(seq_lens.tolist()):
+        first[seq], last[seq] = _first(length, window), length
+        columns = torch.arange(_first(length, window) // block_size, -(-length // block_size), device=block_table.device)
+        counts[seq] = len(columns)
+        indices[seq, : len(columns)] = block_table[seq, columns]
+        logical[seq, block_table[seq, columns].long()] = columns.int()
+
+    def visible(b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
+        token = logical[b, kv_idx // block_size] * block_size + kv_idx % block_size  # negative in foreign blocks
+        return (token >= first[b]) & (token < last[b])
+
+    return flex_attention.BlockMask.from_kv_blocks(
+        counts[:, None, None],
+        indices[:, None, None],
+        BLOCK_SIZE=(Q_BLOCK, block_size),
+        mask_mod=visible,
+        seq_lengths=(1, num_blocks * block_size),
+        compute_q_blocks=False,
+    )
+
+
+def _first(length: int, window: int | None) -> int:
+    return 0 if window is None else max(0, length - window)
+
+
+def _capped(softcap: Tensor) -> Callable[..., Tensor]:
+    """A tensor, since a number would be compiled in."""
+
+    def cap(score: Tensor, b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
+        return softcap * torch.tanh(score / softcap)
+
+    return cap
+
+
+def _pool(cache: Tensor) -> Tensor:
+    """[num_blocks, block_size, heads, dim] seen as [1, heads, num_blocks * block_size, dim]."""
+    num_blocks, block_size, heads, dim = cache.shape
+    slot = cache.stride(0) if block_size == 1 else cache.stride(1)
+    return cache.as_strided((1, heads, num_blocks * block_size, dim), (0, cache.stride(2), slot, cache.stride(3)))
+
+
+def _finite(pool: Tensor) -> Tensor:
+    return torch.empty_strided(pool.shape, pool.stride(), dtype=pool.dtype, device=pool.device).copy_(pool.nan_to_num())
+
+
+@functools.cache
+def _flex(compiled: bool) -> Callable[..., Any]:
+    if compiled:
+        torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = COMPILATIONS
+        torch._dynamo.config.specialize_float = True  # else `scale` becomes a symbol, for which the kernel has no place
+        torch._inductor.config.compile_threads = 1  # workers are processes already
+        return torch.compile(flex_attention.flex_attention, fullgraph=True)  # an error, not eager code, if it cannot compile
+    flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # else each shape is traced to run the same eager code
+    return flex_attention.flex_attention

@@ -1,0 +1,213 @@
+"""Adapters of other projects' kernels, without those projects: what can be told of them where nothing but torch is installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.errors import TargetError
+from fuzz_decode.layout import FAMILIES, Layout, dense
+from fuzz_decode.run import run_case
+from fuzz_decode.stream import case_stream
+from fuzz_decode.targets import packaged, resolve
+from fuzz_decode.targets.adapters import ADAPTERS, Adapter
+from fuzz_decode.targets.contract import Target, understand
+from fuzz_decode_reference import gather_attention
+
+PACKAGES = ("vllm", "sglang", "aiter", "flashinfer", "flash_attn")
+
+
+def understood(adapter: Adapter, name: str) -> Target:
+    return understand(name, getattr(importlib.import_module(adapter.module), adapter.function))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_adapter_is_understood_without_its_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in PACKAGES:
+        monkeypatch.setitem(sys.modules, package, None)  # an import of it raises
+    target = understood(ADAPTERS[name], name)
+    assert target.name == name
+    reasons = [target.why_unsupported(case) for case in drawn(target, 50)]
+    assert reasons.count(None) > 45, reasons
+
+
+@pytest.mark.parametrize("name", [name for name, adapter in ADAPTERS.items() if adapter.distribution])
+def test_a_package_that_is_not_installed_is_named_with_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "version", lambda distribution: None)
+    adapter = ADAPTERS[name]
+    with pytest.raises(TargetError) as caught:
+        resolve(name)
+    assert str(caught.value) == f"target {name}: {adapter.distribution} is not installed; {adapter.install}"
+    assert "\n" not in str(caught.value)
+    assert adapter.install.startswith("pip install ")
+
+
+def drawn(target: Target, count: int, seed: int = 0) -> Iterator[Case]:
+    return islice(case_stream(seed, target.generates()), count)
+
+
+ROWS = {"num_kv_heads": 2, "group": 4, "head_dim": 64, "value_head_dim": 64, "block_size": 16}
+POOLS = {
+    "dense": {},
+    "interleaved": {"k": dense(FAMILIES["interleaved"]), "v": None},
+    "HND": {"k": dense(FAMILIES["HND"]), "v": dense(FAMILIES["HND"])},
+    "padded": {"k": Layout(FAMILIES["NHD"], (64, 8, 16, 0), 8), "v": Layout(FAMILIES["NHD"], (64, 8, 16, 0), 8)},
+    "window": {"window": 20},
+    "softcap": {"softcap": 30.0},
+    "one KV head": {"num_kv_heads": 1},
+    "shared pages": {"table": BlockTable(placement="permuted", shared_blocks=2, first_block=3, spare_blocks=2)},
+}
+
+
+def pool_case(kind: str, **fields: Any) -> Case:
+    return Case(**{"seq_lens": (40, 0, 33), **ROWS, **POOLS[kind], **fields}).validate()
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("name", ["torch-sdpa", "torch-flex"])
+def test_torch_gathers_and_flexes_pools_of_every_kind(name: str, dtype: str, kind: str) -> None:
+    target = resolve(name)
+    case = target.strides.conform(pool_case(kind, dtype=dtype))
+    if target.why_unsupported(case) in ("no softcap", "num_kv_heads 1"):
+        pytest.skip(f"{name} takes none")
+    outcome = run_case(case, target, "cpu")
+    assert outcome.status == "passed", outcome
+
+
+@pytest.mark.parametrize("name", ["torch-sdpa", "torch-flex"])
+def test_torch_is_honest(name: str) -> None:
+    target = resolve(name)
+    outcomes = [run_case(case, target, "cpu") for case in drawn(target, 25, seed=7)]
+    assert [outcome for outcome in outcomes if outcome.findings] == []
+    assert any(outcome.status == "passed" for outcome in outcomes)
+
+
+class PagedWrapper:
+    """FlashInfer's wrapper, by its documentation: page lists in, base-2 LSE out."""
+
+    def __init__(self, workspace: Tensor, layout: str, **options: Any) -> None:
+        assert not workspace.any()
+        self.layout, self.options = layout, options
+
+    def plan(
+        self,
+        indptr: Tensor,
+        indices: Tensor,
+        last_page_len: Tensor,
+        num_qo_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        page_size: int,
+        **options: Any,
+    ) -> None:
+        assert (indptr.dtype, indices.dtype, last_page_len.dtype) == (torch.int32,) * 3
+        self.pages = [indices[start:stop] for start, stop in pairwise(indptr.tolist())]
+        self.lens = torch.tensor(
+            [max(0, len(row) - 1) * page_size + last for row, last in zip(self.pages, last_page_len.tolist(), strict=True)]
+        )
+        self.heads = (num_qo_heads, num_kv_heads, head_dim)
+        self.plans = options
+
+    def run(self, q: Tensor, caches: tuple[Tensor, Tensor], *, return_lse: bool) -> tuple[Tensor, Tensor]:
+        k, v = caches
+        assert k.stride() == v.stride()
+        inner = (k.stride(1), k.stride(2))
+        assert inner == tuple(sorted(inner, reverse=True)) or 1 in k.shape
+        if self.layout == "HND":
+            k, v = k.transpose(1, 2), v.transpose(1, 2)
+        assert self.heads == (q.shape[1], k.shape[2], k.shape[3])
+        table = torch.zeros(len(q), max(1, *map(len, self.pages)), dtype=torch.int32)
+        for row, pages in zip(table, self.pages, strict=True):
+            row[: len(pages)] = pages
+        window, cap = self.plans["window_left"], self.plans["logits_soft_cap"]
+        window = None if window < 0 else window + 1
+        out, lse = gather_attention(q, k, v, table, self.lens, self.plans["sm_scale"], window=window, softcap=cap)
+        return out.to(q.dtype), (lse / torch.tensor(2.0).log()).float().clamp(min=-5e4)
+
+
+@pytest.mark.parametrize("name", ["flashinfer", "flashinfer-tensor-cores"])
+def test_flashinfer_gets_pages_and_views(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flashinfer", SimpleNamespace(BatchDecodeWithPagedKVCacheWrapper=PagedWrapper))
+    target = understood(ADAPTERS[name], name)
+    cases = [target.strides.conform(pool_case(kind, dtype="float16")) for kind in POOLS]
+    for case in [*cases, *drawn(target, 25)]:
+        outcome = run_case(case, target, "cpu")
+        assert outcome.status == "passed", outcome
+
+
+def with_kvcache(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    """flash_attn_with_kvcache, by its documentation; the LSE of an empty row is +inf."""
+    left, right = options["window_size"]
+    assert (options["causal"], options["return_softmax_lse"], right) == (True, True, -1 if left < 0 else 0)
+    out, lse = gather_attention(
+        q[:, 0],
+        k,
+        v,
+        options["block_table"],
+        options["cache_seqlens"],
+        options["softmax_scale"],
+        window=None if left < 0 else left + 1,
+        softcap=options["softcap"] or None,
+    )
+    return out.to(q.dtype)[:, None], lse.float().nan_to_num(neginf=torch.inf)[..., None]
+
+
+def test_flash_attn_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_with_kvcache=with_kvcache))
+    target = understood(ADAPTERS["flash-attn"], "flash-attn")
+    cases = [target.strides.conform(pool_case(kind, dtype="float16", block_size=256)) for kind in POOLS]
+    for case in [*cases, *drawn(target, 20)]:
+        outcome = run_case(case, target, "cpu")
+        assert outcome.status == "passed", outcome
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package that cannot be imported, with a kernel deep inside that can."""
+    files = {
+        "__init__.py": "raise RuntimeError('no GPU stack')",
+        "ops/__init__.py": "raise RuntimeError('no GPU stack')",
+        "ops/helpers.py": "TILE = 64",
+        "ops/kernel.py": "from bulky.platform import is_gpu\nfrom bulky.ops.helpers import TILE\nFOUND = is_gpu(), TILE",
+        "ops/other.py": "from bulky.platform import no_such_name",
+    }
+    for name, source in files.items():
+        (tmp_path / "bulky" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "bulky" / name).write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bulky"]:
+        del sys.modules[name]
+
+
+STAND_INS: dict[str, dict[str, Any]] = {"bulky.platform": {"is_gpu": lambda: "stand-in"}}
+
+
+def test_a_module_is_loaded_without_the_packages_around_it(package: Path) -> None:
+    module = packaged.load_module("bulky.ops.kernel", STAND_INS)
+    assert module.FOUND == ("stand-in", 64)
+    assert str(module.__file__) == str(package / "bulky/ops/kernel.py")
+    assert packaged.load_module("bulky.ops.kernel", STAND_INS) is module
+
+
+@pytest.mark.parametrize(("module", "missing"), [("other", "no_such_name"), ("nonesuch", "bulky.ops.nonesuch")])
+@pytest.mark.usefixtures("package")
+def test_what_a_module_lacks_is_named(module: str, missing: str) -> None:
+    with pytest.raises(TargetError, match=rf"^bulky  has no bulky.ops.{module} that can be loaded alone: .*{missing}"):
+        packaged.load_module(f"bulky.ops.{module}", STAND_INS)
+
+
+def test_a_package_that_is_not_there_is_named() -> None:
+    with pytest.raises(TargetError, match=r"^the package no_such_package is not installed$"):
+        packaged.load_module("no_such_package.kernel", {})
