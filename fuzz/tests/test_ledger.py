@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fuzz_decode.calls import Calls
 from fuzz_decode.campaign import Budget, Campaign, CaseDone
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
