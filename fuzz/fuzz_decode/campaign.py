@@ -27,6 +27,7 @@ from fuzz_decode.shrink import Shrunk
 from fuzz_decode.stream import call_stream
 from fuzz_decode.worker import PatientWorker, Plan, Ready
 
+TIMEOUT = "timeout:"
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
 
 
@@ -68,6 +69,14 @@ class Minimised:
     shrunk: Shrunk | None
 
 
+@dataclass(frozen=True, slots=True)
+class OnlySlow:
+    """A timeout that was none: alone the case answers in time. Its file is gone, and it counts as rejected."""
+
+    path: Path
+    reason: str
+
+
 @dataclass(slots=True)
 class Bug:
     """One bug of this campaign. `count` says how many cases showed it."""
@@ -76,6 +85,9 @@ class Bug:
     path: Path
     first_case_index: int
     count: int = 1
+
+
+Event = Started | CaseDone | Found | Minimised | OnlySlow
 
 
 @dataclass(slots=True)
@@ -101,7 +113,7 @@ class Campaign:
     _waiting: dict[int, tuple[Calls, Outcome]] = field(default_factory=dict)
     _launched: dict[int, int] = field(default_factory=dict)
 
-    def events(self) -> Iterator[Started | CaseDone | Found | Minimised]:
+    def events(self) -> Iterator[Event]:
         """Run the campaign.
 
         Raises UsageError if the ledger is wrong, the target cannot be imported or the corpus not be written.
@@ -128,8 +140,9 @@ class Campaign:
             pool.close()
 
     def _within_budget(self, stream: Iterator[Calls]) -> Iterator[Calls]:
-        started, left = time.monotonic(), self.budget.cases
+        started, left = None, self.budget.cases
         for calls in stream:
+            started = started or time.monotonic()  # drawing the first cases is not what was asked for
             if self.budget.seconds is not None and time.monotonic() - started > self.budget.seconds:
                 return
             yield calls[:left]
@@ -167,11 +180,11 @@ class Campaign:
         if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, calls):
             self._saved[outcome.signature] = corpus.save(self.folder, self._entry(calls, outcome))
 
-    def _judge_waiting(self) -> Iterator[CaseDone | Found | Minimised]:
+    def _judge_waiting(self) -> Iterator[Event]:
         while self.done in self._waiting and not self._enough():
             yield from self._judge(*self._waiting.pop(self.done))
 
-    def _judge(self, calls: Calls, outcome: Outcome) -> Iterator[CaseDone | Found | Minimised]:
+    def _judge(self, calls: Calls, outcome: Outcome) -> Iterator[Event]:
         index, self.done = self.done, self.done + 1
         yield CaseDone(calls[-1], outcome)
         if outcome.status == REJECTED:
@@ -193,11 +206,13 @@ class Campaign:
         yield Found(raw, path, index)
         yield self._minimise(raw, outcome)
 
-    def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised:
+    def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised | OnlySlow:
         bug = self.bugs[raw.signature]
         with PatientWorker(self.plan) as worker:
             # what is known is no simpler form of what is new
             shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds, self._ledger.excusing)
+            if shrunk is None and raw.signature.startswith(TIMEOUT) and self.plan.device == "cpu":
+                return self._forget_slow(bug)
             if shrunk is None:
                 bug.entry = dataclasses.replace(raw, note=NOT_REPEATED if self.sequence else f"{NOT_REPEATED}; try --sequence")
                 bug.path = corpus.replace(bug.path, bug.entry)
@@ -206,11 +221,19 @@ class Campaign:
                 bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
         return Minimised(bug.entry, bug.path, shrunk)
 
+    def _forget_slow(self, bug: Bug) -> OnlySlow:
+        """In the interpreter seconds are spent waiting for a core, and a correct kernel is not blamed for that."""
+        bug.path.unlink(missing_ok=True)
+        del self.bugs[bug.entry.signature]
+        reason = f"no answer within {self.plan.timeout:g} s, but in time when run alone"
+        self.rejected[reason] += bug.count
+        return OnlySlow(bug.path, reason)
+
     def _enough(self) -> bool:
         limit = self.budget.findings
         if limit is not None and len(self.bugs) >= limit:
             self.stopped_because = f"stopped after {limit} finding{'s' * (limit > 1)}"
-        timeouts = sum(bug.count for signature, bug in self.bugs.items() if signature.startswith("timeout"))
+        timeouts = sum(bug.count for signature, bug in self.bugs.items() if signature.startswith(TIMEOUT))
         if timeouts >= MAX_TIMEOUTS:
             self.stopped_because = f"stopped: the target gave no answer within {self.plan.timeout:g} s for {timeouts} cases"
         return bool(self.stopped_because)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.campaign import Budget, Campaign, CaseDone, Found, Minimised, Started
+from fuzz_decode.campaign import Budget, Campaign, CaseDone, Found, Minimised, OnlySlow, Started
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import load, load_folder
 from fuzz_decode.errors import TargetError
@@ -108,6 +108,30 @@ def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> No
     assert run.bugs["timeout:call"].count == 3
     assert run.done < 100
     assert "no answer within 0.7 s" in run.stopped_because
+
+
+SLOW_ONCE = """
+import pathlib, time, sample_targets
+seen = pathlib.Path(__file__).with_suffix(".seen")
+
+def decode(q, k, v, table, lens, scale):
+    if len(q) == 2 and not seen.exists():
+        seen.touch()
+        time.sleep(60)
+    return sample_targets.honest(q, k, v, table, lens, scale)
+"""
+
+
+def test_a_case_that_was_only_slow_is_no_finding(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_ONCE)
+    (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
+    run = campaign(f"{tmp_path}/slow.py:decode", tmp_path / "corpus", timeout=2.0, cases=30)
+    events = list(run.events())
+
+    assert (tmp_path / "slow.seen").exists()
+    assert sum(isinstance(event, OnlySlow) for event in events) == 1
+    assert dict(run.rejected) == {"no answer within 2 s, but in time when run alone": 1}
+    assert (run.bugs, run.done, list((tmp_path / "corpus").iterdir())) == ({}, 30, [])
 
 
 def test_unsupported_cases_are_counted_by_reason(tmp_path: Path) -> None:

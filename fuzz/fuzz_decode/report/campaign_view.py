@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fuzz_decode.campaign import Campaign, CaseDone, Found, Minimised, Started
+from fuzz_decode.campaign import Campaign, CaseDone, Event, Found, Minimised, OnlySlow, Started
 from fuzz_decode.layout import ALL_FAMILIES
 from fuzz_decode.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
@@ -48,7 +48,7 @@ class CampaignView:
         if self._progress is not None:
             self._progress.stop()
 
-    def show(self, event: Started | CaseDone | Found | Minimised) -> None:
+    def show(self, event: Event) -> None:
         match event:
             case Started(ready):
                 self._header(ready)
@@ -61,6 +61,8 @@ class CampaignView:
             case Minimised(entry, path, shrunk):
                 again = f"fuzz-decode replay {path} --target {entry.target}"
                 show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
+            case OnlySlow(path, reason):
+                self.console.print(clean(f"{path} is no finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
         """What was covered, what was rejected, what was found."""
