@@ -1,0 +1,32 @@
+"""On a GPU: whatever becomes of a context costs one case, and the next one is clean. Skipped where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fuzz_decode.case import Case
+from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.worker import PatientWorker, Plan, pick_device
+
+pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
+
+SAMPLES = Path(__file__).with_name("sample_cuda_targets.py")
+GOOD, CURSED = Case(seq_lens=(5,), block_size=4), Case(seq_lens=(5, 3), block_size=4)
+
+
+@pytest.mark.parametrize(
+    ("target", "signature"),
+    [
+        ("illegal_on_two", "crash-device:call"),
+        ("hangs_on_two", "timeout:call"),
+        ("launches_too_much_on_two", "exception-RuntimeError:call"),
+    ],
+)
+def test_a_spoiled_context_costs_one_case(target: str, signature: str) -> None:
+    with PatientWorker(Plan(f"{SAMPLES}:{target}", "cuda", 20.0)) as worker:
+        outcomes = [worker.run(case) for case in (GOOD, CURSED, GOOD, GOOD, CURSED, GOOD)]
+
+    assert [outcome.status for outcome in outcomes] == [PASSED, FAILED, PASSED, PASSED, FAILED, PASSED]
+    assert {outcome.signature for outcome in outcomes} == {"", signature}
