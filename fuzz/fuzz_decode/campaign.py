@@ -21,11 +21,12 @@ from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
+from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.pool import Pool
 from fuzz_decode.repeat import NOT_REPEATED, shrink_in_fresh
 from fuzz_decode.shrink import Shrunk
 from fuzz_decode.stream import call_stream
-from fuzz_decode.worker import PatientWorker, Plan, Ready
+from fuzz_decode.worker import PatientWorker
 
 TIMEOUT = "timeout:"
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time

@@ -13,7 +13,8 @@ from typing import Any
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import FAMILIES, QUERY_AXES, Layout, family
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.worker import PatientWorker, Plan, Ready
+from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.worker import PatientWorker
 
 INTERLEAVED = Layout(FAMILIES["interleaved HND"])  # no stride of it is that of a contiguous cache
 SCATTERED = BlockTable(placement="permuted", first_block=1, spare_blocks=2)

@@ -7,15 +7,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from fuzz_decode import __version__
 from fuzz_decode import arguments as types
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.validity import DTYPES
-
-if TYPE_CHECKING:
-    from fuzz_decode.campaign import Campaign
 
 CLEAN, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = ("run", "replay", "minimize", "targets")
@@ -111,6 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.campaign import Budget, Campaign
     from fuzz_decode.report.campaign_view import CampaignView
+    from fuzz_decode.report.machine import summary_data
 
     plan = _plan(arguments, arguments.target, arguments.dtypes)
     _writable(arguments.corpus, arguments.json)
@@ -127,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if campaign.versions:
             view.summary()
             if arguments.json:
-                arguments.json.write_text(json.dumps(_report(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
+                arguments.json.write_text(json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
 
 
@@ -187,9 +185,9 @@ def _targets(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.check import check
+    from fuzz_decode.plan import pick_device
     from fuzz_decode.report.check_view import show_check
     from fuzz_decode.report.targets_view import show_targets
-    from fuzz_decode.worker import pick_device
 
     console = Console(highlight=False)
     if arguments.check is None:
@@ -200,7 +198,7 @@ def _targets(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
-    from fuzz_decode.worker import Plan, pick_device
+    from fuzz_decode.plan import Plan, pick_device
 
     return Plan(target, pick_device(arguments.device), arguments.timeout, dtypes)
 
@@ -212,50 +210,6 @@ def _as_found(replayed: Any, target: str) -> Any:
     outcome = replayed.outcome
     finding = outcome.findings[0].to_json()
     return dataclasses.replace(replayed.entry, target=target, signature=outcome.signature, finding=finding)
-
-
-def _report(campaign: Campaign, seconds: float) -> dict[str, Any]:
-    """The contents of --json."""
-    from fuzz_decode.ledger import CRASH, FAIL
-
-    findings = [
-        {
-            "signature": signature,
-            "stage": bug.entry.stage,
-            "symptom": bug.entry.finding["symptom"],
-            "oracle": bug.entry.finding["oracle"],
-            "first_case_index": bug.first_case_index,
-            "count": bug.count,
-            "diagnosis": bug.entry.diagnosis,
-            "case_file": str(bug.path),
-            "case": bug.entry.case.to_json(),
-            **({"before": [case.to_json() for case in bug.entry.before]} if bug.entry.before else {}),
-        }
-        for signature, bug in campaign.bugs.items()
-    ]
-    return {
-        "target": campaign.plan.target,
-        "seed": campaign.seed,
-        "device": campaign.plan.device,
-        "versions": campaign.versions,
-        "cases": campaign.done,
-        "rejected": campaign.rejected.total(),
-        "seconds": round(seconds, 3),
-        "cases_per_second": round(campaign.done / max(seconds, 1e-9), 3),
-        "findings": findings,
-        "known": _counted(campaign, FAIL),
-        "quarantined": _counted(campaign, CRASH),
-        "unexpected_passes": [
-            {"signature": known.signature, "issue": known.issue, "case_file": str(path)}
-            for known, path in campaign.unexpected_passes.items()
-        ],
-    }
-
-
-def _counted(campaign: Campaign, expect: str) -> list[dict[str, Any]]:
-    """Cases of the ledger's entries."""
-    counts = {known: count for known, count in campaign.known.items() if known.expect == expect}
-    return [{"signature": known.signature, "issue": known.issue, "count": count} for known, count in counts.items()]
 
 
 def _writable(corpus: Path, report: Path | None) -> None:

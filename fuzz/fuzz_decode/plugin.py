@@ -106,7 +106,8 @@ class ReplayItem(pytest.Item):
 
     def _worker(self, wanted: str) -> PatientWorker:
         """A mutant may fail only where it was found: splits differ between the interpreter and a GPU."""
-        from fuzz_decode.worker import PatientWorker, Plan, pick_device
+        from fuzz_decode.plan import Plan, pick_device
+        from fuzz_decode.worker import PatientWorker
 
         device = pick_device(wanted)
         if self.must_fail and device == "cuda" and pick_device("auto") == "cpu":

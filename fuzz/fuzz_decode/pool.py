@@ -9,7 +9,8 @@ from multiprocessing.connection import wait
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.worker import Plan, Ready, Worker
+from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.worker import Worker
 
 
 @dataclass(slots=True)

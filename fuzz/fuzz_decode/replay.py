@@ -13,9 +13,10 @@ from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import KnownFailure, load_ledger
 from fuzz_decode.outcome import PASSED, Outcome
+from fuzz_decode.plan import Plan
 from fuzz_decode.repeat import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
 from fuzz_decode.shrink import Shrunk
-from fuzz_decode.worker import PatientWorker, Plan
+from fuzz_decode.worker import PatientWorker
 
 
 @dataclass(frozen=True, slots=True)

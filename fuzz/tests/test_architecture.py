@@ -16,7 +16,7 @@ LAYERS = (
     {"strategies", "data", "build", "interpreter", "relatives", "stream"},
     {"oracles", "targets"},
     {"run"},
-    {"nursery", "worker", "pool"},
+    {"plan", "nursery", "serve", "worker", "pool"},
     {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
     {"report"},
     {"cli", "plugin", "__main__"},

@@ -10,7 +10,7 @@ from fuzz_decode.campaign import Budget, Campaign, CaseDone, Found, Minimised, O
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import load, load_folder
 from fuzz_decode.errors import TargetError
-from fuzz_decode.worker import Plan
+from fuzz_decode.plan import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"

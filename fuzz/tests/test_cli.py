@@ -15,8 +15,8 @@ import pytest
 
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.plan import pick_device
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.worker import pick_device
 from fuzz_decode_kernels.mutants import MUTANTS
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")

@@ -8,7 +8,8 @@ import pytest
 
 from fuzz_decode.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.worker import PatientWorker, Plan, pick_device
+from fuzz_decode.plan import Plan, pick_device
+from fuzz_decode.worker import PatientWorker
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
 

@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fuzz_decode.interpreter import narrow_floats, self_test
-from fuzz_decode.worker import pick_device
+from fuzz_decode.plan import pick_device
 
 pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted"),

@@ -18,7 +18,7 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, failure
-from fuzz_decode.worker import Plan
+from fuzz_decode.plan import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"

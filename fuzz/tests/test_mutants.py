@@ -9,9 +9,9 @@ import pytest
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.plan import pick_device
 from fuzz_decode.run import run_case
 from fuzz_decode.targets import resolve
-from fuzz_decode.worker import pick_device
 from fuzz_decode_kernels import mutants
 from fuzz_decode_kernels.mutants import MUTANTS, SOURCE, Mutant, load_source, mutant_source
 

@@ -13,8 +13,9 @@ from fuzz_decode.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus import load, load_folder
 from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
+from fuzz_decode.plan import Plan
 from fuzz_decode.repeat import shrink_in_fresh
-from fuzz_decode.worker import PatientWorker, Plan
+from fuzz_decode.worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 SCALE = f"{SAMPLES}:remembers_the_scale"

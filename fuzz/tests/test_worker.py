@@ -13,9 +13,11 @@ import sample_targets
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
+from fuzz_decode.plan import Plan, pick_device
 from fuzz_decode.pool import Pool
+from fuzz_decode.serve import _fitting
 from fuzz_decode.targets.contract import Target, understand
-from fuzz_decode.worker import PatientWorker, Plan, Worker, _fitting, pick_device
+from fuzz_decode.worker import PatientWorker, Worker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 GOOD = Case(seq_lens=(3,), block_size=2)

@@ -14,10 +14,10 @@ from fuzz_decode.campaign import Campaign, CaseDone, Event, Found, Minimised, On
 from fuzz_decode.layout import ALL_FAMILIES
 from fuzz_decode.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
+from fuzz_decode.plan import Ready
 from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.finding import clean, show_finding
 from fuzz_decode.shrink import Shrunk
-from fuzz_decode.worker import Ready
 
 PLAIN_LINE_SECONDS = 10.0
 

@@ -13,9 +13,9 @@ from rich.text import Text
 from fuzz_decode.check import Answer
 from fuzz_decode.corpus import Entry
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.report.finding import clean, finding_panel
 from fuzz_decode.targets.description import Description
-from fuzz_decode.worker import Plan, Ready
 
 VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
 

@@ -1,0 +1,130 @@
+"""The child's side of a worker: import the target, then run one case after another. The interpreter is switched on here, before
+anything imports Triton.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fuzz_decode.case import Case
+from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.nursery import RENEW, return_in_forks
+from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.targets.description import describe
+
+DEAD_DEVICE = "crash-device"
+
+
+def serve(connection: Connection, plan: Plan, log: str) -> None:
+    """Answer Ready or an error once, then an Outcome for every Case until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _redirect_output(log)
+    if plan.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    try:
+        target, ready = _prepare(plan)
+    except UsageError as error:
+        connection.send(error)
+        return
+    connection.send(ready)
+    forked = False
+    while True:
+        try:
+            case = connection.recv()
+        except EOFError:
+            return
+        if case is None and forked:
+            os._exit(RENEW)
+        if case is None:
+            return_in_forks()
+            forked = True
+            continue
+        os.ftruncate(1, 0)
+        connection.send(_run_guarded(case, target, plan.device))
+
+
+def _run_guarded(case: Case, target: Any, device: str) -> Outcome | HarnessError:
+    """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
+    from fuzz_decode.run import run_case
+
+    try:
+        outcome = run_case(case, target, device)
+    except Exception:
+        story = traceback.format_exc()
+        return _crash(story) if _is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
+    if outcome.stage == "run" and outcome.findings and _is_dead(device):
+        return _crash(outcome.findings[0].message)
+    return outcome
+
+
+def _prepare(plan: Plan) -> tuple[Any, Ready]:
+    import torch
+    import triton
+
+    torch.set_num_threads(1)
+    if plan.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter"
+        )
+    refused = _mended_interpreter() if plan.device == "cpu" else {}
+    from fuzz_decode.targets import resolve
+
+    target = _fitting(resolve(plan.target), plan, refused)
+    versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
+    if plan.device == "cuda":
+        versions["gpu"] = torch.cuda.get_device_name()
+    return target, Ready(target.generates(), versions, describe(target), refused)
+
+
+def _mended_interpreter() -> dict[str, str]:
+    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
+    from fuzz_decode.interpreter import mend
+
+    mend()
+    from fuzz_decode.interpreter.self_test import refused
+
+    return refused()
+
+
+def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
+    """The target with the wanted dtypes that are right here. Raises UsageError if nothing is left, or on the wrong device."""
+    if plan.device not in target.devices:
+        raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {plan.device}")
+    wanted = tuple(dtype for dtype in target.dtypes if not plan.dtypes or dtype in plan.dtypes)
+    if not wanted:
+        raise UsageError(f"target {target.name} takes {', '.join(target.dtypes)}, not {', '.join(plan.dtypes)}")
+    right = tuple(dtype for dtype in wanted if dtype not in refused)
+    if not right:
+        wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
+        raise UsageError(f"target {target.name}: Triton's interpreter is wrong here in every dtype to draw ({wrong})")
+    return dataclasses.replace(target, dtypes=right)
+
+
+def _redirect_output(log: str) -> None:
+    """Whatever a target prints goes to the log, whose tail is shown if the process dies."""
+    sink = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def _is_dead(device: str) -> bool:
+    """After an illegal access every call on the context fails; only a new process gets a new one."""
+    import torch
+
+    if device == "cuda":
+        try:
+            torch.zeros(1, device="cuda").item()
+        except RuntimeError:
+            return True
+    return False
+
+
+def _crash(message: str) -> Outcome:
+    return failure("run", Finding("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))
