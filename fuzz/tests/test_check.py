@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.contract import understand
-from fuzz_decode.targets.description import describe
+from fuzz_decode.targets.description import describe, limits
 from fuzz_decode.validity import DTYPES
 
 SAMPLES = Path(sample_targets.__file__)
@@ -170,6 +172,32 @@ def test_a_description_uses_the_names_of_the_function() -> None:
     )
 
 
+LIMITS: dict[str, Any] = {
+    "head_dims": (64,),
+    "value_head_dims": (64,),
+    "block_sizes": (16,),
+    "groups": (1,),
+    "num_kv_heads": (1,),
+    "min_seq_len": 1,
+    "supports": lambda case: None,
+}
+STRIDES: dict[str, Any] = {"contiguous": ("k",), "one_slot_stride": True, "v_like_k": True, "multiple_of": 8}
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [*({name: value} for name, value in LIMITS.items()), *({"strides": Strides(**{n: v})} for n, v in STRIDES.items())],
+)
+def test_every_limit_that_can_be_declared_is_told(declared: dict[str, Any]) -> None:
+    assert len(limits(understand("t", six, **declared))) == 1
+
+
+def test_no_limit_is_forgotten() -> None:
+    told_otherwise = {"dtypes", "strides", "arithmetic", "devices"}
+    assert set(inspect.signature(target).parameters) - told_otherwise == set(LIMITS)
+    assert {field.name for field in dataclasses.fields(Strides)} == set(STRIDES)
+
+
 @pytest.mark.parametrize(
     ("arithmetic", "phrase"),
     [
@@ -177,6 +205,7 @@ def test_a_description_uses_the_names_of_the_function() -> None:
         (Arithmetic(probabilities="float32"), "P may be rounded to float32 before it meets V"),
         (Arithmetic(scores="input"), "q * scale, or each q_i * k_i, may be rounded to the dtype of q"),
         (Arithmetic(score_sums="input"), "q.k may be summed in the dtype of q"),
+        (Arithmetic(tanh="approx"), "softcap may be tanh.approx"),
         (Arithmetic(deterministic=False), "two runs may differ within the bound"),
         (lambda case: Arithmetic(), "a function of the case decides"),
     ],

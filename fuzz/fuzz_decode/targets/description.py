@@ -90,7 +90,7 @@ def _size_limits(target: Target) -> Iterator[tuple[str, str]]:
     if target.value_head_dims == "head_dim":
         yield "value_head_dim = head_dim", "V with longer or shorter rows than K"
     sizes = {name: getattr(target, f"{name}s") for name in ("head_dim", "value_head_dim", "block_size", "group")}
-    for name, values in sizes.items():
+    for name, values in {**sizes, "num_kv_heads": target.num_kv_heads}.items():
         if values is not None and values != "head_dim":
             yield f"{name} {_listed(values)}", f"any other {name}"
     if target.min_seq_len:
@@ -106,6 +106,8 @@ def _stride_limits(strides: Strides) -> Iterator[tuple[str, str]]:
         yield "block stride = block_size * slot stride", "blocks with room between them (interleaved, padded)"
     if strides.v_like_k:
         yield "V strided like K", "V with strides of its own"
+    if strides.multiple_of > 1:
+        yield f"rows of q, k_cache, v_cache at multiples of {strides.multiple_of}", "other strides and offsets there"
 
 
 def _rounded(target: Target) -> tuple[str, ...]:
@@ -119,6 +121,7 @@ def _rounded(target: Target) -> tuple[str, ...]:
         "q.k may be summed in the dtype of q": rounding.score_sums == "input",
         "q.k is summed and scaled in float32": (rounding.scores, rounding.score_sums) == ("float32", "float32"),
         "matrix products of float32 may be tf32 on a GPU": rounding.dots == "tf32",
+        "softcap may be tanh.approx": rounding.tanh == "approx",
         "q.k is summed first and scaled then": rounding.scaled_after_sum,
         "the same values laid out otherwise give the same bits": rounding.same_bits_anywhere,
         "two runs give the same bits": rounding.deterministic,
