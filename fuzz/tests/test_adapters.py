@@ -204,10 +204,37 @@ def test_a_module_is_loaded_without_the_packages_around_it(package: Path) -> Non
 @pytest.mark.parametrize(("module", "missing"), [("other", "no_such_name"), ("nonesuch", "bulky.ops.nonesuch")])
 @pytest.mark.usefixtures("package")
 def test_what_a_module_lacks_is_named(module: str, missing: str) -> None:
-    with pytest.raises(TargetError, match=rf"^bulky  has no bulky.ops.{module} that can be loaded alone: .*{missing}"):
+    with pytest.raises(TargetError, match=rf"^bulky has no bulky.ops.{module} that can be loaded alone: .*{missing}"):
         packaged.load_module(f"bulky.ops.{module}", STAND_INS)
 
 
 def test_a_package_that_is_not_there_is_named() -> None:
     with pytest.raises(TargetError, match=r"^the package no_such_package is not installed$"):
         packaged.load_module("no_such_package.kernel", {})
+
+
+@pytest.fixture
+def no_package_imported() -> Iterator[None]:
+    """None of PACKAGES is in sys.modules; what is put there is taken out again."""
+    hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] in PACKAGES}
+    for name in hidden:
+        del sys.modules[name]
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
+        del sys.modules[name]
+    sys.modules.update(hidden)
+
+
+@pytest.mark.usefixtures("no_package_imported")
+@pytest.mark.parametrize("name", ["vllm-unified", "vllm-decode", "sglang", "aiter", "aiter-unified"])
+def test_another_version_of_a_package_is_bad_input_and_no_finding(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = name.split("-")[0]
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(packaged, "version", lambda distribution: "99.9")
+
+    with pytest.raises(TargetError, match=rf"^{package} 99.9 has no {package}[.\w]+ that can be loaded alone: No module named"):
+        resolve(name)

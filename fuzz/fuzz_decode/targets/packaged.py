@@ -42,7 +42,8 @@ def load_module(name: str, stand_ins: dict[str, dict[str, Any]]) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (ImportError, AttributeError) as error:
-        raise TargetError(f"{package} {version(package) or ''} has no {name} that can be loaded alone: {error}") from error
+        installed = " ".join(filter(None, (package, version(package))))
+        raise TargetError(f"{installed} has no {name} that can be loaded alone: {error}") from error
 
 
 def _parents(name: str) -> list[str]:

@@ -60,7 +60,10 @@ def _adapted(name: str) -> Target:
     adapter = ADAPTERS[name]
     if adapter.distribution and packaged.version(adapter.distribution) is None:
         raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
-    return declared(name)
+    found = declared(name)
+    if adapter.distribution:
+        _guarded(name, lambda: importlib.import_module(adapter.module).load(adapter.function))
+    return found
 
 
 def declared(name: str) -> Target:
@@ -96,5 +99,7 @@ def _guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
     """Whatever a user's module raises while it is imported is bad input, not a crash of ours."""
     try:
         return load()
+    except TargetError:
+        raise
     except (Exception, SystemExit) as error:
         raise TargetError(f"target {name} does not import: {type(error).__name__}: {error}") from error

@@ -1,5 +1,5 @@
 """Decode kernels of other projects as targets. Each adapter is a function like any user's, a page of code that says what its
-kernel supports; the packages are imported when the function is first called, not before.
+kernel supports. Importing an adapter imports no package; its `load(function)` does, or raises what is wrong with it.
 """
 
 from __future__ import annotations

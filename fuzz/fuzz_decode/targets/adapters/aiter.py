@@ -18,6 +18,7 @@ from fuzz_decode.targets.contract import DEVICES, Arithmetic, target
 from fuzz_decode.targets.packaged import load_module
 
 TRITON = "aiter.ops.triton"
+FILES = {"decode": "_triton_kernels.flash_attn_triton_amd.fwd_decode", "unified": "unified_attention"}
 MAX_BLOCKS = 64
 CPU_CORES = 80  # stands for the compute units of a GPU where there is none
 
@@ -42,7 +43,7 @@ def decode(
 ) -> tuple[Tensor, Tensor]:
     """q * scale is rounded to q's dtype; all strides are passed but K's and V's block strides."""
     lse = q.new_empty((*q.shape[:2], 1), dtype=torch.float32)
-    _module("_triton_kernels.flash_attn_triton_amd.fwd_decode").attention_forward_decode_triton_impl(
+    _module(FILES["decode"]).attention_forward_decode_triton_impl(
         q[:, None],
         k_cache,
         v_cache,
@@ -84,7 +85,7 @@ def unified(
     softcap: float | None = None,
 ) -> Tensor:
     """A tile is a block, so block sizes are powers of two, and tl.dot wants 16."""
-    _module("unified_attention").unified_attention(
+    _module(FILES["unified"]).unified_attention(
         q,
         k_cache,
         v_cache,
@@ -103,6 +104,11 @@ def unified(
         None,
     )
     return out
+
+
+def load(function: str) -> None:
+    """Load the file that a function of this module runs. Raises TargetError if this version of aiter has it elsewhere."""
+    _module(FILES[function])
 
 
 @functools.cache

@@ -8,11 +8,18 @@ cutlass::fast_tanh (src/utils.h), and partial results of a split are kept in flo
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 from torch import Tensor
 
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets.contract import Arithmetic, target
+
+
+def load(function: str) -> None:
+    """Import the package."""
+    importlib.import_module("flash_attn")
 
 
 @target(

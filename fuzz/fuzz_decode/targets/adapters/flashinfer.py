@@ -10,6 +10,7 @@ it is first needed: hence two head_dims.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 
 import torch
@@ -70,6 +71,11 @@ def tensor_cores(
 ) -> tuple[Tensor, Tensor]:
     """include/flashinfer/attention/prefill.cuh with one row per sequence, for any group size."""
     return _decode(q, k_cache, v_cache, block_table, seq_lens, scale, window, softcap, use_tensor_cores=True)
+
+
+def load(function: str) -> None:
+    """Import the package. Its modules are compiled when they are first needed."""
+    importlib.import_module("flashinfer")
 
 
 def _decode(

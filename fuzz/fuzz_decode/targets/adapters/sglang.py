@@ -88,6 +88,11 @@ def _pool(cache: Tensor) -> Tensor:
     return cache.as_strided((num_blocks * block_size, heads, dim), (slot, cache.stride(2), cache.stride(3)))
 
 
+def load(function: str) -> None:
+    """Load the kernel's file. Raises TargetError if this version of SGLang has it elsewhere."""
+    _kernel()
+
+
 @functools.cache
 def _kernel() -> Any:
     hip = torch.version.hip is not None

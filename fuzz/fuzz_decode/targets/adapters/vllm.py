@@ -169,6 +169,11 @@ class _KVQuantMode(enum.IntEnum):
     INT4_PER_TOKEN_HEAD = 4
 
 
+def load(function: str) -> None:
+    """Load the file that a function of this module runs. Raises TargetError if this version of vLLM has it elsewhere."""
+    _ops("triton_decode_attention" if function == "decode" else "triton_unified_attention")
+
+
 @functools.cache
 def _ops(name: str) -> Any:
     """A module of vllm.v1.attention.ops; its imports of the rest of vLLM are a platform, a logger, Triton and two constants."""
