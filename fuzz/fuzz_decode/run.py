@@ -114,12 +114,13 @@ def _call(problem: Problem, target: Target) -> Any:
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
-    except NotImplementedError as error:
-        raise TargetRejected(f"NotImplementedError: {error}"[:200]) from error
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        raise TargetFailed(Finding("contract", f"exception-{type(error).__name__}", "call", _raised(error))) from error
+        raised = _unwrapped(error)
+        if isinstance(raised, NotImplementedError):
+            raise TargetRejected(f"NotImplementedError: {raised}"[:200]) from error
+        raise TargetFailed(Finding("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
     return result
 
 
@@ -133,7 +134,14 @@ def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tenso
     return got
 
 
-def _raised(error: Exception) -> str:
+def _unwrapped(error: BaseException) -> BaseException:
+    """What a kernel raised, without the interpreter's own errors around it."""
+    while type(error).__name__ == "InterpreterError" and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _raised(error: BaseException) -> str:
     """The exception and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""

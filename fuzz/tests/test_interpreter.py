@@ -10,6 +10,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra import libdevice
+from triton.language.extra.cuda import libdevice as cuda_libdevice
 
 from fuzz_decode.interpreter import narrow_floats, self_test
 from fuzz_decode.plan import pick_device
@@ -140,6 +142,28 @@ def test_atomics_on_bfloat16_are_refused() -> None:
     with pytest.raises(Exception, match="atomic operations on bfloat16") as caught:
         add[(1,)](torch.ones(1, dtype=torch.bfloat16))
     assert isinstance(caught.value, NotImplementedError) or isinstance(caught.value.__cause__, NotImplementedError)
+
+
+@triton.jit
+def caps(x, y, power, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    at = tl.arange(0, SIZE)
+    values = tl.load(x + at)
+    tl.store(y + at, 30.0 * libdevice.tanh(values / 30.0))
+    tl.store(power + at, cuda_libdevice.pow(values, 2.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_libdevice_is_there(dtype: torch.dtype) -> None:
+    x = (100 * torch.randn(16, generator=torch.Generator().manual_seed(0))).to(dtype)
+    y, power = torch.empty_like(x), torch.empty_like(x)
+    caps[(1,)](x, y, power, SIZE=16)
+    assert torch.allclose(y.float(), 30 * torch.tanh(x.float() / 30), rtol=2 * torch.finfo(dtype).eps)
+    assert torch.allclose(power.float(), x.float() ** 2, rtol=2 * torch.finfo(dtype).eps)
+
+
+def test_the_rest_of_libdevice_is_not_implemented_and_says_so() -> None:
+    with pytest.raises(NotImplementedError, match=r"libdevice\.j0 in Triton's interpreter"):
+        libdevice.j0(1.0)
 
 
 def test_an_unfit_interpreter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,6 +344,31 @@ def test_only_options_that_the_target_has_are_passed() -> None:
     assert seen == {"window": 2}
 
 
+class InterpreterError(Exception):
+    """As Triton's interpreter wraps what a kernel raises, once for each jitted function around it."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "signature"),
+    [
+        (NotImplementedError("inline_asm not supported in interpreter mode"), REJECTED, ""),
+        (NameError("name 'offs_d' is not defined"), FAILED, "exception-NameError:call"),
+    ],
+)
+def test_what_a_kernel_raises_in_the_interpreter_is_judged_as_it_is(raised: Exception, status: str, signature: str) -> None:
+    def raises(q: Tensor, *rest: Any) -> Tensor:
+        try:
+            try:
+                raise raised
+            except Exception as inner:
+                raise InterpreterError(repr(inner)) from inner
+        except Exception as outer:
+            raise InterpreterError(repr(outer)) from outer
+
+    found = outcome(TWO, raises)
+    assert (found.status, found.signature) == (status, signature)
+
+
 def test_scratch_that_the_target_allocates_comes_dirty() -> None:
     def hopes_for_zeros(q: Tensor, *rest: Any) -> Tensor:
         return sample_targets.honest(q, *rest)[0] + torch.empty(q.shape[:2])[..., None]

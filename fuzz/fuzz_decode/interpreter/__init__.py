@@ -7,6 +7,7 @@ no kernel is blamed for its interpreter.
 from __future__ import annotations
 
 from fuzz_decode.interpreter.host import pretend_device
+from fuzz_decode.interpreter.libdevice import provide_libdevice
 from fuzz_decode.interpreter.narrow_floats import mend_narrow_floats
 from fuzz_decode.interpreter.speed import mend_speed
 
@@ -15,6 +16,7 @@ def mend() -> None:
     """Call once, after TRITON_INTERPRET is set and before any kernel is imported."""
     mend_speed()
     mend_narrow_floats()
+    provide_libdevice()
     pretend_device()
 
 

@@ -46,7 +46,7 @@ def mend_narrow_floats() -> None:
     builder.create_dot = _dot_in_float32(builder.create_dot)
     builder.create_fp_to_fp = _convert(builder.create_fp_to_fp)
     builder.cast_impl = _cast(builder.cast_impl)
-    builder.get_bf16 = lambda self, value: _narrow(np.array([value], dtype=np.float32), interpreter.tl.bfloat16)
+    builder.get_bf16 = lambda self, value: narrow(np.array([value], dtype=np.float32), interpreter.tl.bfloat16)
     builder.create_atomic_rmw = _no_bfloat16(builder.create_atomic_rmw)
     reduce, scan = interpreter.ReduceOps, interpreter.ScanOps
     reduce.sum, reduce.min_max = _sum_in_steps(reduce.sum), _reduce_in_float32(reduce.min_max)
@@ -57,11 +57,11 @@ def _in_float32(operation: Operation) -> Operation:
     """A builder method on handles; those in bfloat16 are widened for it, and what it returns is rounded back."""
 
     def widened(self: Any, *operands: Any) -> Any:
-        narrow = [handle.dtype for handle in operands if _name(handle) == BFLOAT16]
-        if not narrow:
+        dtypes = [handle.dtype for handle in operands if _name(handle) == BFLOAT16]
+        if not dtypes:
             return operation(self, *operands)
-        result = operation(self, *(_wide(handle) if _name(handle) == BFLOAT16 else handle for handle in operands))
-        return result if result.data.dtype == np.bool_ else _narrow(result.data, narrow[0])
+        result = operation(self, *(wide(handle) if _name(handle) == BFLOAT16 else handle for handle in operands))
+        return result if result.data.dtype == np.bool_ else narrow(result.data, dtypes[0])
 
     return widened
 
@@ -70,8 +70,8 @@ def _dot_in_float32(dot: Operation) -> Operation:
     """Products of bfloat16 and float8 are exact in float32, which is what tensor cores accumulate in."""
 
     def widened(self: Any, a: Any, b: Any, *rest: Any) -> Any:
-        wide = [_wide(handle) if _name(handle) in (BFLOAT16, *FLOAT8) else handle for handle in (a, b)]
-        return dot(self, *wide, *rest)
+        exact = [wide(handle) if _name(handle) in (BFLOAT16, *FLOAT8) else handle for handle in (a, b)]
+        return dot(self, *exact, *rest)
 
     return widened
 
@@ -84,7 +84,7 @@ def _convert(original: Operation) -> Operation:
         known = {BFLOAT16, "fp16", "fp32", "fp64", *FLOAT8}
         if rounding == _ir.ROUNDING_MODE.RTZ or not {_name(source), wanted.scalar.name} <= known:
             return original(self, source, wanted, rounding)
-        return _narrow(_wide(source).data, wanted.scalar)
+        return narrow(wide(source).data, wanted.scalar)
 
     return convert
 
@@ -95,8 +95,8 @@ def _cast(original: Operation) -> Operation:
     def cast(self: Any, source: Any, wanted: Any) -> Any:
         if BFLOAT16 not in (_name(source), wanted.scalar.name):
             return original(self, source, wanted)
-        wide = _wide(source) if _name(source) == BFLOAT16 else source
-        return _narrow(wide.data, wanted.scalar) if wanted.scalar.is_floating() else original(self, wide, wanted)
+        exact = wide(source) if _name(source) == BFLOAT16 else source
+        return narrow(exact.data, wanted.scalar) if wanted.scalar.is_floating() else original(self, exact, wanted)
 
     return cast
 
@@ -117,8 +117,8 @@ def _reduce_in_float32(method: Operation) -> Operation:
         tensor = tensor[0] if isinstance(tensor, tuple) else tensor
         if _name(tensor.handle) != BFLOAT16:
             return method(self, tensor, *rest, **options)
-        result = method(self, _like(tensor, _wide(tensor.handle)), *rest, **options)
-        back = [_like(r, _narrow(r.handle.data, tensor.dtype)) if _name(r.handle) == "fp32" else r for r in _several(result)]
+        result = method(self, _like(tensor, wide(tensor.handle)), *rest, **options)
+        back = [_like(r, narrow(r.handle.data, tensor.dtype)) if _name(r.handle) == "fp32" else r for r in _several(result)]
         return type(result)(back) if isinstance(result, (tuple, list)) else back[0]
 
     return widened
@@ -130,16 +130,16 @@ def _sum_in_steps(method: Operation) -> Operation:
     def stepwise(self: Any, tensor: Any) -> Any:
         if _name(tensor.handle) not in NARROW_SUMS:
             return method(self, tensor)
-        data, dtype = _wide(tensor.handle).data, tensor.dtype
+        data, dtype = wide(tensor.handle).data, tensor.dtype
         axis = 0 if self.axis is None else self.axis
         terms = np.moveaxis(data.reshape(-1) if self.axis is None else data, axis, 0)
         while len(terms) > 1:
             half = len(terms) // 2
-            terms = _wide(_narrow(terms[:half] + terms[half : 2 * half], dtype)).data
+            terms = wide(narrow(terms[:half] + terms[half : 2 * half], dtype)).data
         total = terms[0]
         if self.keep_dims:
             total = total.reshape((1,) * data.ndim) if self.axis is None else np.expand_dims(total, axis)
-        return self.to_tensor(_narrow(total, dtype).data, dtype)
+        return self.to_tensor(narrow(total, dtype).data, dtype)
 
     return stepwise
 
@@ -150,7 +150,7 @@ def _name(handle: Any) -> str:
     return "" if dtype is None else str(dtype.scalar.name)
 
 
-def _wide(handle: Any) -> Any:
+def wide(handle: Any) -> Any:
     """The handle's values in float32 (float64 stays), exactly."""
     from triton.runtime.interpreter import TensorHandle, tl
 
@@ -164,7 +164,7 @@ def _wide(handle: Any) -> Any:
     return TensorHandle(data.astype(np.float32, copy=False), tl.float32)
 
 
-def _narrow(values: Any, dtype: Any) -> Any:
+def narrow(values: Any, dtype: Any) -> Any:
     """float32 or float64 values as a handle of `dtype`, rounded to nearest even."""
     from triton.runtime.interpreter import TensorHandle, _get_np_dtype
 
