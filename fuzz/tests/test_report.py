@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
+from fuzz_decode.campaign import Budget, Campaign, OnlySlow, Started
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.report.campaign_view import CampaignView
 from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.finding import finding_panel
+from fuzz_decode.targets.contract import understand
+from fuzz_decode.targets.description import describe
 
 INTERLEAVED = Case(seq_lens=(2,), k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 
@@ -93,3 +99,24 @@ def test_coverage_counts_what_was_visited() -> None:
     ]
     assert "group  1: 2  3: 1" in shown
     assert "2 combinations of family, dtype, group and block size" in shown
+
+
+def test_a_dtype_that_the_interpreter_computes_wrongly_is_named_at_the_start(tmp_path: Path) -> None:
+    campaign = Campaign(Plan("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
+    console = Console(width=80, no_color=True, highlight=False)
+    understood = describe(understand("bundled", lambda q, k, v, table, lens, scale: q))
+    with console.capture() as capture:
+        refused = {"bfloat16": "dot differs from torch"}
+        CampaignView(campaign, console).show(Started(Ready({}, {}, understood, refused)))
+    assert capture.get().splitlines()[-1] == "bfloat16 is not drawn: Triton's interpreter: dot differs from torch"
+
+
+def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
+    campaign = Campaign(Plan("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
+    console = Console(width=80, no_color=True, highlight=False)
+    with console.capture() as capture:
+        CampaignView(campaign, console).show(
+            OnlySlow(Path("corpus/abc.json"), "no answer within 1 s, but in time when run alone")
+        )
+    words = "corpus/abc.json is no finding and is removed: no answer within 1 s, but in time when run alone\n"
+    assert capture.get() == words
