@@ -93,6 +93,12 @@ def test_torch_is_honest(name: str) -> None:
     assert any(outcome.status == "passed" for outcome in outcomes)
 
 
+def test_flex_of_an_older_torch_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.nn.attention.flex_attention, "AuxRequest")
+    with pytest.raises(TargetError, match=r"^target torch-flex needs torch 2.9 or later; this is \d"):
+        resolve("torch-flex")
+
+
 class PagedWrapper:
     """FlashInfer's wrapper, by its documentation: page lists in, base-2 LSE out."""
 

@@ -61,8 +61,7 @@ def _adapted(name: str) -> Target:
     if adapter.distribution and packaged.version(adapter.distribution) is None:
         raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
     found = declared(name)
-    if adapter.distribution:
-        _guarded(name, lambda: importlib.import_module(adapter.module).load(adapter.function))
+    _guarded(name, lambda: importlib.import_module(adapter.module).load(adapter.function))
     return found
 
 

@@ -12,6 +12,7 @@ from torch.nn.attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from fuzz_decode.case import Case
+from fuzz_decode.errors import TargetError
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets.contract import Arithmetic, target
 
@@ -19,6 +20,12 @@ BATCH = 4  # FlexAttention compiles for each number of sequences; engines, too, 
 Q_BLOCK = 128  # rows of q that share a list of blocks; the kernel's tile divides it
 MAX_POOL = 2**22  # elements
 COMPILATIONS = 1000  # Dynamo's own limit is 8
+
+
+def load(function: str) -> None:
+    """Raises TargetError if this torch's FlexAttention returns no LSE."""
+    if function == "flex" and not hasattr(flex_attention, "AuxRequest"):
+        raise TargetError(f"target torch-flex needs torch 2.9 or later; this is {torch.__version__}")
 
 
 @target()
