@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,55 +23,6 @@ from fuzz_decode.targets.contract import Arithmetic, target
 WORKSPACE = 128 * 2**20  # bytes, as its documentation recommends
 DTYPES = ("float16", "bfloat16")
 HEAD_DIMS = (64, 128)
-STRIDES = Strides(contiguous=("q", "k", "v"), v_like_k=True, multiple_of=8)
-ARITHMETIC = Arithmetic(tanh="approx", scaled_after_sum=True)
-
-
-@target(
-    dtypes=DTYPES,
-    head_dims=HEAD_DIMS,
-    value_head_dims="head_dim",
-    groups=(1, 2, 4, 3, 8),  # DISPATCH_GQA_GROUP_SIZE in include/flashinfer/utils.cuh
-    strides=STRIDES,
-    arithmetic=ARITHMETIC,
-    devices=("cuda",),
-)
-def cuda_cores(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """include/flashinfer/attention/decode.cuh, for five group sizes."""
-    return _decode(q, k_cache, v_cache, block_table, seq_lens, scale, window, softcap, use_tensor_cores=False)
-
-
-@target(
-    dtypes=DTYPES,
-    head_dims=HEAD_DIMS,
-    value_head_dims="head_dim",
-    strides=STRIDES,
-    arithmetic=ARITHMETIC,
-    devices=("cuda",),
-)
-def tensor_cores(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """include/flashinfer/attention/prefill.cuh with one row per sequence, for any group size."""
-    return _decode(q, k_cache, v_cache, block_table, seq_lens, scale, window, softcap, use_tensor_cores=True)
 
 
 def load(function: str) -> None:
@@ -78,45 +30,63 @@ def load(function: str) -> None:
     importlib.import_module("flashinfer")
 
 
-def _decode(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-    *,
-    use_tensor_cores: bool,
-) -> tuple[Tensor, Tensor]:
+def _decode(*, use_tensor_cores: bool, groups: tuple[int, ...] | None) -> Callable[..., tuple[Tensor, Tensor]]:
     """An empty sequence has no pages; its LSE is FlashInfer's finite -inf, and is not looked at."""
-    import flashinfer
 
-    _, block_size, num_kv_heads, head_dim = k_cache.shape
-    v_cache = v_cache.as_strided(v_cache.shape, k_cache.stride())  # an axis of size 1 has any stride, and all are compared
-    layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
-    caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
-    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
-        _workspace(q.device),
-        layout,
-        use_tensor_cores=use_tensor_cores,
-        backend="fa2",  # as SGLang has it; "auto" is FlashAttention-3 on Hopper, which compiles for minutes
+    @target(
+        dtypes=DTYPES,
+        head_dims=HEAD_DIMS,
+        value_head_dims="head_dim",
+        groups=groups,
+        strides=Strides(contiguous=("q", "k", "v"), v_like_k=True, multiple_of=8),
+        arithmetic=Arithmetic(tanh="approx", scaled_after_sum=True),
+        devices=("cuda",),
     )
-    wrapper.plan(
-        *_pages(block_table, seq_lens, block_size),
-        q.shape[1],
-        num_kv_heads,
-        head_dim,
-        block_size,
-        window_left=-1 if window is None else window - 1,
-        logits_soft_cap=softcap,
-        q_data_type=q.dtype,
-        kv_data_type=k_cache.dtype,
-        sm_scale=scale,
-    )
-    out, lse = wrapper.run(q, caches, return_lse=True)
-    return out, (lse * math.log(2)).masked_fill(seq_lens[:, None] == 0, -torch.inf)
+    def decode(
+        q: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        block_table: Tensor,
+        seq_lens: Tensor,
+        scale: float,
+        *,
+        window: int | None = None,
+        softcap: float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        import flashinfer
+
+        _, block_size, num_kv_heads, head_dim = k_cache.shape
+        v_cache = v_cache.as_strided(v_cache.shape, k_cache.stride())  # an axis of size 1 has any stride, and all are compared
+        layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
+        caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
+        wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
+            _workspace(q.device),
+            layout,
+            use_tensor_cores=use_tensor_cores,
+            backend="fa2",  # as SGLang has it; "auto" is FlashAttention-3 on Hopper, which compiles for minutes
+        )
+        wrapper.plan(
+            *_pages(block_table, seq_lens, block_size),
+            q.shape[1],
+            num_kv_heads,
+            head_dim,
+            block_size,
+            window_left=-1 if window is None else window - 1,
+            logits_soft_cap=softcap,
+            q_data_type=q.dtype,
+            kv_data_type=k_cache.dtype,
+            sm_scale=scale,
+        )
+        out, lse = wrapper.run(q, caches, return_lse=True)
+        return out, (lse * math.log(2)).masked_fill(seq_lens[:, None] == 0, -torch.inf)
+
+    return decode
+
+
+# include/flashinfer/attention/decode.cuh, for the sizes of DISPATCH_GQA_GROUP_SIZE in include/flashinfer/utils.cuh
+cuda_cores = _decode(use_tensor_cores=False, groups=(1, 2, 4, 3, 8))
+# include/flashinfer/attention/prefill.cuh with one row per sequence, for any group size
+tensor_cores = _decode(use_tensor_cores=True, groups=None)
 
 
 def _pages(block_table: Tensor, seq_lens: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tensor]:

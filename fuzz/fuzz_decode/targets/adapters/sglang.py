@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fuzz_decode.case import Case
 from fuzz_decode.strides import Strides
+from fuzz_decode.targets.adapters.views import first_visible, is_mla, token_pool
 from fuzz_decode.targets.contract import Arithmetic, target
 from fuzz_decode.targets.packaged import load_module
 
@@ -47,14 +48,13 @@ def decode(
     softcap: float | None = None,
 ) -> Tensor:
     """Block table -> kv_indptr and kv_indices, caches -> pools of slots."""
-    num_seqs, num_q_heads, head_dim = q.shape
+    num_seqs, num_q_heads, _ = q.shape
     indptr, indices = _slots(block_table, seq_lens, k_cache.shape[1], window)
-    prefix = v_cache.data_ptr() == k_cache.data_ptr() and (head_dim, v_cache.shape[3]) in MLA_DIMS
     rows = (num_seqs, num_q_heads, KV_SPLITS)
     _kernel().decode_attention_fwd(
         q,
-        _pool(k_cache),
-        _pool(v_cache),
+        token_pool(k_cache),
+        token_pool(v_cache),
         out,
         indptr,
         indices,
@@ -66,7 +66,7 @@ def decode(
         1.0,
         1.0,
         logit_cap=softcap or 0.0,
-        has_mla=prefix,
+        has_mla=is_mla(k_cache, v_cache, MLA_DIMS),
     )
     return out
 
@@ -75,17 +75,10 @@ def _slots(block_table: Tensor, seq_lens: Tensor, block_size: int, window: int |
     """kv_indptr [num_seqs + 1] int32 and kv_indices [visible tokens] int64, as SGLang's Triton backend builds them."""
     lists = []
     for row, length in zip(block_table, seq_lens.tolist(), strict=True):
-        tokens = torch.arange(0 if window is None else max(0, length - window), length, device=block_table.device)
+        tokens = torch.arange(first_visible(length, window), length, device=block_table.device)
         lists.append(row[tokens // block_size].long() * block_size + tokens % block_size)
     counts = torch.tensor([0, *(len(tokens) for tokens in lists)], dtype=torch.int32, device=block_table.device)
     return counts.cumsum(0, dtype=torch.int32), torch.cat(lists)
-
-
-def _pool(cache: Tensor) -> Tensor:
-    """[num_blocks, block_size, heads, dim] seen as [num_slots, heads, dim]."""
-    num_blocks, block_size, heads, dim = cache.shape
-    slot = cache.stride(0) if block_size == 1 else cache.stride(1)
-    return cache.as_strided((num_blocks * block_size, heads, dim), (slot, cache.stride(2), cache.stride(3)))
 
 
 def load(function: str) -> None:

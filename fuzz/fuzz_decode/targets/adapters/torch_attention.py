@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError
 from fuzz_decode.strides import Strides
+from fuzz_decode.targets.adapters.views import first_visible, token_pool
 from fuzz_decode.targets.contract import Arithmetic, target
 
 BATCH = 4  # FlexAttention compiles for each number of sequences; engines, too, fill batches up
@@ -36,7 +37,7 @@ def sdpa(
     out = q.new_zeros((*q.shape[:2], v_cache.shape[3]))
     block_size = k_cache.shape[1]
     for seq, length in enumerate(seq_lens.tolist()):
-        tokens = torch.arange(_first(length, window), length, device=q.device)
+        tokens = torch.arange(first_visible(length, window), length, device=q.device)
         if len(tokens) == 0:
             continue
         blocks, slots = block_table[seq, tokens // block_size].long(), tokens % block_size
@@ -107,8 +108,8 @@ def _paged_mask(
     first, last, counts = seq_lens.new_zeros((3, batch)).unbind()
     indices, logical = block_table.new_zeros((batch, num_blocks)), block_table.new_full((batch, num_blocks), -1)
     for seq, length in enumerate(seq_lens.tolist()):
-        first[seq], last[seq] = _first(length, window), length
-        columns = torch.arange(_first(length, window) // block_size, -(-length // block_size), device=block_table.device)
+        first[seq], last[seq] = first_visible(length, window), length
+        columns = torch.arange(first_visible(length, window) // block_size, -(-length // block_size), device=block_table.device)
         counts[seq] = len(columns)
         indices[seq, : len(columns)] = block_table[seq, columns]
         logical[seq, block_table[seq, columns].long()] = columns.int()
@@ -127,10 +128,6 @@ def _paged_mask(
     )
 
 
-def _first(length: int, window: int | None) -> int:
-    return 0 if window is None else max(0, length - window)
-
-
 def _capped(softcap: Tensor) -> Callable[..., Tensor]:
     """A tensor, since a number would be compiled in."""
 
@@ -141,10 +138,10 @@ def _capped(softcap: Tensor) -> Callable[..., Tensor]:
 
 
 def _pool(cache: Tensor) -> Tensor:
-    """[num_blocks, block_size, heads, dim] seen as [1, heads, num_blocks * block_size, dim]."""
-    num_blocks, block_size, heads, dim = cache.shape
-    slot = cache.stride(0) if block_size == 1 else cache.stride(1)
-    return cache.as_strided((1, heads, num_blocks * block_size, dim), (0, cache.stride(2), slot, cache.stride(3)))
+    """The pool as one row of a batch: [1, heads, num_slots, dim]."""
+    pool = token_pool(cache)
+    num_slots, heads, dim = pool.shape
+    return pool.as_strided((1, heads, num_slots, dim), (0, pool.stride(1), pool.stride(0), pool.stride(2)))
 
 
 def _finite(pool: Tensor) -> Tensor:

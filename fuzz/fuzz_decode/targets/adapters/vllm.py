@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from fuzz_decode.case import Case
 from fuzz_decode.strides import Strides
+from fuzz_decode.targets.adapters.views import is_mla
 from fuzz_decode.targets.contract import Arithmetic, target
 from fuzz_decode.targets.packaged import load_module
 
@@ -33,90 +35,65 @@ def _fits_shared_memory(case: Case) -> str | None:
     return "float32 rows of more than 256" if case.dtype == "float32" and case.head_dim > 256 else None
 
 
-unified = target(
-    value_head_dims="head_dim",
-    min_seq_len=1,
-    strides=Strides(contiguous=("q", "out", "table")),
-    supports=_fits_shared_memory,
-    arithmetic=Arithmetic(scaled_after_sum=True),
-)
+def _unified(*, split: bool) -> Callable[..., Tensor]:
+    """One program per sequence and KV head runs through all of its tokens; or tokens are split into segments."""
+
+    @target(
+        value_head_dims="head_dim",
+        min_seq_len=1,
+        strides=Strides(contiguous=("q", "out", "table")),
+        supports=_fits_shared_memory,
+        arithmetic=Arithmetic(scaled_after_sum=True),
+    )
+    def unified(
+        q: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        block_table: Tensor,
+        seq_lens: Tensor,
+        scale: float,
+        *,
+        out: Tensor,
+        window: int | None = None,
+        softcap: float | None = None,
+    ) -> Tensor:
+        _ops("triton_unified_attention").unified_attention(
+            q=q,
+            k=k_cache,
+            v=v_cache,
+            out=out,
+            cu_seqlens_q=torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
+            max_seqlen_q=1,
+            seqused_k=seq_lens,
+            max_seqlen_k=int(seq_lens.max()),
+            softmax_scale=scale,
+            causal=True,
+            window_size=(-1, -1) if window is None else (window - 1, 0),
+            block_table=block_table,
+            softcap=softcap or 0.0,
+            q_descale=None,
+            k_descale=None,
+            v_descale=None,
+            **(_scratch(q) if split else {}),
+        )
+        return out
+
+    return unified
 
 
-@unified
-def unified_2d(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    out: Tensor,
-    window: int | None = None,
-    softcap: float | None = None,
-) -> Tensor:
-    """One program per sequence and KV head runs through all of its tokens."""
-    _unified(q, k_cache, v_cache, block_table, seq_lens, scale, out, window, softcap, {})
-    return out
+unified_2d, unified_3d = _unified(split=False), _unified(split=True)
 
 
-@unified
-def unified_3d(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    out: Tensor,
-    window: int | None = None,
-    softcap: float | None = None,
-) -> Tensor:
-    """Tokens are split into segments, and the segments reduced by a second kernel."""
+def _scratch(q: Tensor) -> dict[str, Any]:
+    """Room for each segment's result, which makes vLLM split."""
     rows = (*q.shape[:2], SEGMENTS)
-    scratch = {
+    return {
         "seq_threshold_3D": ALWAYS_SPLIT,
         "num_par_softmax_segments": SEGMENTS,
         "softmax_segm_output": q.new_empty((*rows, triton.next_power_of_2(q.shape[2])), dtype=torch.float32),
         "softmax_segm_max": q.new_empty(rows, dtype=torch.float32),
         "softmax_segm_expsum": q.new_empty(rows, dtype=torch.float32),
     }
-    _unified(q, k_cache, v_cache, block_table, seq_lens, scale, out, window, softcap, scratch)
-    return out
-
-
-def _unified(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    out: Tensor,
-    window: int | None,
-    softcap: float | None,
-    scratch: dict[str, Any],
-) -> None:
-    _ops("triton_unified_attention").unified_attention(
-        q=q,
-        k=k_cache,
-        v=v_cache,
-        out=out,
-        cu_seqlens_q=torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
-        max_seqlen_q=1,
-        seqused_k=seq_lens,
-        max_seqlen_k=int(seq_lens.max()),
-        softmax_scale=scale,
-        causal=True,
-        window_size=(-1, -1) if window is None else (window - 1, 0),
-        block_table=block_table,
-        softcap=softcap or 0.0,
-        q_descale=None,
-        k_descale=None,
-        v_descale=None,
-        **scratch,
-    )
 
 
 def _decode_arithmetic(case: Case) -> Arithmetic:
@@ -139,9 +116,8 @@ def decode(
     softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """V that is a prefix of K's rows, in the sizes of MLA, goes the way that vLLM's MLA backend takes."""
-    num_seqs, num_q_heads, head_dim = q.shape
+    num_seqs, num_q_heads, _ = q.shape
     lse = q.new_empty((num_seqs, num_q_heads), dtype=torch.float32)
-    prefix = v_cache.data_ptr() == k_cache.data_ptr() and (head_dim, v_cache.shape[3]) in MLA_DIMS
     _ops("triton_decode_attention").decode_attention_fwd(
         q,
         k_cache,
@@ -155,7 +131,7 @@ def decode(
         scale,
         page_size=k_cache.shape[1],
         logit_cap=softcap or 0.0,
-        is_mla=prefix,
+        is_mla=is_mla(k_cache, v_cache, MLA_DIMS),
     )
     return out, lse
 
