@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fuzz_decode.case import Case, flatten
+from fuzz_decode.outcome import Outcome
 
 Calls = tuple[Case, ...]
+Run = Callable[[Calls], Outcome]  # makes the calls; the outcome is that of the last
 MAX_CALLS = 100  # a raw file of so many stays well below the size limit of case files
+CACHES = ("k", "v", "layers", "layer")
 # fields that make sense together only: V's place hangs on K's layout, the room in pool and table on the lengths
-TOGETHER = (("k", "v", "layers", "layer"), ("seq_lens", "table.spare_blocks", "table.extra_columns"))
+TOGETHER = (CACHES, ("seq_lens", "table.spare_blocks", "table.extra_columns"))
 
 
 def sort_key(calls: Calls) -> tuple[Any, ...]:

@@ -156,6 +156,10 @@ class Case:
             raise CaseError(f"case field {problem}")
         return self
 
+    @property
+    def valid(self) -> bool:
+        return next(problems(self), None) is None
+
     def sort_key(self) -> tuple[Any, ...]:
         """Smaller is simpler. One reason a line."""
         layouts = [layout for layout, _ in self.layouts().values()]

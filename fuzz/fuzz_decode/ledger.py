@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.calls import Calls
+from fuzz_decode.calls import Calls, Run
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
@@ -25,8 +25,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-Run = Callable[[Calls], Outcome]
 
 FAIL, CRASH = "fail", "crash"
 TEXTS = ("target", "signature", "issue", "reason", "expect")

@@ -6,16 +6,15 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from fuzz_decode.calls import Calls, altered, values
+from fuzz_decode.calls import CACHES, Calls, altered, values
 from fuzz_decode.case import Case
-from fuzz_decode.errors import CaseError
 from fuzz_decode.strides import Strides
 
 UNRELATED = 0.1  # of all calls after the first: other sizes, which may evict or outgrow what is cached
 MANY_SEEDS = 2**16
 # What changes together; each was missing from some cache's key. Sizes stay, so that the key comes up again.
 PARTS = (
-    ("k", "v", "layers", "layer"),
+    CACHES,
     ("q",),
     ("out",),
     ("table.layout", "table.placement", "table.unused"),
@@ -43,7 +42,7 @@ def relative(case: Case, drawn: Sequence[Case], source: random.Random, strides: 
     changed = case
     for part in source.sample(PARTS, source.choice((1, 1, 1, 2, 3))):
         others = (strides.conform(_transplant(changed, donor, part)) for donor in source.sample(drawn, len(drawn)))
-        changed = next((other for other in others if _fits(other, changed)), changed)
+        changed = next((other for other in others if other != changed and other.valid), changed)
     return changed if changed != case else dataclasses.replace(case, seed=source.randrange(MANY_SEEDS))
 
 
@@ -61,13 +60,3 @@ def _with_lengths(case: Case, donor: Case) -> Case:
     spare = case.table.spare_blocks + case.num_blocks - shorter.num_blocks
     columns = case.table.extra_columns + case.table_width - shorter.table_width
     return altered(shorter, {"table.spare_blocks": max(0, spare), "table.extra_columns": columns})
-
-
-def _fits(changed: Case, case: Case) -> bool:
-    if changed == case:
-        return False
-    try:
-        changed.validate()
-    except CaseError:
-        return False
-    return True

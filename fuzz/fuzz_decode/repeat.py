@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fuzz_decode.calls import Calls
+from fuzz_decode.calls import Calls, Run
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.shrink import Run, Shrunk, shrink_calls
+from fuzz_decode.shrink import Shrunk, shrink_calls
 from fuzz_decode.worker import PatientWorker
 
 NOT_REPEATED = "did not fail again in a fresh process"

@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fuzz_decode.calls import Calls, altered, differences, sort_key, unlike_parts, values
+from fuzz_decode.calls import Calls, Run, altered, differences, sort_key, unlike_parts, values
 from fuzz_decode.case import Case
-from fuzz_decode.errors import CaseError
 from fuzz_decode.outcome import PASSED, Outcome
 from fuzz_decode.passes import PASSES, Pass
 
-Run = Callable[[Calls], Outcome]
 CallsPass = Callable[[Calls], Iterator[Calls]]
 
 
@@ -36,11 +34,6 @@ class Shrunk:
     @property
     def calls(self) -> Calls:
         return (*self.before, self.case)
-
-
-def shrink(case: Case, outcome: Outcome, run: Callable[[Case], Outcome], seconds: float = 60.0) -> Shrunk:
-    """Shrink `case`, whose failing `outcome` names the signature to keep, for at most about `seconds`."""
-    return shrink_calls((case,), outcome, lambda calls: run(calls[0]), seconds)
 
 
 def shrink_calls(calls: Calls, outcome: Outcome, run: Run, seconds: float = 60.0) -> Shrunk:
@@ -156,12 +149,7 @@ def in_one_room(calls: Calls) -> Calls:
 
 
 def _valid(calls: Calls) -> bool:
-    try:
-        for case in calls:
-            case.validate()
-    except CaseError:
-        return False
-    return True
+    return all(case.valid for case in calls)
 
 
 def _verdict(outcome: Outcome) -> str:

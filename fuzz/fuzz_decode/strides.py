@@ -95,18 +95,21 @@ def _aligned(layout: Layout, sizes: dict[str, int], multiple: int) -> bool:
 
 def _last(layout: Layout, axis: str) -> Layout:
     """The axis innermost and unpadded."""
-    pads = {name: max(0, pad) for name, pad in zip(layout.order, layout.pad, strict=True)}
-    order = (*(name for name in layout.order if name != axis), axis)
-    return Layout(order, tuple(0 if name == axis else pads[name] for name in order), layout.offset)
+    return _reordered(layout, (*(name for name in layout.order if name != axis), axis), axis)
 
 
 def _adjacent(layout: Layout) -> Layout:
     """`block` just outside `slot`, without padding of its own."""
-    pads = {name: max(0, pad) for name, pad in zip(layout.order, layout.pad, strict=True)}
     order: tuple[str, ...] = ()
     for name in layout.order:
         order += {"block": (), "slot": ("block", "slot")}.get(name, (name,))
-    return Layout(order, tuple(0 if name == "block" else pads[name] for name in order), layout.offset)
+    return _reordered(layout, order, "block")
+
+
+def _reordered(layout: Layout, order: tuple[str, ...], bare: str) -> Layout:
+    """The same padding in another order, but none on one axis; what made a stride smaller no longer fits."""
+    pads = dict(zip(layout.order, layout.pad, strict=True)) | {bare: 0}
+    return Layout(order, tuple(max(0, pads[name]) for name in order), layout.offset)
 
 
 def _alike(k: Layout, same_rows: bool) -> tuple[Layout, Layout | None]:

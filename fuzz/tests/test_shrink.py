@@ -20,7 +20,7 @@ from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.errors import CaseError
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
-from fuzz_decode.shrink import PASSES, Shrunk, shrink, shrink_calls
+from fuzz_decode.shrink import PASSES, Shrunk, shrink_calls
 from fuzz_decode.strategies import cases
 
 Predicate = Callable[[Case], bool]
@@ -54,6 +54,11 @@ PACKED = replace(RICH, k=Layout(FAMILIES["cross-layer"], (8, 16, 0, 8, 0, 0), 37
 
 def fails_where(predicate: Predicate, outcome: Outcome = WRONG) -> Callable[[Case], Outcome]:
     return lambda case: outcome if predicate(case) else FINE
+
+
+def shrink(case: Case, outcome: Outcome, run: Callable[[Case], Outcome], seconds: float = 60.0) -> Shrunk:
+    """A single case."""
+    return shrink_calls((case,), outcome, lambda calls: run(calls[0]), seconds)
 
 
 def shrunk(predicate: Predicate, start: Case = RICH) -> Shrunk:

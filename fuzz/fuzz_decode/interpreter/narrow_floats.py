@@ -9,6 +9,7 @@ pairwise and rounds each level.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ FLOAT8 = {
     "fp8e5b16": torch.float8_e5m2fnuz,
 }
 BFLOAT16 = "bf16"
+WITH_CODEC = {BFLOAT16, "fp16", "fp32", "fp64", *FLOAT8}
 NARROW_SUMS = (BFLOAT16, "fp16")
 
 
@@ -81,8 +83,7 @@ def _convert(original: Operation) -> Operation:
     from triton.runtime.interpreter import _ir
 
     def convert(self: Any, source: Any, wanted: Any, rounding: Any) -> Any:
-        known = {BFLOAT16, "fp16", "fp32", "fp64", *FLOAT8}
-        if rounding == _ir.ROUNDING_MODE.RTZ or not {_name(source), wanted.scalar.name} <= known:
+        if rounding == _ir.ROUNDING_MODE.RTZ or not {_name(source), wanted.scalar.name} <= WITH_CODEC:
             return original(self, source, wanted, rounding)
         return narrow(wide(source).data, wanted.scalar)
 
@@ -192,6 +193,7 @@ def _to_float8(values: Any, dtype: torch.dtype) -> Any:
     return torch.from_numpy(clipped).to(dtype).view(torch.uint8).numpy().reshape(values.shape)
 
 
+@functools.cache
 def _float8_values(name: str) -> Any:
     return torch.arange(256, dtype=torch.uint8).view(FLOAT8[name]).float().numpy()
 

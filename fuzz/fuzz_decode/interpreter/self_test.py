@@ -10,14 +10,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-NAMES = ("float32", "float16", "bfloat16")
+from fuzz_decode.validity import DTYPES
+
 SIZE = 64
 SIDE = 16
 
 
 def refused() -> dict[str, str]:
     """The dtypes whose arithmetic is not right here, with what is wrong: empty on an interpreter that is fit."""
-    verdicts = {name: _wrong(getattr(torch, name)) for name in NAMES}
+    verdicts = {name: _wrong(getattr(torch, name)) for name in DTYPES}
     return {name: what for name, what in verdicts.items() if what}
 
 

@@ -17,6 +17,7 @@ from fuzz_decode.outcome import KNOWN, QUARANTINED
 from fuzz_decode.plan import Ready
 from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.finding import clean, show_finding
+from fuzz_decode.report.header import show_header
 from fuzz_decode.shrink import Shrunk
 
 PLAIN_LINE_SECONDS = 10.0
@@ -97,13 +98,9 @@ class CampaignView:
 
     def _header(self, ready: Ready) -> None:
         campaign = self.campaign
-        versions = ", ".join(f"{name} {version}" for name, version in campaign.versions.items())
-        where = "cpu (Triton interpreter)" if campaign.plan.device == "cpu" else campaign.plan.device
         sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
-        words = f"target {campaign.plan.target} on {where}, seed {campaign.seed}{sequences}, {campaign.jobs} jobs; {versions}"
-        self.console.print(clean(words), soft_wrap=True)
-        for dtype, what in ready.refused.items():
-            self.console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
+        more = f", seed {campaign.seed}{sequences}, {campaign.jobs} jobs"
+        show_header(self.console, campaign.plan, ready, more)
 
     def _tick(self) -> None:
         if self._progress is not None:

@@ -15,6 +15,7 @@ from fuzz_decode.corpus import Entry
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.report.finding import clean, finding_panel
+from fuzz_decode.report.header import show_header
 from fuzz_decode.targets.description import Description
 
 VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
@@ -36,11 +37,7 @@ def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -
 
 
 def _show_understood(console: Console, plan: Plan, ready: Ready) -> None:
-    where = "cpu (Triton interpreter)" if plan.device == "cpu" else plan.device
-    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
-    console.print(clean(f"target {plan.target} on {where}; {versions}"), soft_wrap=True)
-    for dtype, what in ready.refused.items():
-        console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
+    show_header(console, plan, ready)
     for title, rows in _sections(ready.description):
         console.print(Text(f"\n{title}", "dim"))
         console.print(_grid(rows))

@@ -1,0 +1,17 @@
+"""The first lines of whatever runs a target: where, with which versions, and what cannot be drawn there."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.report.finding import clean
+
+
+def show_header(console: Console, plan: Plan, ready: Ready, more: str = "") -> None:
+    """`more` goes between the device and the versions."""
+    where = "cpu (Triton interpreter)" if plan.device == "cpu" else plan.device
+    versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
+    console.print(clean(f"target {plan.target} on {where}{more}; {versions}"), soft_wrap=True)
+    for dtype, what in ready.refused.items():
+        console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
