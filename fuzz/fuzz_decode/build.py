@@ -30,6 +30,7 @@ FILL_LIMIT = 2**24  # bytes; larger CPU buffers are poisoned around their live r
 LARGE = 2**30  # bytes; one process at a time builds cases larger than this on a GPU
 CHUNK = 64 * 1024
 POISON = 0xFF  # all ones is a NaN in every float format, and -1 as an integer
+MEMORY = ("poisoned", "random")  # what fills all that a case does not reference
 UNWRITTEN = {torch.float32: 0x7FDA5A5A, torch.float16: 0x7E5A, torch.bfloat16: 0x7FDA}  # NaNs that no arithmetic makes
 _BITS = {2: torch.int16, 4: torch.int32}
 
@@ -69,8 +70,12 @@ class Problem:
         return self.q, self.k_cache, self.v_cache, self.block_table, self.seq_lens, self.scale
 
 
-def build(case: Case, device: str, values: Values | None = None) -> Problem:
-    """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out elsewhere."""
+def build(case: Case, device: str, values: Values | None = None, memory: str = "poisoned") -> Problem:
+    """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out elsewhere.
+
+    `memory` is one of MEMORY. "random" puts finite numbers where NaN would be, another one in every place, so that an output
+    tells which of them it was made of: what diagnosis looks at, and how other projects' tests fill their caches.
+    """
     values = make_values(case) if values is None else values
     dtype = getattr(torch, case.dtype)
     buffers = {
@@ -94,7 +99,7 @@ def build(case: Case, device: str, values: Values | None = None) -> Problem:
         out=buffers["out"].view(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES),
         buffers=buffers,
     )
-    _fill(problem)
+    _fill(problem, memory)
     return problem
 
 
@@ -158,8 +163,9 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
     return _cache_view(buffers["k"], case.k, case, case.k_row, 1)[..., : case.value_head_dim]
 
 
-def _fill(problem: Problem) -> None:
+def _fill(problem: Problem, memory: str) -> None:
     case, values = problem.case, problem.values
+    rng = torch.Generator().manual_seed(case.seed + 1) if memory == "random" else None
     device, dtype = problem.q.device, problem.q.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)
@@ -167,11 +173,11 @@ def _fill(problem: Problem) -> None:
         if name == "out":
             _fill_unwritten(buffer.storage)
         elif name not in ("k", "v") or _fits(buffer):
-            _poison(buffer.storage)
+            _fill_unused(buffer.storage, case, rng)
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
         buffer = problem.buffers.get(name, problem.buffers["k"])
         if not _fits(buffer):
-            _poison_around(buffer, cache, block, slot)
+            _fill_around(buffer, cache, block, slot, case, rng)
     problem.k_cache[block, slot] = values.k.to(device, dtype)
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
@@ -200,19 +206,28 @@ def _poison(storage: Tensor) -> None:
     storage.view(torch.uint8).fill_(POISON)
 
 
+def _fill_unused(storage: Tensor, case: Case, rng: torch.Generator | None) -> None:
+    """Poison, or with `rng` finite noise: normal numbers, and ids of blocks that exist."""
+    if rng is None or storage.numel() == 0:
+        _poison(storage)
+    elif storage.dtype.is_floating_point:
+        storage.copy_(torch.randn(storage.shape, generator=rng))
+    else:
+        storage.copy_(torch.randint(0, case.num_blocks, storage.shape, generator=rng))
+
+
 def _fill_unwritten(storage: Tensor) -> None:
     storage.view(_BITS[storage.element_size()]).fill_(UNWRITTEN[storage.dtype])
 
 
-def _poison_around(buffer: Buffer, cache: Tensor, block: Tensor, slot: Tensor) -> None:
-    """Poison the chunks of a huge buffer that hold live rows, and both guards."""
+def _fill_around(buffer: Buffer, cache: Tensor, block: Tensor, slot: Tensor, case: Case, rng: torch.Generator | None) -> None:
+    """Fill the chunks of a huge buffer that hold live rows, and both guards."""
     itemsize = buffer.storage.element_size()
     strides, start = cache.stride(), int(cache.storage_offset())
     rows = block * strides[0] + slot * strides[1] + start
     heads, dims = torch.arange(cache.shape[2]) * strides[2], torch.arange(cache.shape[3]) * strides[3]
     places = (rows[:, None, None] + heads[:, None] + dims).flatten() * itemsize // CHUNK
-    memory = buffer.storage.view(torch.uint8)
     for chunk in torch.unique(places).tolist():
-        memory[chunk * CHUNK : (chunk + 1) * CHUNK].fill_(POISON)
-    memory[:GUARD].fill_(POISON)
-    memory[-GUARD:].fill_(POISON)
+        _fill_unused(buffer.storage[chunk * CHUNK // itemsize : (chunk + 1) * CHUNK // itemsize], case, rng)
+    _fill_unused(buffer.storage[: buffer.guard], case, rng)
+    _fill_unused(buffer.storage[-buffer.guard :], case, rng)
