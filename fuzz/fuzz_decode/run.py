@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, alone_if_large, build, dirty_allocations
+from fuzz_decode.build import Problem, alone_if_large, build, dirty_allocations, is_small, moved
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
@@ -17,7 +17,7 @@ from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.targets.contract import Arithmetic, Target
-from fuzz_decode_reference import Rounding, error_bound, gather_attention
+from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
 TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
@@ -43,9 +43,7 @@ def run_case(case: Case, target: Target, device: str) -> Outcome:
         return Outcome(REJECTED, "build", reason=reason)
     try:
         with alone_if_large(case, device):
-            problem = build(case, device)
-            findings = _examine(problem, expect(problem, target), target)
-            del problem
+            findings = _examine(case, target, device)
     except (torch.OutOfMemoryError, MemoryError):
         return Outcome(REJECTED, "build", reason="not enough memory")
     except TargetRejected as rejection:
@@ -56,14 +54,14 @@ def run_case(case: Case, target: Target, device: str) -> Outcome:
     return failure("compare", *findings, seconds=seconds) if findings else Outcome(PASSED, seconds=seconds)
 
 
-def expect(problem: Problem, target: Target) -> Expected:
-    """The reference's answer and how far the target may be from it."""
+def expect(problem: Problem, target: Target, device: str | None = None) -> Expected:
+    """The reference's answer, on the CPU, and how far the target may be from it on `device` (the problem's own, if None)."""
     case = problem.case
     arithmetic = target.arithmetic_of(case)
-    rounding = rounding_of(arithmetic, case, interpreted=problem.q.device.type == "cpu")
+    rounding = rounding_of(arithmetic, case, interpreted=(device or problem.q.device.type) == "cpu")
     out, lse = gather_attention(*problem.arguments(), **problem.options())
     bound = error_bound(*problem.arguments(), rounding, **problem.options())
-    return Expected(out, lse, bound)
+    return Expected(out.cpu(), lse.cpu(), ErrorBound(bound.out.cpu(), bound.lse.cpu()))
 
 
 def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rounding:
@@ -84,12 +82,21 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
     )
 
 
-def _examine(problem: Problem, expected: Expected, target: Target) -> list[Finding]:
+def _examine(case: Case, target: Target, device: str) -> list[Finding]:
+    """Small cases are built on the CPU and answered there by the reference: every look at a GPU waits for its turn."""
+    where = "cpu" if is_small(case) else device
+    problem = build(case, where)
+    expected = expect(problem, target, device)
+
     def launch(again: Problem) -> Run:
         return _launch(again, expected, target)
 
-    run = launch(problem)
-    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(problem.case), launch, _judge)
+    def relay(plain: Case) -> Problem:
+        return moved(build(plain, where, problem.values), device)
+
+    there = moved(problem, device)
+    run = launch(there)
+    return _judge(there, run) or repeatable(there, run, target.arithmetic_of(case), launch, _judge, relay)
 
 
 def _judge(problem: Problem, run: Run) -> list[Finding]:
@@ -104,8 +111,8 @@ def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if "out" in target.options:
         out = problem.out
-    checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32)
-    return Run(_checked("out", out, expected.out, problem.q.dtype), checked_lse, expected, before)
+    checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32, problem.q.device)
+    return Run(_checked("out", out, expected.out, problem.q.dtype, problem.q.device), checked_lse, expected, before)
 
 
 def _call(problem: Problem, target: Target) -> Any:
@@ -126,14 +133,15 @@ def _call(problem: Problem, target: Target) -> Any:
     return result
 
 
-def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:
+def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The result on the CPU, if it is what it must be."""
     if not isinstance(got, Tensor):
         raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
-    if (got.shape, got.dtype, got.device) != (expected.shape, dtype, expected.device):
-        wanted = f"{list(expected.shape)} {dtype} on {expected.device}"
+    if (got.shape, got.dtype, got.device) != (expected.shape, dtype, device):
+        wanted = f"{list(expected.shape)} {dtype} on {device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
         raise TargetFailed(Finding("contract", "wrong-shape", name, message))
-    return got
+    return got.cpu()
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -44,7 +44,8 @@ def written(problem: Problem, run: Run) -> list[Finding]:
 def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
     """Nothing around out, between its rows or beyond its ends was touched."""
     buffer = problem.buffers["out"]
-    stray = ~is_unwritten(buffer.storage)
+    storage = buffer.storage.cpu()
+    stray = ~is_unwritten(storage)
     stray.as_strided(problem.out.shape, problem.out.stride(), problem.out.storage_offset()).fill_(False)
     if not bool(stray.any()):
         return []
@@ -57,7 +58,7 @@ def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
             tensor="out",
             message=f"{count} elements outside out were overwritten, the first {place_of_first} elements from its start",
             where=(place_of_first,),
-            got=buffer.storage[first].item(),
+            got=storage[first].item(),
             wrong=count,
         )
     ]
@@ -65,15 +66,12 @@ def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
 
 def inputs_intact(problem: Problem, run: Run) -> list[Finding]:
     """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
-    findings = []
-    for name, before in run.before.items():
-        changed = before != snapshot_of(problem, name)
-        if bool(changed.any()):
-            count = int(changed.sum())
-            findings.append(
-                Finding("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
-            )
-    return findings
+    changed = torch.stack([(before != snapshot_of(problem, name)).sum() for name, before in run.before.items()]).tolist()
+    return [
+        Finding("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
+        for name, count in zip(run.before, changed, strict=True)
+        if count
+    ]
 
 
 SNAPSHOT_LIMIT = 2**24  # bytes; of larger buffers only the live rows are compared

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build, poison_out
+from fuzz_decode.build import Problem, poison_out
+from fuzz_decode.case import Case
 from fuzz_decode.oracles.run_record import Run, place
 from fuzz_decode.outcome import Finding
 from fuzz_decode.targets.contract import Arithmetic
@@ -17,8 +18,10 @@ Launch = Callable[[Problem], Run]
 Judge = Callable[[Problem, Run], list[Finding]]
 
 
-def repeatable(problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launch, judge: Judge) -> list[Finding]:
-    """The same problem again, or the same values laid out plainly, give the same bits.
+def repeatable(
+    problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launch, judge: Judge, relay: Callable[[Case], Problem]
+) -> list[Finding]:
+    """The same problem again, or the same values laid out plainly (`relay`), give the same bits.
 
     One extra run does for both when the target promises the same bits anywhere: only if the plain layout differs is the
     original repeated, to tell a layout fault from a race. A plain run that is wrong by itself is reported as what it is.
@@ -26,7 +29,7 @@ def repeatable(problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launc
     first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
         return _again(problem, first, launch) if arithmetic.deterministic else []
-    relaid_problem = build(problem.case.plain(), problem.q.device.type, problem.values)
+    relaid_problem = relay(problem.case.plain())
     relaid = launch(relaid_problem)
     relayout = _difference(first, relaid, "relayout", "layout-dependent", "of the same values laid out contiguously")
     return relayout and (judge(relaid_problem, relaid) or _again(problem, first, launch) or relayout)

@@ -21,7 +21,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a target returned (lse: only if it returns one), and the inputs' bytes as they were before."""
+    """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, on its device."""
 
     out: Tensor
     lse: Tensor | None
