@@ -19,15 +19,14 @@ Operator = Callable[[ast.AST, Code], Iterator[Edit]]
 
 STRIDE = re.compile(r"s_(\w)(\w)")  # tensor, axis
 INDEX = re.compile(r"[io]_\w+|s_\w\w")
-POINTER = re.compile(r"q|\w+_cache|block_table|seq_lens|partial_\w+|out|lse|p_\w+")
+POINTER = re.compile(r"q|\w+_cache|block_table|seq_lens|alibi_slopes|sinks|partial_\w+|out|lse|p_\w+")
 DEVICE_VALUE = re.compile(r"[bmp]_\w+")  # blocks of values, masks and pointers
 # names that could be taken for one another
 ROLES = (
-    r"i_\w+", r"o_\w+", r"num_\w+|group", r"(value_)?head_dim|block_size", r"block_dv?", r"first|last|seq_len|split_len",
-    r"[kv]_cache", r"[kv]_scale", r"b_[kv]", r"p_[kv]_head", r"b_(max|new|lse)", r"partial_\w+",
+    r"i_\w+", r"o_\w+", r"num_\w+|group", r"(value_)?head_dim|block_size", r"(\w+_)?(first|last)(_\w+)?|seq_len|split_len",
+    r"block_dv?", r"[kv]_cache", r"(\w_)?scale", r"b_[kv]", r"p_[kv]_head", r"b_(max|new|lse)", r"partial_\w+",
 )  # fmt: skip
-BOUNDARY = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
-OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "==", "is": "is not", "is not": "is"}
+COMPARISONS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "is": "is not", "is not": "is"}
 INVERSE = {"//": "%", "%": "//", "-": "+", "/": "*", "&": "|"}
 CONSTANTS = {"0.0": "1.0", "1.0": "0.0", "2.0": "1.0", "0": "1", "1": "0", "2": "1"}
 FUNCTIONS = {
@@ -96,16 +95,20 @@ def drop_operand(node: ast.AST, code: Code) -> Iterator[Edit]:
     """A factor, a divisor, what is subtracted; either term of a sum, except for a pointer to which an offset is added."""
     if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitAnd | ast.BitOr):
         yield code.keep_left(node)
-        if isinstance(node.op, ast.Add) and not isinstance(node.left, ast.BinOp) and not POINTER.fullmatch(code.of(node.left)):
+        if isinstance(node.op, ast.Add) and not _goes_on(node) and not POINTER.fullmatch(code.of(node.left)):
             yield code.keep_right(node)
 
 
 def drop_condition(node: ast.AST, code: Code) -> Iterator[Edit]:
     """One term of a mask or of a condition; a minimum, maximum or default without its other side; a choice that is none."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
-        yield from (code.keep_left(node), code.keep_right(node))
+        yield code.keep_left(node)
+        if not _goes_on(node):
+            yield code.keep_right(node)
     if isinstance(node, ast.BoolOp):
-        yield from (code.replace(node, code.operand(kept)) for kept in node.values)
+        word = " and " if isinstance(node.op, ast.And) else " or "
+        for dropped in node.values:
+            yield code.replace(node, word.join(code.operand(value) for value in node.values if value is not dropped))
     if isinstance(node, ast.Call) and _called(node) in {"tl.maximum", "tl.minimum", "max", "min"}:
         yield from (code.replace(node, code.operand(kept)) for kept in node.args)
     if isinstance(node, ast.Call) and _called(node) == "tl.where":
@@ -133,15 +136,18 @@ def drop_cast(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def narrow_type(node: ast.AST, code: Code) -> Iterator[Edit]:
-    if isinstance(node, ast.Attribute) and ast.unparse(node) in NARROWER:
-        yield code.replace(node, NARROWER[ast.unparse(node)])
+    """float16 where a call wants float32. `full` is left: what it begins gets its type from what is added."""
+    if isinstance(node, ast.Call) and _called(node) != "tl.full":
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        yield from (code.replace(each, NARROWER[code.of(each)]) for each in given if code.of(each) in NARROWER)
 
 
 def change_comparison(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Its boundary, and its sense."""
+    """Its boundary or its sense."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         sign = code.operator(node.left, node.comparators[0])
-        yield from (sign.to(table[sign.old]) for table in (BOUNDARY, OPPOSITE) if sign.old in table)
+        if sign.old in COMPARISONS:
+            yield sign.to(COMPARISONS[sign.old])
 
 
 def off_by_one(node: ast.AST, code: Code) -> Iterator[Edit]:
@@ -210,6 +216,11 @@ def _next(name: str, names: list[str]) -> str:
 
 def _is_read(node: ast.AST) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+
+
+def _goes_on(node: ast.BinOp) -> bool:
+    """Whether its left side is a chain of the same operator: (a + b) + c."""
+    return isinstance(node.left, ast.BinOp) and type(node.left.op) is type(node.op)
 
 
 def _is_integer(node: ast.AST) -> bool:
