@@ -38,9 +38,9 @@ OBVIOUS = {
     ("change-constant", "_merge_splits", "b_out = b_out / tl.where(", "1.0", "0.0"): Case(seq_lens=(0,)),
     ("drop-operand", "_attend_split", "b_s = tl.dot(", " * scale", ""): Case(seq_lens=(2,)),
     ("drop-condition", "_attend_split", "b_v = tl.load(", "m_t[:, None] & ", ""): Case(seq_lens=(1,), block_size=2),
-    ("delete-statement", "_merge_splits", "b_max = b_new", "b_max = b_new", "pass"): Case(),
+    ("drop-operand", "_merge_splits", "b_sum = b_sum * b_rescale + b_weight", " + b_weight", ""): Case(),
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
-    ("drop-operand", "paged_decode", "num_rows = ", " * num_q_heads", ""): Case(num_kv_heads=2, group=16),
+    ("drop-operand", "paged_decode", "num_rows * num_q_heads, num_q_heads", " * num_q_heads", ""): Case(num_kv_heads=2),
 }
 LISTING = (
     "from fuzz_decode_kernels import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
