@@ -14,6 +14,7 @@ from fuzz_decode.errors import TargetError
 from fuzz_decode.targets import packaged
 from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.targets.contract import Arithmetic, Target, understand
+from fuzz_decode_kernels.generic import generic_mutants, load_generic
 from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 
 Loaded = TypeVar("Loaded")
@@ -51,9 +52,14 @@ def _bundled() -> Callable[..., Any]:
 
 
 def _mutant(name: str) -> Callable[..., Any]:
-    if name not in MUTANTS:
+    """One with a name of its own, or a generic one: only their names have colons."""
+    if name in MUTANTS:
+        return load_mutant(name)
+    if ":" not in name:
         raise TargetError(f"there is no mutant {name!r}; there are {', '.join(sorted(MUTANTS))}")
-    return load_mutant(name)
+    if name not in generic_mutants():
+        raise TargetError(f"there is no generic mutant {name!r}; its name changes with the source line that it edits")
+    return load_generic(name)
 
 
 def _adapted(name: str) -> Target:
