@@ -52,7 +52,7 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
-    may be asked to write into; `buffers` are the allocations behind them, by name."""
+    may be asked to write into; `buffers` are the allocations behind them, by name, and `memory` says what fills their rest."""
 
     case: Case
     values: Values
@@ -64,6 +64,7 @@ class Problem:
     scale: float
     out: Tensor
     buffers: dict[str, Buffer]
+    memory: str = "poisoned"
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
@@ -98,8 +99,9 @@ def build(case: Case, device: str, values: Values | None = None, memory: str = "
         scale=case.softmax_scale,
         out=buffers["out"].view(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES),
         buffers=buffers,
+        memory=memory,
     )
-    _fill(problem, memory)
+    _fill(problem)
     return problem
 
 
@@ -163,9 +165,9 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
     return _cache_view(buffers["k"], case.k, case, case.k_row, 1)[..., : case.value_head_dim]
 
 
-def _fill(problem: Problem, memory: str) -> None:
+def _fill(problem: Problem) -> None:
     case, values = problem.case, problem.values
-    rng = torch.Generator().manual_seed(case.seed + 1) if memory == "random" else None
+    rng = torch.Generator().manual_seed(case.seed + 1) if problem.memory == "random" else None
     device, dtype = problem.q.device, problem.q.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,11 +16,13 @@ from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
 from fuzz_decode.oracles.metamorphic import repeatable
-from fuzz_decode.oracles.run_record import Expected, Run
+from fuzz_decode.oracles.run_record import Expected, Run, place
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.targets.contract import Arithmetic, Target
+from fuzz_decode.trial import Tolerance
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
+from fuzz_decode_reference.gather_attention import attention_scores, visible_tokens, weighted_sum
 
 TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
 
@@ -35,16 +39,38 @@ class TargetRejected(Exception):
     """The target raised NotImplementedError."""
 
 
-def run_case(case: Case, target: Target, device: str) -> Outcome:
-    """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises."""
+def run_case(case: Case, target: Target, device: str, memory: str = "poisoned") -> Outcome:
+    """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises.
+
+    `memory` is one of `build.MEMORY`; memory that the target allocates comes dirty when it is "poisoned".
+    """
+
+    def examine(problem: Problem) -> list[Finding]:
+        return _examine(problem, expect(problem, target), target)
+
+    return _run(case, target, device, memory, examine)
+
+
+def run_plainly(case: Case, target: Target, device: str, tolerance: Tolerance) -> Outcome:
+    """The same, judged as most test suites judge: finite noise in all memory, out zeroed, and only out compared."""
+
+    def examine(problem: Problem) -> list[Finding]:
+        problem.buffers["out"].storage.zero_()
+        out, _ = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
+        return _not_close(_results(problem, target)[0], out, _allowed(problem, out, tolerance))
+
+    return _run(case, target, device, "random", examine)
+
+
+def _run(case: Case, target: Target, device: str, memory: str, examine: Callable[[Problem], list[Finding]]) -> Outcome:
     started = time.perf_counter()
     reason = target.why_unsupported(case)
     if reason is not None:
         return Outcome(REJECTED, "build", reason=reason)
     try:
         with alone_if_large(case, device):
-            problem = build(case, device)
-            findings = _examine(problem, expect(problem, target), target)
+            problem = build(case, device, memory=memory)
+            findings = examine(problem)
             del problem
     except (torch.OutOfMemoryError, MemoryError):
         return Outcome(REJECTED, "build", reason="not enough memory")
@@ -98,19 +124,23 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
 
 def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
     before = snapshot(problem)
-    result = _call(problem, target)
-    out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-    if "out" in target.options:
-        out = problem.out
+    out, lse = _results(problem, target)
     checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32)
     return Run(_checked("out", out, expected.out, problem.q.dtype), checked_lse, expected, before)
 
 
+def _results(problem: Problem, target: Target) -> tuple[Any, Any]:
+    """out and lse (None without) as the target left them."""
+    result = _call(problem, target)
+    out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    return (problem.out if "out" in target.options else out), lse
+
+
 def _call(problem: Problem, target: Target) -> Any:
-    """The target's result, once the device has finished. Memory it allocates comes dirty."""
+    """The target's result, once the device has finished. Where memory is poisoned, what the target allocates is dirty, too."""
     options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
     try:
-        with dirty_allocations():
+        with dirty_allocations() if problem.memory == "poisoned" else contextlib.nullcontext():
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
@@ -122,6 +152,48 @@ def _call(problem: Problem, target: Target) -> Any:
             raise TargetRejected(f"NotImplementedError: {raised}"[:200]) from error
         raise TargetFailed(Finding("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
     return result
+
+
+def _allowed(problem: Problem, out: Tensor, tolerance: Tolerance) -> Tensor:
+    yardstick = 0.0
+    if tolerance.times:
+        yardstick = float((_in_own_dtype(problem).double() - out).abs().max())
+    return tolerance.atol + tolerance.rtol * out.abs() + tolerance.times * yardstick
+
+
+def _in_own_dtype(problem: Problem) -> Tensor:
+    """out by a plain implementation that rounds every step to the dtype of the inputs."""
+    case, out = problem.case, torch.zeros_like(problem.out)
+    for seq, length in enumerate(case.seq_lens):
+        if length:
+            blocks, slots = visible_tokens(problem.block_table[seq], length, case.block_size, case.window)
+            scores = attention_scores(problem.q[seq], problem.k_cache[blocks, slots], problem.scale, case.softcap)
+            out[seq] = weighted_sum(scores.softmax(dim=-1), problem.v_cache[blocks, slots])
+    return out
+
+
+def _not_close(got: Any, expected: Tensor, allowed: Tensor) -> list[Finding]:
+    """What torch.testing.assert_close would complain of: a value too far off, NaN, another shape."""
+    if not isinstance(got, Tensor) or got.shape != expected.shape:
+        return [Finding("contract", "wrong-shape", "out", f"out is not a tensor of shape {list(expected.shape)}")]
+    wrong = ~((got.double() - expected).abs() <= allowed)
+    if not bool(wrong.any()):
+        return []
+    at, count = int(wrong.flatten().int().argmax()), int(wrong.sum())
+    return [
+        Finding(
+            oracle="allclose",
+            symptom="wrong-value",
+            tensor="out",
+            message=f"{count} of {got.numel()} elements of out are not close",
+            where=place(at, got.shape),
+            expected=expected.flatten()[at].item(),
+            got=got.flatten()[at].item(),
+            allowed=allowed.flatten()[at].item(),
+            wrong=count,
+            total=got.numel(),
+        )
+    ]
 
 
 def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:

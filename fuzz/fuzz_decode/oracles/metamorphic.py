@@ -26,7 +26,7 @@ def repeatable(problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launc
     first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
         return _again(problem, first, launch) if arithmetic.deterministic else []
-    relaid_problem = build(problem.case.plain(), problem.q.device.type, problem.values)
+    relaid_problem = build(problem.case.plain(), problem.q.device.type, problem.values, problem.memory)
     relaid = launch(relaid_problem)
     relayout = _difference(first, relaid, "relayout", "layout-dependent", "of the same values laid out contiguously")
     return relayout and (judge(relaid_problem, relaid) or _again(problem, first, launch) or relayout)
