@@ -37,8 +37,9 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Tally:
     """`rows` by mutant, `classes` by kind. `detected` of `mutants` were killed by some seed; those that no case can tell from the
-    kernel count in neither. `stride_median`: of the `strides` ones in classes S*. `alarms` in `clean` cases on the kernel itself; `alarm_rate` is the
-    95% bound."""
+    kernel count in neither. `stride_median`: of the `strides` ones in classes S*. `alarms` in `clean` cases on the kernel
+    itself; `alarm_rate` is the 95% bound.
+    """
 
     rows: tuple[Row, ...]
     classes: tuple[Row, ...]
