@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from fuzz_decode.targets.contract import Arithmetic, Target
 from fuzz_decode.trial import Tolerance
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
-from fuzz_decode_reference.gather_attention import attention_scores, visible_tokens, weighted_sum
+from fuzz_decode_reference.gather_attention import Options, gather_rows, weighted_sum
 
 TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
 
@@ -56,7 +57,7 @@ def run_plainly(case: Case, target: Target, device: str, tolerance: Tolerance) -
 
     def examine(problem: Problem) -> list[Finding]:
         problem.buffers["out"].storage.zero_()
-        out, _ = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
+        out, _ = gather_attention(*problem.arguments(), **problem.options())
         return _not_close(_results(problem, target)[0], out, _allowed(problem, out, tolerance))
 
     return _run(case, target, device, "random", examine)
@@ -86,14 +87,15 @@ def expect(problem: Problem, target: Target) -> Expected:
     """The reference's answer and how far the target may be from it."""
     case = problem.case
     arithmetic = target.arithmetic_of(case)
-    rounding = rounding_of(arithmetic, case.dtype, interpreted=problem.q.device.type == "cpu")
-    out, lse = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
-    bound = error_bound(*problem.arguments(), rounding, window=case.window, softcap=case.softcap)
+    rounding = rounding_of(arithmetic, case, interpreted=problem.q.device.type == "cpu")
+    out, lse = gather_attention(*problem.arguments(), **problem.options())
+    bound = error_bound(*problem.arguments(), rounding, **problem.options())
     return Expected(out, lse, bound)
 
 
-def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rounding:
-    """The unit roundoffs of a kernel at one dtype. Triton's interpreter multiplies float32 as it is."""
+def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rounding:
+    """The unit roundoffs of a kernel at the case's dtypes. Triton's interpreter multiplies float32 as it is."""
+    dtype = case.dtype
     weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
     dots = UNIT_ROUNDOFF["tf32"] if arithmetic.dots == "tf32" and dtype == "float32" and not interpreted else 0.0
     return Rounding(
@@ -105,6 +107,7 @@ def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rou
         score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
         tanh=TANH_APPROX if arithmetic.tanh == "approx" else 0.0,
         scaled_after_sum=arithmetic.scaled_after_sum,
+        dequantised=UNIT_ROUNDOFF[dtype] if case.cache_dtype and arithmetic.dequantised == "input" else 0.0,
     )
 
 
@@ -138,7 +141,7 @@ def _results(problem: Problem, target: Target) -> tuple[Any, Any]:
 
 def _call(problem: Problem, target: Target) -> Any:
     """The target's result, once the device has finished. Where memory is poisoned, what the target allocates is dirty, too."""
-    options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
+    options = {"out": problem.out, **problem.options()}
     try:
         with dirty_allocations() if problem.memory == "poisoned" else contextlib.nullcontext():
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
@@ -162,13 +165,11 @@ def _allowed(problem: Problem, out: Tensor, tolerance: Tolerance) -> Tensor:
 
 
 def _in_own_dtype(problem: Problem) -> Tensor:
-    """out by a plain implementation that rounds every step to the dtype of the inputs."""
-    case, out = problem.case, torch.zeros_like(problem.out)
-    for seq, length in enumerate(case.seq_lens):
-        if length:
-            blocks, slots = visible_tokens(problem.block_table[seq], length, case.block_size, case.window)
-            scores = attention_scores(problem.q[seq], problem.k_cache[blocks, slots], problem.scale, case.softcap)
-            out[seq] = weighted_sum(scores.softmax(dim=-1), problem.v_cache[blocks, slots])
+    """out by a plain implementation that rounds every step to the dtype of q; sinks are left out."""
+    out, dtype = torch.zeros_like(problem.out), problem.q.dtype
+    for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
+        rounded = dataclasses.replace(row, q=row.q.to(dtype), k=row.k.to(dtype), v=row.v.to(dtype))
+        out[index] = weighted_sum(rounded.scores().to(dtype).softmax(dim=-1), rounded.v) * row.v_scale
     return out
 
 

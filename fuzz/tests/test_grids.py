@@ -20,19 +20,25 @@ from fuzz_decode.trial import Tolerance
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
 DEVICE = pick_device("auto")
+# splits, heads, appending, ALiBi, local, causal, four of rotary, paging, left padding, batch index, head dims, lengths
+FLASH_ATTN = 2 * 3 * 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 1 * 6 * 11
 # grid: the factors of what the test is parametrised with, and those by which it has more cases than a Case can say
 PUBLISHED = {
-    "aiter pa_decode": (2 * 2 * 2 * 3 * 2 * 5, 5),
+    "aiter pa_decode": (2 * 2 * 2 * 3 * 2 * 5, 5 / 2),
     "aiter pa_decode, several partitions": (3 * 2 * 2, 1),
     "aiter unified": (2 * 3 * 2 * 3 * 2 * 2 * 2 * 5, 2 * 5),
+    "aiter unified, float8 cache": (2 * 3 * 2 * 3 * 2 * 2 * 2 * 5, 2 * 5),
     "vllm decode": (2 * 2 * 1 * 2 * 3 * 2 * 1 * 2, 1),
     "vllm unified": (2 * 3 * 2 * 1 * 4 * 1 * 2 * 2 * 2 * 2, 2 * 2 * 2),
-    "flashinfer, K and V in one tensor": (3 * 2 * 3 * 5 * 3 * 1 * 2 * 2, 2 * 2),
-    "flashinfer, K and V apart": (3 * 5 * 3 * 1 * 2 * 2 * 2 * 2, 2 * 2),
+    "vllm unified, float8 cache": (2 * 3 * 2 * 1 * 2 * 2, 2 * 2),
+    "flashinfer, K and V in one tensor": (3 * 2 * 3 * 5 * 3 * 1 * 2 * 2, 2),
+    "flashinfer, K and V apart": (3 * 5 * 3 * 1 * 2 * 2 * 2 * 2, 2),
     "sglang decode": (4, 1),
     "sglang grouped": (4 * 6, 1),
-    # of (query tokens, length) 11 pairs 3 are decoding; splits, appending, ALiBi, causal, four of rotary, paging, left padding
-    "flash-attn kvcache": (2 * 3 * 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 1 * 6 * 11, 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 11 / 3),
+    "flash-attn kvcache, one token": (FLASH_ATTN, FLASH_ATTN / (3 * 3 * 6 * 2)),
+    "flash-attn kvcache, one token, ALiBi": (FLASH_ATTN, FLASH_ATTN / (3 * 3 * 6 * 2)),
+    "flash-attn kvcache, several tokens": (FLASH_ATTN, FLASH_ATTN / (8 * 3 * 6 * 2)),
+    "flash-attn kvcache, several tokens, ALiBi": (FLASH_ATTN, FLASH_ATTN / (8 * 3 * 6 * 2)),
 }
 TINY = Grid(
     peer="tiny",

@@ -2,13 +2,16 @@
 
 Everything here is generous to them. Their reference is ours, in float64, even where the test compares a kernel with itself.
 Where a block table may name a block twice (aiter and vLLM draw ids with repetition), ours does not: a Case cannot, and distinct
-blocks show more. Values are normal, also where a test clamps them (aiter). A parameter that only picks one of the peer's own
-kernels (number of splits, 2D or 3D) makes no other case. Left out everywhere: caches in fp8, int8 and fp4, rotary embedding,
-ALiBi, sinks, and queries of several tokens.
+blocks show more. Values are normal, also where a test clamps them (aiter). Memory lies as in the test: where that is one tensor
+of K and V (FlashInfer) or heads outside slots (aiter's pa_decode), it shows faults of a kernel that takes it for slots outside
+heads, which the peer's own kernels for that memory would not have. A parameter that only picks one of the peer's own kernels
+(number of splits, 2D or 3D) makes no other case. Left out everywhere: q in fp8, caches in int8 and fp4, float8 as AMD has it
+(e4m3fn stands for it), rotary embedding, and batches whose sequences have different numbers of query tokens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from fuzz_decode.grids.grid import LOCAL, Grid, Shape, shapes
@@ -44,12 +47,49 @@ UNIFIED = ((523, 37, 2011),)  # the decode batch of vLLM's and aiter's unified t
 FLASHINFER_BATCHES = tuple((length,) * batch for batch in (12, 17, 128) for length in (54, 97, 512, 2048, 16384))
 SGLANG_GROUPED = ((16, 16, 64, 64), (16, 1, 64, 64), (64, 1, 13, 13), (128, 1, 80, 80), (128, 2, 512, 512), (128, 1, 576, 512))
 
+# (query tokens, length): one token, or several that are causal
+FLASH_ATTN_DECODE = ((1, 128), (1, 339), (1, 131_072))
+FLASH_ATTN_SEVERAL = ((3, 1024), (64, 800), (64, 256), (3, 799), (64, 2048), (16, 20_000), (16, 131_072), (128, 128))
+
+
+def _flash_attn() -> dict[str, Grid]:
+    """One test with four tolerances and meanings of causal."""
+    grid = Grid(
+        peer="flash-attn",
+        source=FLASH_ATTN,
+        published=304_128,
+        left_out="all that is not paged, or has new keys, rotary embedding or several query tokens without causal; the number of "
+        "splits, and causal where it changes nothing; slopes differ between sequences there",
+        shapes=_flash_attn_shapes(FLASH_ATTN_DECODE),
+        block_sizes=(256,),
+        windows=(None, LOCAL),
+        dtypes=("float16",),
+        tolerance=Tolerance(atol=1e-5, times=3.0),
+        ragged=True,
+        columns=3,
+    )
+    several = dataclasses.replace(grid, shapes=_flash_attn_shapes(FLASH_ATTN_SEVERAL))
+    biased = Tolerance(atol=1e-5, times=5.0)
+    return {
+        "one token": grid,
+        "one token, ALiBi": dataclasses.replace(grid, alibi=True, tolerance=biased),
+        "several tokens": several,
+        "several tokens, ALiBi": dataclasses.replace(several, alibi=True, tolerance=biased),
+    }
+
+
+def _flash_attn_shapes(tokens: tuple[tuple[int, int], ...]) -> tuple[Shape, ...]:
+    heads, dims = [(6, 6), (6, 1), (6, 3)], [(dim, dim) for dim in (32, 59, 64, 80, 128, 256)]
+    return tuple(shape for q_len, length in tokens for shape in shapes([(length,) * 2], heads, dims, q_len))
+
+
 GRIDS: dict[str, Grid] = {
     "aiter pa_decode": Grid(
         peer="aiter",
         source=AITER_DECODE,
         published=240,
-        left_out="four of five dtype combinations (fp8, int8)",
+        left_out="three of five dtype combinations (q in fp8, int8)",
+        caches=(None, "float8_e4m3fn"),
         shapes=shapes([(length,) * batch for batch in (1, 4) for length in (1, 57, 1024)], [(1, 1), (8, 1)], [(128, 128)]),
         block_sizes=(1, 16),
         pools=(4, 16),
@@ -75,7 +115,8 @@ GRIDS: dict[str, Grid] = {
         peer="aiter",
         source=AITER_UNIFIED,
         published=1440,
-        left_out="the batch with prefill; four of five dtype combinations (fp8); sinks, which all its cases have",
+        left_out="the batch with prefill; four of five dtype combinations, one of which is the next grid",
+        sinks=True,
         shapes=shapes(UNIFIED, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
         block_sizes=(16, 64, 48),
         pools=(32768, 2048),
@@ -83,6 +124,22 @@ GRIDS: dict[str, Grid] = {
         softcaps=(None, 50.0),
         dtypes=("bfloat16",),
         tolerance=Tolerance(rtol=1e-2, atol=1.5e-2),
+    ),
+    "aiter unified, float8 cache": Grid(
+        peer="aiter",
+        source=AITER_UNIFIED,
+        published=1440,
+        left_out="as before; the scales are drawn there",
+        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
+        block_sizes=(16, 64, 48),
+        pools=(32768, 2048),
+        windows=(None, 256),
+        softcaps=(None, 50.0),
+        dtypes=("bfloat16",),
+        tolerance=Tolerance(rtol=1.5e-1, atol=1.5e-1),
+        sinks=True,
+        caches=("float8_e4m3fn",),
+        scales=(0.5, 0.25),
     ),
     "vllm decode": Grid(
         peer="vllm",
@@ -113,11 +170,25 @@ GRIDS: dict[str, Grid] = {
         dtypes=("bfloat16",),
         tolerance=Tolerance(rtol=1e-2, atol=1.5e-2),
     ),
+    "vllm unified, float8 cache": Grid(
+        peer="vllm",
+        source=VLLM_UNIFIED,
+        published=48,
+        left_out="the batch with prefill; the choice between two of its kernels",
+        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (5, 1)], [(128, 128), (256, 256)]),
+        block_sizes=(16,),
+        pools=(32768, 2048),
+        dtypes=("bfloat16",),
+        tolerance=Tolerance(rtol=1.5e-1, atol=1.5e-1),
+        caches=("float8_e4m3fn",),
+        scales=(0.5, 0.25),
+    ),
     "flashinfer, K and V in one tensor": Grid(
         peer="flashinfer",
         source=FLASHINFER,
         published=1080,
-        left_out="rotary embedding and fp8 (three quarters); the same tensors again with a fast plan (720) and in a graph (432)",
+        left_out="rotary embedding (one half); the same tensors again with a fast plan (720) and in a graph (432)",
+        caches=(None, "float8_e4m3fn"),
         shapes=shapes(FLASHINFER_BATCHES, [(4, 4), (32, 4)], [(128, 128), (256, 256), (512, 512)]),
         block_sizes=(1, 8, 16),
         dtypes=("float16",),
@@ -129,7 +200,8 @@ GRIDS: dict[str, Grid] = {
         peer="flashinfer",
         source=FLASHINFER,
         published=720,
-        left_out="rotary embedding and fp8 (three quarters)",
+        left_out="rotary embedding (one half)",
+        caches=(None, "float8_e4m3fn"),
         shapes=shapes(FLASHINFER_BATCHES, [(4, 4), (32, 4)], [(128, 128), (256, 256)]),
         block_sizes=(1, 8, 16),
         dtypes=("float16",),
@@ -158,24 +230,7 @@ GRIDS: dict[str, Grid] = {
         tolerance=Tolerance(rtol=1e-5, atol=3e-2),
         placement="identity",
     ),
-    "flash-attn kvcache": Grid(
-        peer="flash-attn",
-        source=FLASH_ATTN,
-        published=304_128,
-        left_out="all that is not paged or has new keys, rotary embedding, ALiBi or several query tokens; causal and the "
-        "number of splits, which change nothing for one query token",
-        shapes=shapes(
-            [(length,) * 2 for length in (128, 339, 131_072)],
-            [(6, 6), (6, 1), (6, 3)],
-            [(dim, dim) for dim in (32, 59, 64, 80, 128, 256)],
-        ),
-        block_sizes=(256,),
-        windows=(None, LOCAL),
-        dtypes=("float16",),
-        tolerance=Tolerance(atol=1e-5, times=3.0),
-        ragged=True,
-        columns=3,
-    ),
+    **{f"flash-attn kvcache, {words}": grid for words, grid in _flash_attn().items()},
 }
 
 

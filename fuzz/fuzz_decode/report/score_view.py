@@ -109,7 +109,8 @@ class ScoreView:
     def _cells(self, row: Row) -> tuple[str, ...]:
         right = f"{row.right}/{row.diagnosed}" if row.diagnosed else "-"
         numbers = f"{row.killed}/{row.runs}", self._cases(row.median), self._cases(row.p90)
-        return row.name, row.kind or "-", *numbers, "equivalent" if row.equivalent else row.oracle or "-", right
+        found = row.oracle or ("equivalent" if row.equivalent else "beyond reach" if row.beyond else "-")
+        return row.name, row.kind or "-", *numbers, found, right
 
     def _cases(self, number: int | None) -> str:
         return f">{self.score.setting.limit}" if number is None else str(number)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.errors import UsageError
-from fuzz_decode_kernels.mutants import MUTANTS, SOURCE, mutant_source
+from fuzz_decode_kernels.mutants import MUTANTS, SOURCE, Mutant, mutant_source
 
 REAL, GENERIC, ALL = "real", "generic", "all"
 CLEAN = "bundled"
@@ -19,7 +19,8 @@ STRIDES = "S"  # first letter of the classes of stride faults
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One kernel to score. `target` is what `targets.resolve` takes, `kind` its class ("S1"), `digest` that of its source,
-    `faults` the names of diagnoses that are right, `equivalent` why no case can tell it from the kernel (empty: one can)."""
+    `faults` the names of diagnoses that are right, `equivalent` why no case can tell it from the kernel (empty: one can),
+    `beyond` why no campaign reaches it."""
 
     name: str
     target: str
@@ -27,6 +28,7 @@ class Subject:
     digest: str
     faults: tuple[str, ...] = ()
     equivalent: str = ""
+    beyond: str = ""
 
 
 def subjects(wanted: str) -> tuple[Subject, ...]:
@@ -67,9 +69,8 @@ def clean() -> Subject:
     return Subject(CLEAN, CLEAN, "", _digest(SOURCE.read_text()))
 
 
-def _subject(name: str, target: str, mutant: Any, source: str) -> Subject:
-    faults = getattr(mutant, "faults", ())
-    return Subject(name, target, str(getattr(mutant, "kind", "")), _digest(source), tuple(faults))
+def _subject(name: str, target: str, mutant: Mutant, source: str) -> Subject:
+    return Subject(name, target, mutant.kind, _digest(source), mutant.diagnosis, beyond=mutant.beyond)
 
 
 def _digest(source: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from fuzz_decode.score.inventory import STRIDES, Subject
 from fuzz_decode.score.journal import Measurement
 from fuzz_decode.score.statistics import quantile, upper_bound
+from fuzz_decode_kernels.mutants import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Row:
     right: int
     diagnosed: int
     equivalent: str = ""
+    beyond: str = ""
 
     @property
     def survived(self) -> bool:
@@ -69,7 +71,7 @@ def tally(subjects: Sequence[Subject], measured: Iterable[Measurement], clean: S
     cases, alarms = sum(each.cases - each.rejected for each in clean), sum(each.failures for each in clean)
     return Tally(
         rows=tuple(sorted(rows, key=lambda row: row.kind)),
-        classes=tuple(_row(kind or "all", kind, [each for each in counted if each.kind == kind], of) for kind in kinds),
+        classes=tuple(_row(KINDS.get(kind, kind), kind, [each for each in counted if each.kind == kind], of) for kind in kinds),
         mutants=len(counted),
         detected=sum(any(each.killed for each in of[subject.name]) for subject in counted),
         median=_quantile(counted, of, 0.5),
@@ -95,6 +97,7 @@ def _row(name: str, kind: str, subjects: Sequence[Subject], of: dict[str, list[M
         right=sum(each.diagnosed in subject.faults for subject, each in runs if each.diagnosed),
         diagnosed=sum(bool(each.diagnosed) for _, each in runs),
         equivalent=subjects[0].equivalent if len(subjects) == 1 else "",
+        beyond=subjects[0].beyond if len(subjects) == 1 else "",
     )
 
 
