@@ -79,6 +79,8 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
     refused = _mended_interpreter() if plan.device == "cpu" else {}
     from fuzz_decode.targets import resolve
 
+    if plan.preload:
+        resolve(plan.preload)
     target = _fitting(resolve(plan.target), plan, refused)
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":

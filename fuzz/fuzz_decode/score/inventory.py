@@ -57,9 +57,12 @@ def generic() -> dict[str, Subject]:
         module: Any = importlib.import_module("fuzz_decode_kernels.generic")
     except ModuleNotFoundError:
         return {}
-    reasons: Mapping[str, str] = module.equivalents()
+    try:
+        reasons: Mapping[str, str] = module.equivalents()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     return {
-        name: Subject(name, f"generic:{name}", mutant.operator, _digest(module.generic_source(name)), (), reasons.get(name, ""))
+        name: Subject(name, f"mutant:{name}", mutant.operator, _digest(module.generic_source(name)), (), reasons.get(name, ""))
         for name, mutant in module.generic_mutants().items()
     }
 
