@@ -160,6 +160,9 @@ def test_limits() -> None:
     assert Setting("cpu", 1.0).limit == CASES
     assert Setting("cpu", 1.0, grid="sglang").limit == 28
     assert Setting("cpu", 1.0, 5, grid="sglang").limit == 5
+    every = [case for case, _ in Setting("cpu", 1.0, grid="sglang").questions(0, GENERATES)]
+    few = [case for case, _ in Setting("cpu", 1.0, 5, grid="sglang").questions(0, GENERATES)]
+    assert few == [every[place] for place in (0, 5, 11, 16, 22)]
     assert score_command.ABLATIONS == setting_module.ABLATIONS
 
 

@@ -22,8 +22,8 @@ MAX_LENGTHS = (200, 50, 10, 1)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`cases` for each run (None: CASES, or the whole grid), those of `grid` (a peer's name) instead of the fuzzer's, or the
-    fuzzer without one of its means (`ablate`, of ABLATIONS)."""
+    """`cases` for each run (None: CASES, or the whole grid), those of `grid` (a peer's name; fewer than it has are taken evenly
+    from all of it) instead of the fuzzer's, or the fuzzer without one of its means (`ablate`, of ABLATIONS)."""
 
     device: str
     timeout: float
@@ -45,8 +45,9 @@ class Setting:
     def questions(self, seed: int, generates: dict[str, Any]) -> Iterator[tuple[Case, Tolerance | None]]:
         """Each case of a run, and how the peer judges it. The same for every mutant."""
         if self.grid:
-            asked = ((case, g.tolerance) for g in GRIDS.values() if g.peer == self.grid for case in g.cases(seed, self._cut()))
-            yield from itertools.islice(asked, self.limit)
+            grids = (grid for grid in GRIDS.values() if grid.peer == self.grid)
+            asked = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
+            yield from (asked[number * len(asked) // self.limit] for number in range(self.limit))
             return
         stream = case_stream(seed, generates)
         try:
