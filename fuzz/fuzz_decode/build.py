@@ -55,7 +55,7 @@ class Buffer:
 class Problem:
     """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
     may be asked to write into, `alibi_slopes` and `sinks` are None where they are not used; `buffers` are the allocations behind
-    all of them, by name."""
+    all of them, by name, and `memory` says what fills the rest of those."""
 
     case: Case
     values: Values
@@ -69,6 +69,7 @@ class Problem:
     alibi_slopes: Tensor | None
     sinks: Tensor | None
     buffers: dict[str, Buffer]
+    memory: str = "poisoned"
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
@@ -122,8 +123,9 @@ def build(case: Case, device: str, values: Values | None = None, memory: str = "
         alibi_slopes=buffers["alibi_slopes"].view(_HEAD, heads, ("head",)) if case.alibi else None,
         sinks=buffers["sinks"].view(_HEAD, heads, ("head",)) if case.sinks else None,
         buffers=buffers,
+        memory=memory,
     )
-    _fill(problem, memory)
+    _fill(problem)
     return problem
 
 
@@ -216,9 +218,9 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
     return _cache_view(buffers["k"], case.k, case, case.k_row, 1)[..., : case.value_head_dim]
 
 
-def _fill(problem: Problem, memory: str) -> None:
+def _fill(problem: Problem) -> None:
     case, values = problem.case, problem.values
-    rng = torch.Generator().manual_seed(case.seed + 1) if memory == "random" else None
+    rng = torch.Generator().manual_seed(case.seed + 1) if problem.memory == "random" else None
     device, dtype = problem.q.device, problem.k_cache.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)

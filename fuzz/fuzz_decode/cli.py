@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fuzz_decode import __version__
+from fuzz_decode import __version__, score_command
 from fuzz_decode import arguments as types
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.validity import DTYPES
 
 CLEAN, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = ("run", "replay", "minimize", "targets")
+COMMANDS = ("run", "replay", "minimize", "targets", "score")
 DEFAULT_ITERS = 300
 MAX_GPU_JOBS = 8
 
@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     targets.add_argument("--check", metavar="T", help="say what is understood of a target, and try it")
     _where(targets)
     targets.set_defaults(call=_targets)
+
+    score_command.add_to(commands)
     return parser
 
 

@@ -46,13 +46,16 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`status` is passed, failed or rejected, or known or quarantined after the ledger; `reason` says why it is one of the last
-    three; `findings` are ordered, the first one names the failure."""
+    three; `findings` are ordered, the first one names the failure; `diagnosed` names the fault that explains it, if one was
+    looked for and found, and `confident` says whether no other does."""
 
     status: str
     stage: str = "compare"
     findings: tuple[Finding, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    diagnosed: str = ""
+    confident: bool = False
 
     @property
     def signature(self) -> str:

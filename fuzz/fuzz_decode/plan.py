@@ -12,12 +12,14 @@ from fuzz_decode.targets.description import Description
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a worker is told once: the target's name, the device, seconds a case may take, and the dtypes wanted (none: all)."""
+    """What a worker is told once: the target's name, the device, seconds a case may take, the dtypes wanted (none: all), and
+    `preload`, a target to load before the first fork for what it brings along."""
 
     target: str
     device: str
     timeout: float
     dtypes: tuple[str, ...] = ()
+    preload: str = ""
 
 
 @dataclass(frozen=True, slots=True)

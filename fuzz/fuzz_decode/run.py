@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,15 +37,23 @@ class TargetRejected(Exception):
     """The target raised NotImplementedError."""
 
 
-def run_case(case: Case, target: Target, device: str) -> Outcome:
-    """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises."""
+def run_case(case: Case, target: Target, device: str, memory: str = "poisoned") -> Outcome:
+    """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises.
+
+    `memory` is one of `build.MEMORY`; memory that the target allocates comes dirty when it is "poisoned".
+    """
+    return guarded(case, target, device, lambda: _examine(case, target, device, memory))
+
+
+def guarded(case: Case, target: Target, device: str, examine: Callable[[], list[Finding]]) -> Outcome:
+    """The outcome of what `examine` finds, or of how the target failed it."""
     started = time.perf_counter()
     reason = target.why_unsupported(case)
     if reason is not None:
         return Outcome(REJECTED, "build", reason=reason)
     try:
         with alone_if_large(case, device):
-            findings = _examine(case, target, device)
+            findings = examine()
     except (torch.OutOfMemoryError, MemoryError):
         return Outcome(REJECTED, "build", reason="not enough memory")
     except TargetRejected as rejection:
@@ -82,17 +92,17 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
     )
 
 
-def _examine(case: Case, target: Target, device: str) -> list[Finding]:
+def _examine(case: Case, target: Target, device: str, memory: str) -> list[Finding]:
     """Small cases are built on the CPU and answered there by the reference: every look at a GPU waits for its turn."""
     where = "cpu" if is_small(case) else device
-    problem = build(case, where)
+    problem = build(case, where, memory=memory)
     expected = expect(problem, target, device)
 
     def launch(again: Problem) -> Run:
         return _launch(again, expected, target)
 
     def relay(plain: Case) -> Problem:
-        return moved(build(plain, where, problem.values), device)
+        return moved(build(plain, where, problem.values, memory), device)
 
     there = moved(problem, device)
     run = launch(there)
@@ -107,19 +117,23 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
 
 def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
     before = snapshot(problem)
-    result = _call(problem, target)
-    out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-    if "out" in target.options:
-        out = problem.out
+    out, lse = results(problem, target)
     checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32, problem.q.device)
     return Run(_checked("out", out, expected.out, problem.q.dtype, problem.q.device), checked_lse, expected, before)
 
 
+def results(problem: Problem, target: Target) -> tuple[Any, Any]:
+    """out and lse (None without) as the target left them."""
+    result = _call(problem, target)
+    out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    return (problem.out if "out" in target.options else out), lse
+
+
 def _call(problem: Problem, target: Target) -> Any:
-    """The target's result, once the device has finished. Memory it allocates comes dirty."""
+    """The target's result, once the device has finished. Where memory is poisoned, what the target allocates is dirty, too."""
     options = {"out": problem.out, **problem.options()}
     try:
-        with dirty_allocations():
+        with dirty_allocations() if problem.memory == "poisoned" else contextlib.nullcontext():
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()

@@ -18,12 +18,13 @@ from fuzz_decode.nursery import RENEW, return_in_forks
 from fuzz_decode.outcome import Finding, Outcome, failure
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.targets.description import describe
+from fuzz_decode.trial import Trial
 
 DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: Plan, log: str) -> None:
-    """Answer Ready or an error once, then an Outcome for every Case until the parent hangs up."""
+    """Answer Ready or an error once, then an Outcome for every Case or Trial until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
     if plan.device == "cpu":
@@ -50,12 +51,14 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
         connection.send(_run_guarded(case, target, plan.device))
 
 
-def _run_guarded(case: Case, target: Any, device: str) -> Outcome | HarnessError:
+def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
     """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
+    from fuzz_decode.attempt import attempt
     from fuzz_decode.run import run_case
 
+    case = asked.case if isinstance(asked, Trial) else asked
     try:
-        outcome = run_case(case, target, device)
+        outcome = attempt(asked, device) if isinstance(asked, Trial) else run_case(case, target, device)
     except Exception:
         story = traceback.format_exc()
         return _crash(story) if _is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
@@ -76,6 +79,8 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
     refused = _mended_interpreter() if plan.device == "cpu" else {}
     from fuzz_decode.targets import resolve
 
+    if plan.preload:
+        resolve(plan.preload)
     target = _fitting(resolve(plan.target), plan, refused)
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from fuzz_decode.strides import Strides
 
 CHUNK = 100
 BACKEND = "fuzz-decode"
+_drawing = threading.Lock()  # IndependentDraws has one source; streams of several seeds draw ahead at the same time
 
 
 def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
@@ -75,7 +77,6 @@ class IndependentDraws(PrimitiveProvider):
 def _chunk(seed: int, number: int, generates: dict[str, Any]) -> list[Case]:
     """About CHUNK cases."""
     drawn: list[Case] = []
-    IndependentDraws.source = random.Random(f"{seed}/{number}")
 
     @settings(
         max_examples=CHUNK,
@@ -90,5 +91,7 @@ def _chunk(seed: int, number: int, generates: dict[str, Any]) -> list[Case]:
     def collect(case: Case) -> None:
         drawn.append(case)
 
-    collect()
+    with _drawing:
+        IndependentDraws.source = random.Random(f"{seed}/{number}")
+        collect()
     return drawn

@@ -21,6 +21,7 @@ from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.serve import DEAD_DEVICE, serve
+from fuzz_decode.trial import Trial
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
@@ -64,8 +65,8 @@ class Worker:
         assert isinstance(answer, Ready)
         return answer
 
-    def submit(self, case: Case) -> None:
-        """Start a case."""
+    def submit(self, case: Case | Trial) -> None:
+        """Start a case, or a trial of another target than the plan's."""
         self._unused = False
         self.deadline = time.monotonic() + self.plan.timeout
         with contextlib.suppress(BrokenPipeError):  # result() tells of the death

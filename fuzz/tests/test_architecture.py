@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
-PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments"}
+PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments", "trial", "grids"}
 LAYERS = (
     PLAIN,
     {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream"},
     {"oracles", "targets"},
-    {"run"},
+    {"run", "plainly", "attempt"},
+    {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool"},
     {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
+    {"score"},
     {"report"},
+    {"score_command"},
     {"cli", "plugin", "__main__"},
 )
 # oracles look at problems and at what a target promises; corpus is plain data over cases

@@ -1,0 +1,74 @@
+"""A whole score: the tasks, those that are still to be measured, and what is known so far."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fuzz_decode.plan import Plan
+from fuzz_decode.score.inventory import CLEAN, Subject, clean
+from fuzz_decode.score.journal import Journal, Measurement, key
+from fuzz_decode.score.measure import Bench, Task
+from fuzz_decode.score.setting import CLEAN_SEED, Setting
+from fuzz_decode.score.tally import Tally, tally
+
+CLEAN_CASES = 100  # a run of the clean kernel: short, so that an interruption costs little
+
+
+@dataclass(slots=True)
+class Score:
+    """`seeds` runs of every subject and `clean_cases` of the kernel itself; iterate over `events()` to measure what the journal
+    lacks, `remembered` counts what it had."""
+
+    subjects: Sequence[Subject]
+    setting: Setting
+    seeds: int
+    clean_cases: int
+    journal: Journal
+    jobs: int
+    measured: list[Measurement] = field(default_factory=list)
+    clean: list[Measurement] = field(default_factory=list)
+    remembered: int = 0
+
+    def tasks(self) -> list[Task]:
+        """Seed by seed, so that an interrupted score knows something of every mutant; on CUDA mutant by mutant."""
+        if self.setting.device == "cuda":
+            runs = [Task(subject, seed, self.setting) for subject in self.subjects for seed in range(self.seeds)]
+        else:
+            runs = [Task(subject, seed, self.setting) for seed in range(self.seeds) for subject in self.subjects]
+        return runs + list(clean_tasks(self.setting, self.clean_cases))
+
+    def events(self) -> Iterator[Measurement]:
+        """Each measurement, first those that were made before. Raises UsageError if the kernel cannot be imported."""
+        missing: list[Task] = []
+        for task in self.tasks():
+            known = self.journal.get(key(task.subject, task.seed, task.setting))
+            if known is None:
+                missing.append(task)
+            else:
+                self.remembered += 1
+                yield self._note(known)
+        if missing:
+            last = self.subjects[-1].target  # making the list of generic mutants takes a second: once, not in every fork
+            plan = Plan(CLEAN, self.setting.device, self.setting.timeout, preload=last)
+            with contextlib.closing(Bench(plan, self.jobs)) as bench:
+                for task, measurement in bench.measurements(missing):
+                    self.journal.add(key(task.subject, task.seed, task.setting), measurement)
+                    yield self._note(measurement)
+
+    def tally(self) -> Tally:
+        return tally(self.subjects, self.measured, self.clean)
+
+    def _note(self, measurement: Measurement) -> Measurement:
+        (self.clean if measurement.subject == CLEAN else self.measured).append(measurement)
+        return measurement
+
+
+def clean_tasks(setting: Setting, cases: int) -> Iterator[Task]:
+    """Runs of the kernel itself that make so many cases; whole grids, if it is a grid that is measured."""
+    each = setting.limit if setting.grid else CLEAN_CASES
+    for number, first in enumerate(range(0, cases, each)):
+        own = setting if setting.grid else dataclasses.replace(setting, cases=min(each, cases - first))
+        yield Task(clean(), CLEAN_SEED + number, own)

@@ -1,0 +1,77 @@
+"""`fuzz-decode score`: its arguments, and the calls they mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode import arguments as types
+from fuzz_decode.errors import UsageError
+
+PEERS = ("aiter", "vllm", "flashinfer", "sglang", "flash-attn")
+ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths")
+MAX_GPU_JOBS = 8
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    score = commands.add_parser("score", help="measure detection power: cases until each mutant of the bundled kernel is found")
+    score.add_argument("--mutants", default="real", metavar="real|generic|all|NAME,NAME", help="which (default real)")
+    score.add_argument("--seeds", type=types.positive, default=5, metavar="K", help="runs of each mutant (default 5)")
+    score.add_argument("--cases", type=types.positive, metavar="N", help="at most so many in a run (default 500, or the grid)")
+    score.add_argument("--clean", type=types.natural, default=0, metavar="N", help="cases on the kernel itself: false alarms")
+    instead = score.add_mutually_exclusive_group()
+    instead.add_argument("--grid", choices=PEERS, default="", help="that project's published test grid and tolerance instead")
+    instead.add_argument("--ablate", choices=ABLATIONS, default="", help="the fuzzer without one of its means")
+    score.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
+    score.add_argument("--timeout", type=types.duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
+    score.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    score.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
+    score.add_argument("--resume", type=Path, metavar="FILE", help="keep measurements there, and make only those it lacks")
+    score.set_defaults(call=_score)
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.plan import pick_device
+    from fuzz_decode.report.score_view import ScoreView
+    from fuzz_decode.score.inventory import subjects
+    from fuzz_decode.score.journal import Journal
+    from fuzz_decode.score.score import Score
+    from fuzz_decode.score.setting import Setting
+
+    for option in ("json", "markdown", "resume"):
+        _writable(option, getattr(arguments, option))
+    device = pick_device(arguments.device)
+    setting = Setting(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
+    jobs = arguments.jobs or _jobs(device)
+    score = Score(subjects(arguments.mutants), setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs)
+    view = ScoreView(score, Console(highlight=False))
+    try:
+        with view:
+            for measurement in score.events():
+                view.show(measurement)
+    finally:
+        if score.measured or score.clean:
+            view.summary()
+            if arguments.json:
+                arguments.json.write_text(json.dumps(view.to_json(), indent=1, sort_keys=True) + "\n")
+            if arguments.markdown:
+                arguments.markdown.write_text(view.markdown())
+    return 0
+
+
+def _jobs(device: str) -> int:
+    cores = len(os.sched_getaffinity(0))
+    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
+
+
+def _writable(option: str, path: Path | None) -> None:
+    """Find out before the measurement, not after."""
+    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise UsageError(f"--{option} {path}: must be a file in a folder that exists and can be written")
