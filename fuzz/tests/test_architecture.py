@@ -16,7 +16,6 @@ LAYERS = (
     {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream"},
     {"oracles", "targets"},
     {"run", "plainly", "attempt"},
-    {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool"},
     {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
     {"score"},

@@ -255,14 +255,14 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
 
 def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path: Path) -> None:
     crash, honest = sample("segfaults_on_two"), sample("honest")
-    made = Score([crash, honest], Setting("cpu", 30.0, 20), 1, 0, Journal(None), jobs=1)
+    made = Score([crash, honest], Setting("cpu", 30.0, 150), 1, 0, Journal(None), jobs=1)
     measured = {each.subject: each for each in made.events()}
     assert (measured[crash.name].oracle, measured[crash.name].signature) == ("worker", "crash-SIGSEGV:call")
-    assert (measured[honest.name].killed, measured[honest.name].cases) == (False, 20)
+    assert (measured[honest.name].killed, measured[honest.name].cases) == (False, 150)
 
 
 def test_a_hang_is_a_kill() -> None:
-    made = Score([sample("hangs_on_two")], Setting("cpu", 5.0, 20), 1, 0, Journal(None), jobs=1)
+    made = Score([sample("hangs_on_two")], Setting("cpu", 5.0, 150), 1, 0, Journal(None), jobs=1)
     assert [(each.oracle, each.signature) for each in made.events()] == [("worker", "timeout:call")]
 
 
