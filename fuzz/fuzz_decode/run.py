@@ -17,6 +17,7 @@ from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.targets.contract import Arithmetic, Target
+from fuzz_decode.validity import CACHE_DTYPES
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
@@ -71,6 +72,7 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
     dtype = case.dtype
     weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
     dots = UNIT_ROUNDOFF["tf32"] if arithmetic.dots == "tf32" and dtype == "float32" and not interpreted else 0.0
+    dequantises = case.cache_dtype is not None and arithmetic.dequantised == "input"
     return Rounding(
         out=UNIT_ROUNDOFF[dtype],
         out_tiny=TINY[dtype],
@@ -80,7 +82,9 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
         score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
         tanh=TANH_APPROX if arithmetic.tanh == "approx" else 0.0,
         scaled_after_sum=arithmetic.scaled_after_sum,
-        dequantised=UNIT_ROUNDOFF[dtype] if case.cache_dtype and arithmetic.dequantised == "input" else 0.0,
+        dequantised=UNIT_ROUNDOFF[dtype] if dequantises else 0.0,
+        dequantised_tiny=TINY[dtype] if dequantises else 0.0,
+        denominator=UNIT_ROUNDOFF[weights] if weights in CACHE_DTYPES else 0.0,
     )
 
 

@@ -85,7 +85,7 @@ class Target:
         for name, value, allowed in lists:
             if allowed is not None and value not in allowed:
                 return f"{name} {value}"
-        for option in case.options() - self.options:
+        for option in sorted(case.options() - self.options):
             return f"no {option}"
         if min(case.seq_lens) < self.min_seq_len:
             return f"sequence shorter than {self.min_seq_len}"
