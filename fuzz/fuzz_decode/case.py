@@ -224,13 +224,13 @@ class Case:
         return {
             name: str(value)
             for name, value in flatten(self)
-            if value != DEFAULTS[name] and name not in SIZE_FIELDS and name not in inside_k
+            if value not in PLAIN.get(name, (DEFAULTS[name],)) and name not in SIZE_FIELDS and name not in inside_k
         }
 
     def without(self, feature: str) -> Case:
         """The case with one feature back at its default; V leaves K's buffer when K's layout goes."""
         group, _, name = feature.rpartition(".")
-        changes: dict[str, Any] = {name: DEFAULTS[feature]}
+        changes: dict[str, Any] = {name: 1.0 if name in FLOAT8_SCALES and self.cache_dtype else DEFAULTS[feature]}
         if group:
             return dataclasses.replace(self, table=dataclasses.replace(self.table, **changes))
         if name == "k" and "kv" in self.k.order:
@@ -238,7 +238,7 @@ class Case:
         if name == "k" and self.layers > 1:
             changes |= {"layers": 1, "layer": 0}
         if name == "cache_dtype":
-            changes |= {"k_scale": None, "v_scale": None}
+            changes |= dict.fromkeys(FLOAT8_SCALES)
         return dataclasses.replace(self, **changes)
 
     def plain(self) -> Case:
@@ -264,6 +264,8 @@ class Case:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
 
 
+FLOAT8_SCALES = ("k_scale", "v_scale")
+PLAIN = dict.fromkeys(FLOAT8_SCALES, (None, 1.0))  # float8 caches have scales, and 1 is no feature
 SIZE_FIELDS = frozenset({"seq_lens", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size"})
 
 

@@ -59,8 +59,10 @@ def probes(generates: Mapping[str, Any]) -> tuple[Probe, ...]:
         "blocks and heads": several,
         "strides": dataclasses.replace(several, k=INTERLEAVED, v=None, table=SCATTERED),
         "lengths": dataclasses.replace(several, seq_lens=_ragged(plain.block_size, shortest), table=WIDE),
-        **({"options": _with_options(several, generates)} if generates["options"] else {}),
+        "options": _with_options(several, generates),
     }
+    if asked["options"] == several:
+        del asked["options"]
     kept = {question: generates["strides"].conform(case) for question, case in asked.items()}
     return tuple(Probe(question, SETTINGS[question](case), case) for question, case in kept.items())
 

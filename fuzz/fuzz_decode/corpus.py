@@ -60,7 +60,8 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `before` is left out where it is empty, so that versions that do not know it read the file."""
-        data = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        cases = {"case": self.case.to_json(), "raw_case": self.raw_case.to_json(), "before": [c.to_json() for c in self.before]}
+        data = {"schema": SCHEMA, **dataclasses.asdict(self), **cases}
         return data if self.before else {name: value for name, value in data.items() if name != "before"}
 
 

@@ -25,6 +25,7 @@ PARTS = (
     FLOAT8,
     ("alibi",),
     ("sinks",),
+    ("q_len",),
     ("seq_lens",),
     ("data",),
     ("seed",),
@@ -58,7 +59,8 @@ def _transplant(case: Case, donor: Case, part: tuple[str, ...]) -> Case:
 def _with_lengths(case: Case, donor: Case) -> Case:
     """As many sequences, none longer than the longest was. Pool and table keep their shapes: what is over stays unused."""
     longest = max(case.seq_lens)
-    lengths = tuple(min(donor.seq_lens[index % donor.num_seqs], longest) for index in range(case.num_seqs))
+    wanted = (min(donor.seq_lens[index % donor.num_seqs], longest) for index in range(case.num_seqs))
+    lengths = tuple(max(length, case.q_len) if length else 0 for length in wanted)
     shorter = dataclasses.replace(case, seq_lens=lengths)
     spare = case.table.spare_blocks + case.num_blocks - shorter.num_blocks
     columns = case.table.extra_columns + case.table_width - shorter.table_width

@@ -19,6 +19,7 @@ from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.targets.contract import Arithmetic, Target
+from fuzz_decode.validity import CACHE_DTYPES
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
@@ -79,6 +80,7 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
     dtype = case.dtype
     weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
     dots = UNIT_ROUNDOFF["tf32"] if arithmetic.dots == "tf32" and dtype == "float32" and not interpreted else 0.0
+    dequantises = case.cache_dtype is not None and arithmetic.dequantised == "input"
     return Rounding(
         out=UNIT_ROUNDOFF[dtype],
         out_tiny=TINY[dtype],
@@ -88,7 +90,9 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
         score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
         tanh=TANH_APPROX if arithmetic.tanh == "approx" else 0.0,
         scaled_after_sum=arithmetic.scaled_after_sum,
-        dequantised=UNIT_ROUNDOFF[dtype] if case.cache_dtype and arithmetic.dequantised == "input" else 0.0,
+        dequantised=UNIT_ROUNDOFF[dtype] if dequantises else 0.0,
+        dequantised_tiny=TINY[dtype] if dequantises else 0.0,
+        denominator=UNIT_ROUNDOFF[weights] if weights in CACHE_DTYPES else 0.0,
     )
 
 
@@ -99,7 +103,7 @@ def _examine(case: Case, target: Target, device: str, memory: str) -> list[Findi
     expected = expect(problem, target, device)
 
     def launch(again: Problem) -> Run:
-        return _launch(again, expected, target)
+        return _launch(again, expected, target, give_out=again is there or not target.may_allocate)
 
     def relay(plain: Case) -> Problem:
         return moved(build(plain, where, problem.values, memory), device)
@@ -115,26 +119,27 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.tensor == "lse")
 
 
-def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
+def _launch(problem: Problem, expected: Expected, target: Target, *, give_out: bool) -> Run:
     before = snapshot(problem)
-    out, lse = results(problem, target)
+    out, lse = results(problem, target, give_out=give_out)
     checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32, problem.q.device)
     return Run(_checked("out", out, expected.out, problem.q.dtype, problem.q.device), checked_lse, expected, before)
 
 
-def results(problem: Problem, target: Target) -> tuple[Any, Any]:
-    """out and lse (None without) as the target left them."""
-    result = _call(problem, target)
+def results(problem: Problem, target: Target, *, give_out: bool = True) -> tuple[Any, Any]:
+    """out and lse (None without) as the target left them; unless `give_out`, it allocates out itself."""
+    options = target.options if give_out else target.options - {"out"}
+    result = _call(problem, target, options)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-    return (problem.out if "out" in target.options else out), lse
+    return (problem.out if "out" in options else out), lse
 
 
-def _call(problem: Problem, target: Target) -> Any:
+def _call(problem: Problem, target: Target, passed: frozenset[str]) -> Any:
     """The target's result, once the device has finished. Where memory is poisoned, what the target allocates is dirty, too."""
     options = {"out": problem.out, **problem.options()}
     try:
         with dirty_allocations() if problem.memory == "poisoned" else contextlib.nullcontext():
-            result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
+            result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(passed)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
     except torch.OutOfMemoryError:

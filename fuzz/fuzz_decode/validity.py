@@ -51,6 +51,8 @@ def _size_problems(case: Case) -> Iterator[str]:
     for length in case.seq_lens:
         if not 0 <= length <= 2**24:
             yield f"seq_lens: {length} is not between 0 and {2**24}"
+        elif 0 < length < case.q_len:  # a cache that lacks its own query tokens: no engine makes one
+            yield f"seq_lens: {length} is less than q_len = {case.q_len}; query tokens count, and an empty sequence has none"
     for name in ("first_block", "spare_blocks", "shared_blocks", "extra_columns"):
         if not 0 <= getattr(case.table, name) < 2**31:
             yield f"table.{name}: {getattr(case.table, name)} is not between 0 and 2**31 - 1"
@@ -64,7 +66,7 @@ def _choice_problems(case: Case) -> Iterator[str]:
     choices: dict[str, tuple[str, tuple[str, ...]]] = {
         "dtype": (case.dtype, DTYPES),
         "data": (case.data, DATA_MODES),
-        "cache_dtype": (case.cache_dtype or CACHE_DTYPES[0], CACHE_DTYPES),
+        "cache_dtype": (CACHE_DTYPES[0] if case.cache_dtype is None else case.cache_dtype, CACHE_DTYPES),
         "table.placement": (case.table.placement, PLACEMENTS),
         "table.unused": (case.table.unused, tuple(UNUSED_ENTRIES)),
     }
@@ -75,8 +77,9 @@ def _choice_problems(case: Case) -> Iterator[str]:
         yield f"layer: {case.layer} is not below layers = {case.layers}"
     if case.window is not None and not 1 <= case.window < 2**31:
         yield f"window: {case.window} is not null or between 1 and 2**31 - 1"
-    if case.cache_dtype is None and (case.k_scale, case.v_scale) != (None, None):
-        yield "k_scale, v_scale: only a cache_dtype has them"
+    for name in ("k_scale", "v_scale"):
+        if (getattr(case, name) is None) != (case.cache_dtype is None):
+            yield f"{name}: {getattr(case, name)}, but a cache_dtype has both scales, and only a cache_dtype has them"
     for name in ("softcap", "scale", "k_scale", "v_scale"):
         number = getattr(case, name)
         if number is not None and not 1e-6 <= number <= 1e6:

@@ -6,8 +6,10 @@ Those that crash, hang or talk do so on cases of exactly two sequences, so that 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NoReturn
 
@@ -50,6 +52,93 @@ def honest(
         found[seq] = (scores.softmax(dim=-1).T[:, :, None] * v).sum(dim=0)
     result = torch.empty(found.shape, dtype=q.dtype, device=q.device) if out is None else out
     return result.copy_(found), lse
+
+
+def honest_in_everything(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    out: Tensor | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+    alibi_slopes: Tensor | None = None,
+    sinks: Tensor | None = None,
+    k_scale: float | None = None,
+    v_scale: float | None = None,
+    q_len: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Every option that there is: each query token against its whole sequence, and a mask. K and V are scaled in float32."""
+    arguments = q, k_cache, v_cache, block_table, seq_lens, scale, out
+    return _everything(*arguments, window, softcap, alibi_slopes, sinks, k_scale, v_scale, q_len, causal=True)
+
+
+def _everything(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    out: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+    alibi_slopes: Tensor | None,
+    sinks: Tensor | None,
+    k_scale: float | None,
+    v_scale: float | None,
+    q_len: int,
+    *,
+    causal: bool,
+) -> tuple[Tensor, Tensor]:
+    found = torch.zeros(*q.shape[:2], v_cache.shape[3], device=q.device)
+    lse = torch.full(q.shape[:2], -torch.inf, device=q.device)
+    group, block_size = q.shape[1] // k_cache.shape[2], k_cache.shape[1]
+    for row in range(len(q)):
+        seq, query = divmod(row, q_len)
+        length = int(seq_lens[seq])
+        position = length - q_len + query
+        start, end = max(0, position + 1 - window) if window else 0, position + 1 if causal else length
+        if end <= start:
+            continue
+        tokens = torch.arange(start, end, device=q.device)
+        blocks, slots = block_table[seq, tokens // block_size].long(), tokens % block_size
+        k = k_cache[blocks, slots].float().repeat_interleave(group, dim=1)
+        v = v_cache[blocks, slots].float().repeat_interleave(group, dim=1) * (v_scale or 1.0)
+        scores = (q[row].float() * k).sum(dim=-1).T * (scale * (k_scale or 1.0))
+        scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+        scores = scores if alibi_slopes is None else scores + alibi_slopes[:, None] * (tokens - position)
+        lse[row] = scores.logsumexp(dim=-1)
+        lse[row] = lse[row] if sinks is None else torch.logaddexp(lse[row], sinks)
+        found[row] = ((scores - lse[row][:, None]).exp().T[:, :, None] * v).sum(dim=0)
+    result = torch.empty(found.shape, dtype=q.dtype, device=q.device) if out is None else out
+    return result.copy_(found), lse
+
+
+def _ignoring(**neutral: Any) -> Callable[..., Any]:
+    """A target with the same signature that takes some options for others."""
+
+    @functools.wraps(honest_in_everything)
+    def decode(*arguments: Any, **options: Any) -> Any:
+        return honest_in_everything(*arguments, **{**options, **neutral})
+
+    return decode
+
+
+ignores_the_sinks = _ignoring(sinks=None)
+ignores_the_slopes = _ignoring(alibi_slopes=None)
+ignores_k_scale = _ignoring(k_scale=1.0)
+ignores_v_scale = _ignoring(v_scale=1.0)
+
+
+@functools.wraps(honest_in_everything)
+def lets_query_tokens_see_later_ones(*arguments: Any, **options: Any) -> Any:
+    """No causal mask: the first query tokens see the last."""
+    names = ("out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale")
+    return _everything(*arguments, *(options.get(name) for name in names), options.get("q_len", 1), causal=False)
 
 
 def only_out(q: Tensor, *rest: Any) -> Tensor:

@@ -16,6 +16,7 @@ from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.data import make_values
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.strategies import cases
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -106,8 +107,8 @@ def test_views_have_exactly_the_shapes_and_strides_of_the_case(case: Case) -> No
         assert tensor.stride() == tuple(strides[axis] for axis in axes)
     assert problem.k_cache.shape == (case.num_blocks, case.block_size, case.num_kv_heads, case.head_dim)
     assert problem.v_cache.shape == (case.num_blocks, case.block_size, case.num_kv_heads, case.value_head_dim)
-    assert problem.q.shape == (case.num_seqs, case.num_q_heads, case.head_dim)
-    assert problem.out.shape == (case.num_seqs, case.num_q_heads, case.value_head_dim)
+    assert problem.q.shape == (case.num_seqs * case.q_len, case.num_q_heads, case.head_dim)
+    assert problem.out.shape == (case.num_seqs * case.q_len, case.num_q_heads, case.value_head_dim)
     assert problem.block_table.shape == (case.num_seqs, case.table_width)
     assert problem.seq_lens.tolist() == list(case.seq_lens)
     assert problem.scale == case.softmax_scale
@@ -118,8 +119,11 @@ def test_views_have_exactly_the_shapes_and_strides_of_the_case(case: Case) -> No
 def test_tensors_have_the_types_that_the_contract_says(case: Case) -> None:
     problem = build(case, "cpu")
 
-    dtype = getattr(torch, case.dtype)
-    assert {t.dtype for t in (problem.q, problem.k_cache, problem.v_cache, problem.out)} == {dtype}
+    assert {problem.q.dtype, problem.out.dtype} == {getattr(torch, case.dtype)}
+    assert {problem.k_cache.dtype, problem.v_cache.dtype} == {getattr(torch, case.cache_dtype or case.dtype)}
+    for tensor, used in ((problem.alibi_slopes, case.alibi), (problem.sinks, case.sinks)):
+        assert (tensor is not None) is used
+        assert tensor is None or (tensor.dtype, tensor.shape) == (torch.float32, (case.num_q_heads,))
     assert {problem.block_table.dtype, problem.seq_lens.dtype} == {torch.int32}
 
 
@@ -127,21 +131,28 @@ def test_tensors_have_the_types_that_the_contract_says(case: Case) -> None:
 @some
 def test_the_caches_hold_the_values_where_the_table_says(case: Case) -> None:
     problem = build(case, "cpu")
-    dtype = problem.q.dtype
+    dtype = problem.k_cache.dtype
 
-    assert torch.equal(problem.q, problem.values.q.to(dtype))
+    assert torch.equal(problem.q, problem.values.q.to(problem.q.dtype))
     for seq, length in enumerate(case.seq_lens):
-        tokens = torch.arange(0 if case.window is None else max(0, length - case.window), length)
+        tokens = torch.arange(hidden_tokens(case, length), length)
         blocks, slots = problem.block_table[seq, tokens // case.block_size].long(), tokens % case.block_size
         live = problem.values.tokens.of_seq[seq]
-        assert torch.equal(problem.k_cache[blocks, slots], problem.values.k[live].to(dtype))
-        assert torch.equal(problem.v_cache[blocks, slots], problem.values.v[live].to(dtype))
+        assert torch.equal(problem.k_cache[blocks, slots].float(), problem.values.k[live].to(dtype).float())
+        assert torch.equal(problem.v_cache[blocks, slots].float(), problem.values.v[live].to(dtype).float())
+
+
+def hidden_tokens(case: Case, length: int) -> int:
+    """Tokens of a sequence that no query token of it sees."""
+    return 0 if case.window is None else max(0, length - (case.q_len - 1) - case.window)
 
 
 def live_places(case: Case, name: str) -> list[Tensor]:
     """Elements of a buffer that are live, counted from its layout's origin, by the layout's arithmetic alone."""
     if name == "seq_lens":
         return [torch.arange(case.num_seqs)]
+    if name in ("alibi_slopes", "sinks"):
+        return [torch.arange(case.num_q_heads)]
     if name == "block_table":
         return [_grid(case.table.layout, case.table_sizes(), {axis: torch.arange(n) for axis, n in case.table_sizes().items()})]
     if name == "q":
@@ -163,7 +174,7 @@ def live_places(case: Case, name: str) -> list[Tensor]:
     for row, length in zip(case.pages(), case.seq_lens, strict=True):
         for number, page in enumerate(row):
             start, used = number * case.block_size, min(case.block_size, length - number * case.block_size)
-            hidden = 0 if case.window is None else min(used, max(0, length - case.window - start))
+            hidden = min(used, max(0, hidden_tokens(case, length) - start))
             for _, plane, dim in planes:
                 at = {
                     "layer": torch.tensor([case.layer]),
@@ -207,9 +218,9 @@ def test_no_live_value_is_poison(case: Case) -> None:
     problem = build(case, "cpu")
 
     for name, buffer in problem.buffers.items():
-        if name in ("k", "v", "q"):
+        if name in ("k", "v", "q", "alibi_slopes", "sinks"):
             for places in live_places(case, name):
-                assert bool(torch.isfinite(buffer.storage[begin(problem, name) + places]).all())
+                assert bool(torch.isfinite(buffer.storage[begin(problem, name) + places].float()).all())
 
 
 @given(small)
@@ -274,6 +285,50 @@ def test_sequences_that_share_blocks_name_the_same_blocks() -> None:
     assert table[0, 2] != table[1, 2]
 
 
+@pytest.mark.parametrize("cache_dtype", CACHE_DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_float8_caches_are_poisoned_with_nan(cache_dtype: str, dtype: str) -> None:
+    """Between live rows, in the foreign block, before the window and in both guards; q and out stay in their dtype."""
+    case = replace(ORDINARY, dtype=dtype, cache_dtype=cache_dtype, k_scale=0.5, v_scale=2.0, window=3, seq_lens=(6,))
+    problem = build(replace(case, k=Layout(CACHE_AXES, (8, 0, 0, 0)), table=BlockTable(first_block=1)).validate(), "cpu")
+
+    for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
+        storage = problem.buffers[name].storage
+        assert storage.dtype == getattr(torch, cache_dtype)
+        assert len(storage) > 2 * GUARD
+        assert bool(torch.isnan(storage[:GUARD].float()).all())
+        assert bool(torch.isnan(storage[-GUARD:].float()).all())
+        assert bool(torch.isnan(cache[0].float()).all())
+        assert bool(torch.isnan(cache[1, :3].float()).all())
+        assert bool(torch.isfinite(cache[1, 3:].float()).all())
+        assert bool(torch.isfinite(cache[2, :2].float()).all())
+        assert bool(torch.isnan(cache[2, 2:].float()).all())
+
+
+def test_slopes_and_sinks_lie_in_guarded_buffers() -> None:
+    problem = build(replace(ORDINARY, alibi=True, sinks=True), "cpu")
+
+    for name, tensor, drawn in (
+        ("alibi_slopes", problem.alibi_slopes, problem.values.alibi_slopes),
+        ("sinks", problem.sinks, problem.values.sinks),
+    ):
+        storage, guard = problem.buffers[name].storage, GUARD // 4
+        assert tensor is not None
+        assert storage.dtype == torch.float32
+        assert torch.equal(storage[guard:-guard], drawn)
+        assert tensor.data_ptr() == storage[guard:].data_ptr()
+        assert bool((storage.view(torch.uint8)[:GUARD] == 0xFF).all())
+        assert bool((storage.view(torch.uint8)[-GUARD:] == 0xFF).all())
+    assert len({storage_of(buffer.storage) for buffer in problem.buffers.values()}) == len(problem.buffers) == 8
+
+
+def test_options_that_are_not_used_have_no_tensor() -> None:
+    problem = build(ORDINARY, "cpu")
+
+    assert not {"alibi_slopes", "sinks"} & problem.buffers.keys()
+    assert {name for name, value in problem.options().items() if value is not None} == {"q_len"}
+
+
 def test_nothing_to_read_is_built_too() -> None:
     problem = build(Case(seq_lens=(0, 0), table=BlockTable(unused="stale")), "cpu")
 
@@ -289,8 +344,8 @@ def test_the_same_values_laid_out_plainly_give_the_same_bits(case: Case) -> None
 
     q, k, v, table, lengths, scale = problem.arguments()
     dense = (q.contiguous(), k.contiguous(), v.contiguous())
-    out, lse = gather_attention(*dense, table, lengths, scale, window=case.window, softcap=case.softcap)
-    plain_out, plain_lse = gather_attention(*plain.arguments(), window=case.window, softcap=case.softcap)
+    out, lse = gather_attention(*dense, table, lengths, scale, **problem.options())
+    plain_out, plain_lse = gather_attention(*plain.arguments(), **plain.options())
 
     assert torch.equal(out, plain_out)
     assert torch.equal(lse, plain_lse)

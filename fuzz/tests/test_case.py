@@ -123,6 +123,15 @@ def bad(name: str, value: object) -> dict[str, object]:
         ({"seq_lens": [2**20], "head_dim": 256}, "seq_lens: uses"),
         ({"seq_lens": [1], "block_size": 2**16, "num_kv_heads": 2**10}, "seq_lens: uses"),
         (bad("dtype", "float8"), "dtype: 'float8' "),
+        (bad("q_len", 0), "q_len: 0 "),
+        (bad("q_len", 2**10 + 1), "q_len: 1025 "),
+        ({"seq_lens": [3, 0, 1], "q_len": 2}, "seq_lens: 1 is less than q_len = 2"),
+        (bad("cache_dtype", "float8"), "cache_dtype: 'float8' "),
+        (bad("cache_dtype", ""), "cache_dtype: '' "),
+        (bad("k_scale", 1.0), "k_scale: 1.0, but a cache_dtype has both scales"),
+        ({"cache_dtype": "float8_e5m2", "k_scale": 1.0}, "v_scale: None, but a cache_dtype has both scales"),
+        ({"cache_dtype": "float8_e5m2", "k_scale": 0.0, "v_scale": 1.0}, "k_scale: 0.0 "),
+        ({"data": "tagged", "alibi": True}, "data: tagged needs V apart from K, no softcap, no alibi, "),
         (bad("data", "zeros"), "data: 'zeros' "),
         (bad("scale", float("nan")), "scale: nan "),
         (bad("scale", float("inf")), "scale: inf "),
@@ -312,7 +321,7 @@ def test_without_a_feature_the_others_stay(case: Case) -> None:
         fewer = case.without(feature)
 
         assert feature not in fewer.features()
-        follow = {"layers", "layer"} if feature == "k" else set()
+        follow = {"k": {"layers", "layer"}, "cache_dtype": {"k_scale", "v_scale"}}.get(feature, set())
         assert case.features().keys() - fewer.features().keys() <= {feature, *follow}
         assert {name: getattr(fewer, name) for name in SIZE_FIELDS} == {name: getattr(case, name) for name in SIZE_FIELDS}
 
@@ -328,6 +337,53 @@ def test_without_every_feature_only_sizes_are_left() -> None:
 def test_v_leaves_k_when_ks_layout_goes() -> None:
     assert Case(k=INTERLEAVED, v=None).without("k") == Case()
     assert Case(k=LAYERED, v=None, layers=3, layer=2).without("k") == Case()
+
+
+OPTIONED = Case(
+    seq_lens=(5,),
+    q_len=3,
+    cache_dtype="float8_e5m2",
+    k_scale=0.3,
+    v_scale=2.0,
+    alibi=True,
+    sinks=True,
+)
+
+
+def test_options_are_features() -> None:
+    assert OPTIONED.validate().features() == {
+        "q_len": "3",
+        "cache_dtype": "float8_e5m2",
+        "k_scale": "0.3",
+        "v_scale": "2.0",
+        "alibi": "True",
+        "sinks": "True",
+    }
+    assert OPTIONED.options() == {"q_len", "k_scale", "v_scale", "alibi_slopes", "sinks"}
+
+
+def test_a_scale_of_one_is_no_feature() -> None:
+    """A float8 cache has scales: the case without one has it at 1."""
+    fewer = OPTIONED.without("k_scale").validate()
+
+    assert fewer.k_scale == 1.0
+    assert OPTIONED.features().keys() - fewer.features().keys() == {"k_scale"}
+    assert OPTIONED.options() == fewer.options()
+
+
+@pytest.mark.parametrize("feature", OPTIONED.features())
+def test_without_an_option_the_case_is_valid(feature: str) -> None:
+    assert OPTIONED.without(feature).validate().features().keys() < OPTIONED.features().keys()
+    assert OPTIONED.without("cache_dtype") == dataclasses.replace(OPTIONED, cache_dtype=None, k_scale=None, v_scale=None)
+
+
+def test_fields_that_are_not_used_are_left_out_of_files() -> None:
+    """Those that older versions do not know: they read the files, and digests stay."""
+    later = {"q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks"}
+
+    assert not later & Case().to_json().keys()
+    assert later <= OPTIONED.to_json().keys()
+    assert Case.from_json(json.loads(OPTIONED.canonical())) == OPTIONED
 
 
 def test_defaults_name_every_feature_there_can_be() -> None:

@@ -15,7 +15,7 @@ from fuzz_decode.check import probes
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, target
-from fuzz_decode.targets.contract import understand
+from fuzz_decode.targets.contract import GENERATED_OPTIONS, understand
 from fuzz_decode.targets.description import describe, limits
 from fuzz_decode.validity import DTYPES
 
@@ -107,7 +107,10 @@ def test_what_is_rejected_is_no_failure_but_no_success_either(checked: Callable[
     ("source", "words"),
     [
         ("def decode(q): ...", "takes 1 positional arguments; a target takes (q, k_cache,"),
-        ("def decode(q, k, v, t, n, s, w): ...", "parameter 'w' has no default, and only out, softcap, window are passed"),
+        (
+            "def decode(q, k, v, t, n, s, w): ...",
+            f"parameter 'w' has no default, and only {', '.join(sorted(GENERATED_OPTIONS))} are passed",
+        ),
         ("import no_such_thing", "does not import: ModuleNotFoundError"),
         (
             "import fuzz_decode\n@fuzz_decode.target(devices=('cuda',))\ndef decode(q, k, v, t, n, s): ...",
@@ -167,9 +170,46 @@ def test_a_description_uses_the_names_of_the_function() -> None:
     assert found.limits == (
         ("seq_len 1 or more", "empty sequences"),
         ("contiguous last axis of k_cache", "other strides there"),
+        ("no parameter alibi_slopes", "ALiBi"),
+        ("no parameter k_scale", "float8 caches"),
         ("no parameter out", "a tensor to write into"),
+        ("no parameter q_len", "several query tokens of a sequence"),
+        ("no parameter sinks", "attention sinks"),
         ("no parameter softcap", "logit softcaps"),
+        ("no parameter v_scale", "float8 caches"),
     )
+
+
+def test_a_description_names_the_dtypes_of_float8_caches() -> None:
+    plain = describe(understand("t", mine))
+    found = describe(understand("t", target(cache_dtypes=("float8_e5m2",))(sample_targets.honest_in_everything)))
+
+    assert plain.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q")
+    assert found.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q or float8_e5m2")
+    assert found.arguments[2][1].splitlines()[0].endswith("value_head_dim], dtype of q or float8_e5m2")
+    assert found.arguments[0][1].splitlines()[0].endswith("head_dim], float32 or float16 or bfloat16")
+    assert found.limits == (("cache_dtype float8_e5m2", "float8_e4m3fn"),)
+    assert dict(found.options)["k_scale"].startswith("float, or None: caches are float8_e5m2, K is ")
+    assert "K * k_scale and V * v_scale may be rounded to the dtype of q" in found.arithmetic
+    assert not any("k_scale" in phrase for phrase in plain.arithmetic)
+
+
+def test_the_last_question_uses_every_option() -> None:
+    case = probes(understand("t", sample_targets.honest_in_everything).generates())[-1].case.validate()
+
+    assert case.options() | {"out"} == GENERATED_OPTIONS
+    assert case.out.padded
+    half = probes({**understand("t", mine).generates(), "options": frozenset({"k_scale"})})
+    assert [probe.question for probe in half] == QUESTIONS[:-1]
+
+
+@pytest.mark.parametrize(("name", "code"), [("honest_in_everything", CLEAN), ("ignores_the_sinks", FINDINGS)])
+def test_a_target_with_every_option_is_checked(name: str, code: int, checked: Callable[..., tuple[int, str, str]]) -> None:
+    found, printed, _ = checked(f"{SAMPLES}:{name}")
+
+    assert found == code
+    assert "sinks, float8_e4m3fn caches, q_len 2" in " ".join(printed.split())
+    assert verdicts(printed) == [*["passes"] * 4, "FAILS" if code else "passes"]
 
 
 LIMITS: dict[str, Any] = {
@@ -193,7 +233,7 @@ def test_every_limit_that_can_be_declared_is_told(declared: dict[str, Any]) -> N
 
 
 def test_no_limit_is_forgotten() -> None:
-    told_otherwise = {"dtypes", "strides", "arithmetic", "devices"}
+    told_otherwise = {"dtypes", "cache_dtypes", "strides", "arithmetic", "devices"}
     assert set(inspect.signature(target).parameters) - told_otherwise == set(LIMITS)
     assert {field.name for field in dataclasses.fields(Strides)} == set(STRIDES)
 

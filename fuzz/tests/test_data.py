@@ -34,7 +34,8 @@ def same(one: Values, other: Values) -> bool:
 
 
 def attention(case: Case) -> Tensor:
-    return gather_attention(*build(case, "cpu").arguments(), window=case.window, softcap=case.softcap)[0]
+    problem = build(case, "cpu")
+    return gather_attention(*problem.arguments(), **problem.options())[0]
 
 
 def scores(case: Case) -> Tensor:
@@ -85,6 +86,11 @@ def test_values_do_not_depend_on_where_they_lie(mode: str) -> None:
     assert torch.equal(here.v, there.v) is (mode != "tagged")
 
 
+def first_visible(case: Case, length: int) -> int:
+    """The oldest token that the first query token of a sequence sees."""
+    return 0 if case.window is None else max(0, length - (case.q_len - 1) - case.window)
+
+
 @given(cases(huge_spans=False))
 @some
 def test_values_have_one_row_for_each_visible_slot(case: Case) -> None:
@@ -92,15 +98,16 @@ def test_values_have_one_row_for_each_visible_slot(case: Case) -> None:
     live = {
         (page, place % case.block_size)
         for row, length in zip(case.pages(), case.seq_lens, strict=True)
-        for place in range(0 if case.window is None else max(0, length - case.window), length)
+        for place in range(first_visible(case, length), length)
         for page in [row[place // case.block_size]]
     }
 
     assert {(int(p), int(s)) for p, s in zip(values.tokens.page, values.tokens.slot, strict=True)} == live
     assert values.k.shape == (len(live), case.num_kv_heads, case.head_dim)
     assert values.v.shape == (len(live), case.num_kv_heads, case.value_head_dim)
-    assert values.q.shape == (case.num_seqs, case.num_q_heads, case.head_dim)
-    assert [len(tokens) for tokens in values.tokens.of_seq] == [min(length, case.window or length) for length in case.seq_lens]
+    assert values.q.shape == (case.num_seqs * case.q_len, case.num_q_heads, case.head_dim)
+    seen = [length - first_visible(case, length) for length in case.seq_lens]
+    assert [len(tokens) for tokens in values.tokens.of_seq] == seen
 
 
 @given(cases(huge_spans=False))
@@ -109,7 +116,7 @@ def test_tokens_of_a_sequence_are_in_order(case: Case) -> None:
     tokens = live_tokens(case)
 
     for row, length, indices in zip(case.pages(), case.seq_lens, tokens.of_seq, strict=True):
-        visible = range(0 if case.window is None else max(0, length - case.window), length)
+        visible = range(first_visible(case, length), length)
         assert tokens.page[indices].tolist() == [row[place // case.block_size] for place in visible]
         assert tokens.slot[indices].tolist() == [place % case.block_size for place in visible]
 

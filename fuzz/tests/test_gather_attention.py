@@ -17,7 +17,13 @@ from fuzz_decode.strategies import cases
 from fuzz_decode_reference import gather_attention
 
 SMALL = cases(
-    head_dims=(16, 40, 72), block_sizes=(1, 2, 3, 16), groups=(1, 2, 3), num_kv_heads=(1, 2), max_seq_len=40, huge_spans=False
+    head_dims=(16, 40, 72),
+    block_sizes=(1, 2, 3, 16),
+    groups=(1, 2, 3),
+    num_kv_heads=(1, 2),
+    max_seq_len=40,
+    huge_spans=False,
+    options=("out", "window", "softcap"),
 )
 TOLERANCE: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-11}
 
@@ -152,3 +158,116 @@ def test_it_answers_in_float64_whatever_it_is_given() -> None:
     for dtype in ("float32", "float16", "bfloat16"):
         out, lse = reference(build(Case(dtype=dtype), "cpu"))
         assert out.dtype == lse.dtype == torch.float64
+
+
+H, D, DV = 4, 16, 8  # query heads on two KV heads
+
+
+def one_block(length: int, q_len: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
+    """Arguments for one sequence in one block: q [q_len, H, D], caches [1, length, 2, ...]."""
+    rng = torch.Generator().manual_seed(seed)
+    q = torch.randn(q_len, H, D, generator=rng, dtype=torch.float64)
+    k, v = (torch.randn(1, max(1, length), 2, dim, generator=rng, dtype=torch.float64) for dim in (D, DV))
+    return q, k, v, torch.zeros(1, 1, dtype=torch.int32), torch.tensor([length]), 0.3
+
+
+def plain_scores(q: Tensor, k_cache: Tensor, scale: float) -> Tensor:
+    """[q_len, H, length]"""
+    return torch.einsum("qhd,thd->qht", q, k_cache[0].repeat_interleave(2, dim=1)) * scale
+
+
+def plain_out(weights: Tensor, v_cache: Tensor) -> Tensor:
+    return torch.einsum("qht,thd->qhd", weights, v_cache[0].repeat_interleave(2, dim=1))
+
+
+def test_sinks_are_one_more_column_of_the_softmax_that_has_no_value() -> None:
+    arguments = q, k, v, *_ = one_block(7)
+    sinks = torch.tensor([-1.0, 0.0, 3.0, 40.0])
+    out, lse = gather_attention(*arguments, sinks=sinks)
+    scores = torch.cat([plain_scores(q, k, 0.3), sinks.double().view(1, H, 1)], dim=-1)
+    torch.testing.assert_close(out, plain_out(scores.softmax(dim=-1)[..., :-1], v), **TOLERANCE)
+    torch.testing.assert_close(lse, scores.logsumexp(dim=-1), **TOLERANCE)
+    assert not torch.allclose(out, gather_attention(*arguments)[0])
+
+
+def test_a_sink_of_minus_infinity_is_none() -> None:
+    arguments = one_block(3)
+    for got, plain in zip(
+        gather_attention(*arguments, sinks=torch.full((H,), -torch.inf)), gather_attention(*arguments), strict=True
+    ):
+        assert torch.equal(got, plain)
+
+
+@pytest.mark.parametrize("softcap", [None, 0.5])
+@pytest.mark.parametrize("q_len", [1, 3])
+def test_alibi_adds_slope_times_distance_after_the_softcap(q_len: int, softcap: float | None) -> None:
+    arguments = q, k, v, *_ = one_block(6, q_len)
+    slopes = torch.tensor([0.5, 0.25, 0.125, 2.0])
+    out, lse = gather_attention(*arguments, alibi_slopes=slopes, softcap=softcap, q_len=q_len)
+    scores = plain_scores(q, k, 0.3)
+    scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    distance = torch.arange(6)[None, :] - (6 - q_len + torch.arange(q_len))[:, None]
+    scores = scores + slopes.double().view(1, H, 1) * distance[:, None]
+    scores = scores.masked_fill(distance[:, None] > 0, -torch.inf)
+    torch.testing.assert_close(out, plain_out(scores.softmax(dim=-1), v), **TOLERANCE)
+    torch.testing.assert_close(lse, scores.logsumexp(dim=-1), **TOLERANCE)
+
+
+def test_scales_multiply_what_is_stored() -> None:
+    arguments = q, k, v, table, lengths, scale = one_block(5)
+    out, lse = gather_attention(*arguments, k_scale=0.3, v_scale=1.7)
+    expected, expected_lse = gather_attention(q, k * 0.3, v * 1.7, table, lengths, scale)
+    torch.testing.assert_close(out, expected, **TOLERANCE)
+    torch.testing.assert_close(lse, expected_lse, **TOLERANCE)
+    assert not torch.allclose(out, gather_attention(*arguments, k_scale=0.3)[0])
+    assert not torch.allclose(out, gather_attention(*arguments, v_scale=1.7)[0])
+
+
+@pytest.mark.parametrize("cache_dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_float8_caches_are_read_as_torch_widens_them(cache_dtype: torch.dtype) -> None:
+    q, k, v, *rest = one_block(5)
+    narrow = k.to(cache_dtype), v.to(cache_dtype)
+    wide = narrow[0].double(), narrow[1].double()
+    for got, expected in zip(gather_attention(q, *narrow, *rest), gather_attention(q, *wide, *rest), strict=True):
+        assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("window", [None, 1, 2, 3, 8])
+@pytest.mark.parametrize("q_len", [1, 2, 5, 7])
+def test_a_query_token_sees_the_window_that_ends_with_itself(q_len: int, window: int | None) -> None:
+    """Windows narrower than q_len, too."""
+    arguments = q, k, v, *_ = one_block(7, q_len)
+    out, lse = gather_attention(*arguments, q_len=q_len, window=window)
+    key, query = torch.arange(7)[None, :], (7 - q_len + torch.arange(q_len))[:, None]
+    hidden = (key > query) | (key <= query - (window or 99))
+    scores = plain_scores(q, k, 0.3).masked_fill(hidden[:, None], -torch.inf)
+    torch.testing.assert_close(out, plain_out(scores.softmax(dim=-1), v), **TOLERANCE)
+    torch.testing.assert_close(lse, scores.logsumexp(dim=-1), **TOLERANCE)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_query_tokens_before_the_sequence_see_nothing(length: int) -> None:
+    """More query tokens than tokens: the first ones give 0 and -inf, sinks or not, and the last are those of a shorter q."""
+    q, k, v, table, lengths, scale = one_block(length, 3)
+    sinks, slopes = torch.tensor([-1.0, 0.0, 3.0, 9.0]), torch.ones(H)
+    out, lse = gather_attention(q, k, v, table, lengths, scale, q_len=3, sinks=sinks, alibi_slopes=slopes, window=2)
+    assert not out[: 3 - length].any()
+    assert bool((lse[: 3 - length] == -torch.inf).all())
+    if length:
+        seen = gather_attention(
+            q[-length:], k, v, table, lengths, scale, q_len=length, sinks=sinks, alibi_slopes=slopes, window=2
+        )
+        assert torch.equal(out[-length:], seen[0])
+        assert torch.equal(lse[-length:], seen[1])
+
+
+def test_the_query_tokens_of_a_sequence_stand_together() -> None:
+    """Row 2 * seq + query, each with its own sequence's tokens."""
+    problem = build(Case(seq_lens=(3, 5), q_len=2, block_size=2, num_kv_heads=2, group=2), "cpu")
+    q, k, v, table, lengths, scale = problem.arguments()
+    both = gather_attention(q, k, v, table, lengths, scale, q_len=2)
+    for seq in range(2):
+        rows = slice(2 * seq, 2 * seq + 2)
+        alone = gather_attention(q[rows], k, v, table[seq : seq + 1], lengths[seq : seq + 1], scale, q_len=2)
+        assert torch.equal(both[0][rows], alone[0])
+        assert torch.equal(both[1][rows], alone[1])

@@ -268,7 +268,10 @@ def without(name: str) -> dict[str, Any]:
         ({**FAILS, "expect": "crash"}, "when: is missing; without it no case would be launched at all"),
         ({**CRASHES, "when": {}}, "when: must be a table of one condition or more, not {}"),
         ({**FAILS, "when": "always"}, "when: must be a table of one condition or more, not 'always'"),
-        ({**FAILS, "when": {"headdim": 1}}, "when: unknown condition 'headdim'; known are dtype, data, family, window"),
+        (
+            {**FAILS, "when": {"headdim": 1}},
+            "when: unknown condition 'headdim'; known are dtype, cache_dtype, data, family, window, softcap, scale, alibi, ",
+        ),
         ({**FAILS, "when": {"dtype": "bf16"}}, "when.dtype: must be one or a list of float32, float16, bfloat16, not 'bf16'"),
         ({**FAILS, "when": {"dtype": []}}, "when.dtype: must be one or a list of"),
         ({**FAILS, "when": {"dtype": [["float32"]]}}, "when.dtype: must be one or a list of"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from fuzz_decode.oracles.run_record import Run, place
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Finding, Outcome
 from fuzz_decode.run import expect, rounding_of, run_case
 from fuzz_decode.strategies import cases
+from fuzz_decode.stream import case_stream
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode.targets.contract import understand
 from fuzz_decode_reference import Rounding
@@ -30,6 +32,7 @@ from fuzz_decode_reference import Rounding
 Change = Callable[[Tensor, Tensor], Tensor]  # of what is exact and what is allowed
 PADDED = Layout(QUERY_AXES, (0, 3, 0), 5)
 TWO = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
+THREE = ("out", "window", "softcap")
 TAGGED = Case(seq_lens=(4,), head_dim=16, block_size=4, dtype="bfloat16", data="tagged")
 
 
@@ -44,9 +47,56 @@ def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Finding:
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
+@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), options=THREE, huge_spans=False))
 def test_an_honest_target_passes_whatever_is_drawn(case: Case) -> None:
     assert outcome(case, sample_targets.honest).status == PASSED
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
+def test_an_honest_target_with_every_option_passes_whatever_is_drawn(case: Case) -> None:
+    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+
+
+IGNORED = {
+    "ignores_the_sinks": Case(seq_lens=(3,), sinks=True),
+    "ignores_the_slopes": Case(seq_lens=(3,), alibi=True),
+    "ignores_k_scale": Case(seq_lens=(3,), cache_dtype="float8_e4m3fn", k_scale=0.5, v_scale=0.5),
+    "ignores_v_scale": Case(cache_dtype="float8_e5m2", k_scale=0.5, v_scale=0.5),
+    "lets_query_tokens_see_later_ones": Case(seq_lens=(2,), q_len=2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_option_that_is_ignored_is_a_wrong_value(name: str, dtype: str) -> None:
+    """On the smallest case that has the option, in every dtype."""
+    case = dataclasses.replace(IGNORED[name], dtype=dtype)
+    assert outcome(case, getattr(sample_targets, name)).signature == "wrong-value:out"
+    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_option_that_is_ignored_is_found_by_drawing(name: str) -> None:
+    """Within the first 200 cases of a campaign, and never without the option."""
+    target = understand("sample", getattr(sample_targets, name))
+    drawn = islice(case_stream(0, {**target.generates(), "max_seq_len": 60, "head_dims": (16,), "huge_spans": False}), 200)
+    found = [case for case in drawn if IGNORED[name].options() <= case.options() and run_case(case, target, "cpu").findings]
+    assert found
+
+
+def test_provenance_divides_by_v_scale() -> None:
+    """What is decoded is what V holds, and where a tag is read wrongly, the finding says which query token read it."""
+    case = Case(
+        seq_lens=(6,), head_dim=16, block_size=4, data="tagged", cache_dtype="float8_e4m3fn", k_scale=0.3, v_scale=1.7, q_len=2
+    )
+    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+    problem = build(case, "cpu")
+    exact = expect(problem, understand("sample", sample_targets.honest_in_everything))
+    out = exact.out.float()
+    out[1] = problem.v_cache[0, 0, 0].float() * 1.7
+    (finding,) = reads_what_it_should(problem, Run(out, None, exact, {}))
+    assert finding.message.startswith("sequence 0, query token 1, q head 0 read block 0 slot 0 head 0, wanted block ")
 
 
 @settings(deadline=None, derandomize=True, max_examples=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.plan import pick_device
 from fuzz_decode.strategies import cases
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
@@ -49,7 +51,7 @@ def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
     case = problem.case
     expected = gather_attention(*problem.arguments(), **options(problem))
     unit = UNIT_ROUNDOFF[case.dtype]
-    rounding = Rounding(unit, TINY[case.dtype], unit, TINY[case.dtype])
+    rounding = Rounding(unit, TINY[case.dtype], unit, TINY[case.dtype], scaled_after_sum=True)
     allowed = error_bound(*problem.arguments(), rounding=rounding, **options(problem))
     assert (out.shape, out.dtype) == (expected[0].shape, problem.q.dtype)
     assert (lse.shape, lse.dtype) == (expected[1].shape, torch.float32)
@@ -212,3 +214,74 @@ def test_the_launcher_never_waits_for_the_device() -> None:
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in {"int", "float", "bool"}
     ]
     assert not tensors & {ast.unparse(argument) for node in conversions for argument in node.args}
+
+
+FLOAT8: dict[str, Any] = {"cache_dtype": "float8_e4m3fn", "k_scale": 0.3, "v_scale": 1.7}
+FEATURES: dict[str, dict[str, Any]] = {
+    "window": {"window": 3},
+    "softcap": {"softcap": 1.0},
+    "alibi": {"alibi": True},
+    "sinks": {"sinks": True},
+    "float8": FLOAT8,
+    "q_len": {"q_len": 3},
+    "tagged": {"data": "tagged"},
+}
+UNSPELLABLE = ({"tagged", "softcap"}, {"tagged", "alibi"})
+PAIRS = [pair for pair in itertools.combinations_with_replacement(FEATURES, 2) if set(pair) not in UNSPELLABLE]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+def test_each_feature_and_each_pair_of_them(pair: tuple[str, str], dtype: str) -> None:
+    """Several splits, an empty sequence, and permuted blocks."""
+    changes = FEATURES[pair[0]] | FEATURES[pair[1]]
+    table = BlockTable(placement="permuted", spare_blocks=2, extra_columns=3, unused="huge")
+    out, lse = check(
+        Case(seq_lens=(40, 0, 5), num_kv_heads=2, group=2, block_size=4, dtype=dtype, table=table, seed=1, **changes)
+    )
+    rows = slice(changes.get("q_len", 1), 2 * changes.get("q_len", 1))
+    assert not out[rows].any()
+    assert bool((lse[rows] == -torch.inf).all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cache_dtype", CACHE_DTYPES)
+@pytest.mark.parametrize("data", ["gaussian", "large", "tagged"])
+def test_float8_caches_of_each_kind_beside_each_dtype(cache_dtype: str, dtype: str, data: str) -> None:
+    check(Case(seq_lens=(9, 3), group=2, block_size=4, dtype=dtype, data=data, **(FLOAT8 | {"cache_dtype": cache_dtype})))
+
+
+def test_a_float8_value_prefix_of_k_is_read_in_place() -> None:
+    """MLA: V within K, each with a scale of its own."""
+    check(Case(seq_lens=(9,), group=16, head_dim=72, value_head_dim=64, block_size=4, v=None, dtype="bfloat16", **FLOAT8))
+
+
+@pytest.mark.parametrize(("q_len", "group"), [(15, 1), (5, 3), (16, 1), (4, 4), (2, 8), (17, 1), (8, 5), (5, 8), (40, 1)])
+@pytest.mark.parametrize("window", [None, 3])
+def test_query_tokens_and_heads_share_tiles(q_len: int, group: int, window: int | None) -> None:
+    """Tiles of 16 rows: filled, short of one, one over, and cut within a query token. A window narrower than q_len."""
+    check(Case(seq_lens=(q_len, q_len + 33), q_len=q_len, num_kv_heads=2, group=group, block_size=8, window=window))
+
+
+@pytest.mark.parametrize("length", [2, TILE - 1, TILE, TILE + 1, TILE + 2, 3 * TILE + 1])
+@pytest.mark.parametrize("window", [None, 1, 2, TILE])
+def test_query_tokens_on_either_side_of_a_split(length: int, window: int | None) -> None:
+    """The first query token may end where another split begins, and its window before that."""
+    table = BlockTable(extra_columns=3, unused="minus one")
+    check(Case(seq_lens=(length,), q_len=2, group=2, block_size=TILE, window=window, table=table, sinks=True, alibi=True))
+
+
+def test_sinks_larger_than_every_score_leave_little() -> None:
+    problem = build(Case(seq_lens=(40, 0), sinks=True, block_size=8, data="uniform"), DEVICE)
+    assert problem.sinks is not None
+    for sink in (-torch.inf, -1e4, 1e4):
+        problem.sinks.fill_(sink)
+        hold_to_bound(problem, *paged_decode(*problem.arguments(), **options(problem)))
+
+
+def test_scales_of_one_change_no_bit() -> None:
+    problem = build(Case(seq_lens=(9,), cache_dtype="float8_e5m2", k_scale=1.0, v_scale=1.0), DEVICE)
+    for scaled, plain in zip(
+        paged_decode(*problem.arguments(), k_scale=1.0, v_scale=1.0), paged_decode(*problem.arguments()), strict=True
+    ):
+        assert torch.equal(scaled, plain)

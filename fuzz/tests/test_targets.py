@@ -21,11 +21,12 @@ from fuzz_decode.run import run_case
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
 from fuzz_decode.targets.contract import understand
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode_kernels.mutants import MUTANTS
 
 HERE = Path(__file__).parent
-ALL_OPTIONS = frozenset({"out", "window", "softcap"})
+ALL_OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
+FLOAT8 = Case(cache_dtype="float8_e4m3fn", k_scale=0.5, v_scale=2.0)
 UNALIGNED = Case(seq_lens=(2,), block_size=2, k=Layout(CACHE_AXES, (0, 3, 0, 0)))
 ANSWER = "def decode(q, k, v, table, lens, scale): return q\n"
 
@@ -92,7 +93,8 @@ def test_a_function_with_too_few_positional_parameters_is_refused(fn: Callable[.
 
 @pytest.mark.parametrize("fn", [demanding, demanding_a_seventh])
 def test_a_parameter_that_nobody_passes_is_refused(fn: Callable[..., Any]) -> None:
-    with pytest.raises(TargetError, match="parameter 'workspace' has no default, and only out, softcap, window are passed"):
+    names = "alibi_slopes, k_scale, out, q_len, sinks, softcap, v_scale, window"
+    with pytest.raises(TargetError, match=f"parameter 'workspace' has no default, and only {names} are passed"):
         understand("t", fn)
 
 
@@ -100,7 +102,13 @@ def test_an_undeclared_target_takes_everything() -> None:
     found = understand("t", sample_targets.honest)
     assert found.why_unsupported(Case(dtype="bfloat16", head_dim=40, window=3, softcap=1.0, seq_lens=(0,))) is None
     options = {"out", "window", "softcap"}
-    assert found.generates() == {"dtypes": DTYPES, "options": options, "min_seq_len": 0, "strides": Strides()}
+    assert found.generates() == {
+        "dtypes": DTYPES,
+        "cache_dtypes": CACHE_DTYPES,
+        "options": options,
+        "min_seq_len": 0,
+        "strides": Strides(),
+    }
     assert found.arithmetic == Arithmetic()
 
 
@@ -117,6 +125,11 @@ def test_an_undeclared_target_takes_everything() -> None:
         ({"supports": lambda case: "too many heads" if case.group > 8 else None}, Case(group=16), "too many heads"),
         ({}, Case(window=3), "no window"),
         ({}, Case(softcap=3.0), "no softcap"),
+        ({}, Case(alibi=True), "no alibi_slopes"),
+        ({}, Case(sinks=True), "no sinks"),
+        ({}, Case(q_len=2, seq_lens=(2,)), "no q_len"),
+        ({}, FLOAT8, "no k_scale"),
+        ({"cache_dtypes": ("float8_e5m2",)}, FLOAT8, "cache_dtype float8_e4m3fn"),
     ],
 )
 def test_a_declaration_narrows_what_is_supported(declared: dict[str, Any], case: Case, reason: str) -> None:
@@ -127,9 +140,17 @@ def test_a_declaration_narrows_what_is_supported(declared: dict[str, Any], case:
 
 
 def test_what_is_declared_is_what_is_generated() -> None:
-    declare = target(dtypes=("float16",), head_dims=(64,), value_head_dims=(64, 32), block_sizes=(16,), min_seq_len=2)
+    declare = target(
+        dtypes=("float16",),
+        cache_dtypes=("float8_e5m2",),
+        head_dims=(64,),
+        value_head_dims=(64, 32),
+        block_sizes=(16,),
+        min_seq_len=2,
+    )
     assert understand("t", declare(lambda q, k, v, t, n, s, window: q)).generates() == {
         "dtypes": ("float16",),
+        "cache_dtypes": ("float8_e5m2",),
         "head_dims": (64,),
         "value_head_dims": (64, 32),
         "block_sizes": (16,),
@@ -188,7 +209,7 @@ def test_every_mutant_has_a_name(name: str) -> None:
 def test_a_function_is_named_by_its_module_or_its_file(name: str) -> None:
     found = resolve(name)
     assert isinstance(found, Target)
-    assert (found.name, found.options) == (name, ALL_OPTIONS)
+    assert (found.name, found.options) == (name, {"out", "window", "softcap"})
     assert run_case(Case(), found, "cpu").status == "passed"
 
 

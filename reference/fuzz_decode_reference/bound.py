@@ -13,15 +13,18 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
    most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1);
    a hardware tanh adds its relative error, `rounding.tanh` * max_j |s_j|. An ALiBi bias adds 8 u_acc * |slope| * position,
    since a kernel may add slope * key position and rely on the shift cancelling; a sink 8 u_acc * |sink|. K * k_scale rounded
-   to the dtype of q adds `rounding.dequantised` to each product.
+   to the dtype of q adds `rounding.dequantised` to each product, and leaves the grid of step 1 unless k_scale is a power of two.
    E is the largest error of any visible score.
 3. An exponent that errs by E changes a weight by a factor within exp(+-E); normalising doubles that: expm1(2 E). Rounding P
    adds u_p and, below P's smallest normal number, an absolute 2**-k, with P <= 1 relative to the largest weight. Summing n
-   products and rescaling them from tile to tile and split to split adds (n + 2) u_acc, exp itself a few ulp.
+   products and rescaling them from tile to tile and split to split adds (n + 2) u_acc, exp itself a few ulp. A kernel that
+   sums the rounded P divides by a sum that is wrong by a share r of up to u_p and half a spacing for each token; SLACK takes
+   that for 16-bit formats, whose output rounds as much, but not for a P in float8 (`rounding.denominator`).
 4. So |out_d - o_d| <= u_out |o_d| + (1 + u_out) * sum_j p_j |v_jd| * (expm1(2 E) + u_p + u_v + (n + 32) u_acc)
                      + p_tiny * sum_j |v_jd| + out_tiny,
    with u_v = `rounding.dequantised`,
-   and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P).
+   and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P). With a `denominator` the
+   terms of P grow by 1 / (1 - r), |o_d| (1 / (1 - r) - 1) comes on top, and lse errs by log(1 / (1 - r)) instead of u_p.
 
 Second-order terms are covered by SLACK.
 """
@@ -66,7 +69,8 @@ class Rounding:
     `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
     the way to a score (0: nothing), `score_sums` of the sum q.k, `accumulate` of other sums. `out_tiny` and
     `probabilities_tiny` are the spacing of subnormals. `tanh`: relative error of a softcap's tanh beyond float32's.
-    `scaled_after_sum`: q.k is summed as it is and scaled afterwards. `dequantised` of K * k_scale and V * v_scale (0: nothing).
+    `scaled_after_sum`: q.k is summed as it is and scaled afterwards. `dequantised` of K * k_scale and V * v_scale (0: nothing),
+    with `dequantised_tiny` for subnormals. `denominator` of P where it is summed, in float8 (0: less than SLACK).
     """
 
     out: float
@@ -79,6 +83,8 @@ class Rounding:
     tanh: float = 0.0
     scaled_after_sum: bool = False
     dequantised: float = 0.0
+    dequantised_tiny: float = 0.0
+    denominator: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +121,44 @@ def row_bound(row: Row, rounding: Rounding) -> tuple[Tensor, Tensor]:
     exact, exact_lse = row.attend()
     probabilities = (row.scores() - exact_lse[:, None]).exp()
     sizes = row.v.abs() * row.v_scale
-    score_error = _score_error(row, rounding)
-    relative = torch.expm1(2 * score_error) + u.probabilities + u.dequantised + (n + 32) * u.accumulate
-    out = u.out * exact.abs() + (1 + u.out) * weighted_sum(probabilities, sizes) * relative[:, None]
-    out += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
-    return out, score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
+    score_error, growth = _score_error(row, rounding), _growth(row, probabilities, exact_lse, rounding)
+    relative = torch.expm1(2 * score_error) + growth * u.probabilities + (n + 32) * u.accumulate
+    out = (u.out + growth[:, None] - 1) * exact.abs() + (1 + u.out) * weighted_sum(probabilities, sizes) * relative[:, None]
+    out += weighted_sum(probabilities, _dequantisation_error(row.v, row.v_scale, rounding))
+    out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
+    lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
+    return out, lse + growth.log().clamp(min=u.probabilities)
+
+
+def _growth(row: Row, probabilities: Tensor, lse: Tensor, rounding: Rounding) -> Tensor:
+    """1 / (1 - r) of step 3 [num_q_heads]: what is subnormal beside the largest weight is no more than the rest of them."""
+    if not rounding.denominator:
+        return torch.ones_like(lse)
+    top = probabilities.amax(dim=-1)
+    top = top if row.sinks is None else torch.maximum(top, (row.sinks.double() - lse).exp())
+    subnormal = (len(row.distance) * rounding.probabilities_tiny / 2 * top).minimum(1 - top)
+    return 1 / (1 - rounding.denominator - subnormal).clamp(min=2.0**-10)
+
+
+def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> Tensor:
+    """How far stored numbers * scale may be from what they are rounded to."""
+    sizes = stored.abs() * scale
+    if not rounding.dequantised:
+        return torch.zeros_like(sizes)
+    subnormal = (sizes > 0) & (sizes < rounding.dequantised_tiny / rounding.dequantised / 2)
+    return rounding.dequantised * sizes + rounding.dequantised_tiny * subnormal
 
 
 def _score_error(row: Row, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
     u = rounding.accumulate
     sizes = attention_scores(row.q.abs(), row.k.abs(), row.scale, None)
-    on_grid = rounding.scaled_after_sum or math.frexp(row.scale)[0] == 0.5
-    exact = on_grid and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
-    dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores + rounding.dequantised
+    exact = _on_grid(row, rounding) and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
+    dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores
     uncapped = attention_scores(row.q, row.k, row.scale, None).abs()
-    error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
+    dequantised = _dequantisation_error(row.k, row.k_scale, rounding)
+    from_keys = attention_scores(row.q.abs(), dequantised, row.scale / row.k_scale, None)
+    error = (dot * sizes + from_keys + 8 * u * uncapped).amax(dim=-1)
     if row.softcap is not None:
         capped = attention_scores(row.q, row.k, row.scale, row.softcap).abs()
         error = error + 16 * u * row.softcap + rounding.tanh * capped.amax(dim=-1)
@@ -139,6 +167,14 @@ def _score_error(row: Row, rounding: Rounding) -> Tensor:
     if row.sinks is not None:
         error = error + 8 * u * row.sinks.double().abs()
     return error
+
+
+def _on_grid(row: Row, rounding: Rounding) -> bool:
+    """Whether what a kernel sums is on the grid of q and K: nothing is scaled before, or by powers of two."""
+    same_digits = math.frexp(row.k_scale)[0] == 0.5
+    if rounding.scaled_after_sum:
+        return same_digits or not rounding.dequantised
+    return same_digits and math.frexp(row.scale)[0] == 0.5
 
 
 def _sum_error(terms: int, u: float) -> float:

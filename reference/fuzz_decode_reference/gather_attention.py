@@ -31,7 +31,7 @@ class Options:
 class Row:
     """One query token and what it sees, float64: q [num_q_heads, head_dim], k [n, num_kv_heads, head_dim] and v [n,
     num_kv_heads, value_head_dim] as they are stored, `distance` [n] from the query token, at `position`, to each key, 0 for
-    itself, else negative. `scale` is the softmax scale times k_scale."""
+    itself, else negative. `scale` is the softmax scale times `k_scale`."""
 
     q: Tensor
     k: Tensor
@@ -39,6 +39,7 @@ class Row:
     distance: Tensor
     position: int
     scale: float
+    k_scale: float = 1.0
     v_scale: float = 1.0
     softcap: float | None = None
     alibi_slopes: Tensor | None = None
@@ -102,6 +103,7 @@ def gather_rows(
 ) -> Iterator[tuple[int, Row]]:
     """Number and contents of each query token that sees something. Arguments as in `gather_attention`."""
     window, q_len = options.window, options.q_len
+    k_scale, v_scale = (1.0 if given is None else given for given in (options.k_scale, options.v_scale))
     for seq, length in enumerate(seq_lens.tolist()):
         num_seen = length - q_len + 1  # by the first query token
         first = 0 if window is None else max(0, num_seen - window)
@@ -118,8 +120,9 @@ def gather_rows(
                     v=v[seen],
                     distance=torch.arange(start - end + 1, 1, dtype=torch.float64, device=q.device),
                     position=end - 1,
-                    scale=scale * (1.0 if options.k_scale is None else options.k_scale),
-                    v_scale=1.0 if options.v_scale is None else options.v_scale,
+                    scale=scale * k_scale,
+                    k_scale=k_scale,
+                    v_scale=v_scale,
                     softcap=options.softcap,
                     alibi_slopes=options.alibi_slopes,
                     sinks=options.sinks,

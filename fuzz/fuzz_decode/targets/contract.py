@@ -52,7 +52,8 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function under test and what it can do. `None` in a field means: everything that fuzz-decode generates."""
+    """A function under test and what it can do. `None` in a field means: everything that fuzz-decode generates. `may_allocate`:
+    it takes `out`, and can do without."""
 
     name: str
     fn: Callable[..., Any]
@@ -69,6 +70,7 @@ class Target:
     supports: Callable[[Case], str | None] | None = None
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic()
     devices: tuple[str, ...] = DEVICES
+    may_allocate: bool = False
 
     def why_unsupported(self, case: Case) -> str | None:
         """Why the target cannot take the case; None if it can."""
@@ -85,7 +87,7 @@ class Target:
         for name, value, allowed in lists:
             if allowed is not None and value not in allowed:
                 return f"{name} {value}"
-        for option in case.options() - self.options:
+        for option in sorted(case.options() - self.options):
             return f"no {option}"
         if min(case.seq_lens) < self.min_seq_len:
             return f"sequence shorter than {self.min_seq_len}"
@@ -180,4 +182,5 @@ def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
         if parameter.default is parameter.empty and parameter.name not in GENERATED_OPTIONS:
             raise TargetError(f"target {name}: parameter {parameter.name!r} has no default, and only {passed} are passed")
     options = frozenset(p.name for p in rest) & GENERATED_OPTIONS
-    return Target(name, fn, options, **{**getattr(fn, _ATTRIBUTE, {}), **limits})
+    own_out = any(p.name == "out" and p.default is not p.empty for p in rest)
+    return Target(name, fn, options, may_allocate=own_out, **{**getattr(fn, _ATTRIBUTE, {}), **limits})

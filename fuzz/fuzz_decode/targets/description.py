@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets.contract import GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -21,6 +21,7 @@ SHAPES = {
     "out": "[num_seqs * q_len, num_q_heads, value_head_dim]",
 }
 STRIDED = {"q": "q", "k_cache": "k", "v_cache": "v", "block_table": "table", "out": "out"}  # argument -> its name in Strides
+FLOAT8_OPTIONS = {"k_scale", "v_scale"}
 UNUSED_OPTIONS = {
     "out": "a tensor to write into",
     "window": "sliding windows",
@@ -67,7 +68,9 @@ def _given(target: Target, argument: str) -> str:
     shape = SHAPES[argument]
     if argument not in STRIDED:
         return shape
-    dtype = {"q": f", {' or '.join(target.dtypes)}", "block_table": ""}.get(argument, ", dtype of q")
+    narrow = target.cache_dtypes if argument in ("k_cache", "v_cache") and target.options >= FLOAT8_OPTIONS else ()
+    own = {"q": f", {' or '.join(target.dtypes)}", "block_table": ""}
+    dtype = own.get(argument, f", {' or '.join(('dtype of q', *narrow))}")
     fixed = "contiguous last axis, else " if STRIDED[argument] in target.strides.contiguous else ""
     return f"{shape}{dtype}\nlogical order, {fixed}arbitrary strides"
 
@@ -89,6 +92,9 @@ def _option(target: Target, name: str) -> str:
 def _dtype_limit(target: Target) -> Iterator[tuple[str, str]]:
     if missing := [dtype for dtype in DTYPES if dtype not in target.dtypes]:
         yield f"dtype {_listed(target.dtypes)}", _listed(missing)
+    missing = [dtype for dtype in CACHE_DTYPES if dtype not in target.cache_dtypes]
+    if missing and target.options >= FLOAT8_OPTIONS:
+        yield f"cache_dtype {_listed(target.cache_dtypes) or 'that of q'}", _listed(missing)
 
 
 def _option_limits(target: Target) -> Iterator[tuple[str, str]]:
@@ -133,7 +139,7 @@ def _rounded(target: Target) -> tuple[str, ...]:
         "matrix products of float32 may be tf32 on a GPU": rounding.dots == "tf32",
         "softcap may be tanh.approx": rounding.tanh == "approx",
         "K * k_scale and V * v_scale may be rounded to the dtype of q": rounding.dequantised == "input"
-        and {"k_scale", "v_scale"} <= target.options,
+        and target.options >= FLOAT8_OPTIONS,
         "q.k is summed first and scaled then": rounding.scaled_after_sum,
         "the same values laid out otherwise give the same bits": rounding.same_bits_anywhere,
         "two runs give the same bits": rounding.deterministic,
