@@ -82,28 +82,35 @@ def error_bound(
 ) -> ErrorBound:
     """The bound above for every output element. Arguments as in `gather_attention`."""
     num_seqs, num_q_heads, _ = q.shape
-    out = torch.full((num_seqs, num_q_heads, v_cache.shape[3]), rounding.out_tiny, dtype=torch.float64, device=q.device)
+    tiny = SLACK * rounding.out_tiny
+    out = torch.full((num_seqs, num_q_heads, v_cache.shape[3]), tiny, dtype=torch.float64, device=q.device)
     lse = torch.zeros(num_seqs, num_q_heads, dtype=torch.float64, device=q.device)
-    u = rounding
     for seq, length in enumerate(seq_lens.tolist()):
         if length == 0:
             continue
         blocks, slots = visible_tokens(block_table[seq], length, k_cache.shape[1], window)
-        n = len(slots)
-        rows, k = q[seq].double(), k_cache[blocks, slots].double()
-        v = v_cache[blocks, slots].double()
-        scores = attention_scores(rows, k, scale, softcap)
-        exact_lse = scores.logsumexp(dim=-1)
-        probabilities = (scores - exact_lse[:, None]).exp()
-        score_error = _score_error(rows, k, scale, softcap, rounding)
+        rows, k, v = q[seq].double(), k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
+        out[seq], lse[seq] = gathered_bound(rows, k, v, scale, softcap, rounding)
+    return ErrorBound(out, lse)
 
-        mean_size = weighted_sum(probabilities, v.abs())
-        exact = weighted_sum(probabilities, v)
-        relative = torch.expm1(2 * score_error) + u.probabilities + (n + 32) * u.accumulate
-        out[seq] += u.out * exact.abs() + (1 + u.out) * mean_size * relative[:, None]
-        out[seq] += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), v.abs())
-        lse[seq] = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
-    return ErrorBound(SLACK * out, SLACK * lse)
+
+def gathered_bound(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, rounding: Rounding
+) -> tuple[Tensor, Tensor]:
+    """The bound for one sequence's gathered rows (`attend`): out [num_q_heads, value_head_dim] and lse [num_q_heads]."""
+    u, n = rounding, len(k)
+    scores = attention_scores(q, k, scale, softcap)
+    exact_lse = scores.logsumexp(dim=-1)
+    probabilities = (scores - exact_lse[:, None]).exp()
+    score_error = _score_error(q, k, scale, softcap, rounding)
+
+    mean_size = weighted_sum(probabilities, v.abs())
+    exact = weighted_sum(probabilities, v)
+    relative = torch.expm1(2 * score_error) + u.probabilities + (n + 32) * u.accumulate
+    out = u.out_tiny + u.out * exact.abs() + (1 + u.out) * mean_size * relative[:, None]
+    out += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), v.abs())
+    lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
+    return SLACK * out, SLACK * lse
 
 
 def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, rounding: Rounding) -> Tensor:

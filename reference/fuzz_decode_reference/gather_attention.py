@@ -41,11 +41,16 @@ def gather_attention(
         if length == 0:
             continue
         blocks, slots = visible_tokens(block_table[seq], length, k_cache.shape[1], window)
-        scores = attention_scores(q[seq].double(), k_cache[blocks, slots].double(), scale, softcap)
-        lse[seq] = scores.logsumexp(dim=-1)
-        probabilities = (scores - lse[seq, :, None]).exp()
-        out[seq] = weighted_sum(probabilities, v_cache[blocks, slots].double())
+        rows, k, v = q[seq].double(), k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
+        out[seq], lse[seq] = attend(rows, k, v, scale, softcap)
     return out, lse
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """out [num_q_heads, value_head_dim] and lse [num_q_heads] of one sequence's gathered rows, as in `attention_scores`."""
+    scores = attention_scores(q, k, scale, softcap)
+    lse = scores.logsumexp(dim=-1)
+    return weighted_sum((scores - lse[:, None]).exp(), v), lse
 
 
 def visible_tokens(table_row: Tensor, length: int, block_size: int, window: int | None) -> tuple[Tensor, Tensor]:
