@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, alone_if_large, build, dirty_allocations
+from fuzz_decode.build import POISON, Problem, alone_if_large, build, dirty_allocations
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
@@ -98,19 +98,27 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
 
 def _launch(problem: Problem, expected: Expected, target: Target) -> Run:
     before = snapshot(problem)
-    result = _call(problem, target)
+    return Run(*returned(problem, target), expected, before)
+
+
+def returned(problem: Problem, target: Target, dirt: int = POISON) -> tuple[Tensor, Tensor | None]:
+    """The target's out and lse, if it returns one. Memory that it allocates is filled with the byte `dirt`.
+
+    Raises TargetFailed or TargetRejected.
+    """
+    result = _call(problem, target, dirt)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if "out" in target.options:
         out = problem.out
-    checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32)
-    return Run(_checked("out", out, expected.out, problem.q.dtype), checked_lse, expected, before)
+    checked_lse = None if lse is None else _checked("lse", lse, problem.out.shape[:2], torch.float32, problem)
+    return _checked("out", out, problem.out.shape, problem.q.dtype, problem), checked_lse
 
 
-def _call(problem: Problem, target: Target) -> Any:
-    """The target's result, once the device has finished. Memory it allocates comes dirty."""
+def _call(problem: Problem, target: Target, dirt: int) -> Any:
+    """The target's result, once the device has finished."""
     options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
     try:
-        with dirty_allocations():
+        with dirty_allocations(dirt):
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
@@ -124,11 +132,11 @@ def _call(problem: Problem, target: Target) -> Any:
     return result
 
 
-def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype) -> Tensor:
+def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
     if not isinstance(got, Tensor):
         raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
-    if (got.shape, got.dtype, got.device) != (expected.shape, dtype, expected.device):
-        wanted = f"{list(expected.shape)} {dtype} on {expected.device}"
+    if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
+        wanted = f"{list(shape)} {dtype} on {problem.q.device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
         raise TargetFailed(Finding("contract", "wrong-shape", name, message))
     return got

@@ -34,7 +34,7 @@ class Reading:
     `kv_head` and `v_head`: the head of K and V for each q head. `table_row`, `q_row`: the row for each sequence. `spans`: the tokens
     that each sequence sees; a token in two of them counts twice. `columns`: what a token is divided by to find its table column.
     `block_id`: a name in `model.BLOCK_IDS`. `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are read.
-    `phantoms`: tokens of score 0 and value 0 beside the visible ones. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`.
+    `phantoms`: for each sequence, tokens of score 0 and value 0 beside the visible ones. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`.
     `empty_out`: what is written into rows of empty sequences; None: nothing. `overhang`: dims stored beyond each row of out.
     """
 
@@ -55,7 +55,7 @@ class Reading:
     head_dim: int
     value_head_dim: int
     block_id: str = "as it is"
-    phantoms: int = 0
+    phantoms: tuple[int, ...] = ()
     lse: str = "natural"
     empty_lse: str = "-inf"
     empty_out: float | None = 0.0

@@ -1,0 +1,239 @@
+"""Faults of scope: which block, head, row or token is looked at (classes B1, G1, T2, W1, P1, K1 and Z1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from fuzz_decode.build import Problem
+from fuzz_decode.case import Case
+from fuzz_decode.diagnosis.fault import Fault, simple
+from fuzz_decode.diagnosis.model import BLOCK_IDS
+from fuzz_decode.diagnosis.reading import Reading, Span, span, visible
+
+TILES = (16, 32, 64, 128, 256, 512, 1024)
+
+BLOCK_ID_WORDS = {
+    "& 0xFFFF": ("block-id-16-bits", "block ids are cut to their low 16 bits"),
+    "int16": ("block-id-int16", "block ids are cut to signed 16-bit numbers"),
+    "& 0xFF": ("block-id-8-bits", "block ids are cut to their low 8 bits"),
+    "next block": ("block-id-plus-one", "the block after the one in the table is read"),
+    "previous block": ("block-id-minus-one", "the block before the one in the table is read"),
+    "column": ("table-ignored", "the block table is ignored: the block of a token is its number within the sequence"),
+    "row and column": ("table-ignored-dense", "the block table is ignored: blocks are numbered by row and column"),
+}
+
+
+def table_use() -> Iterator[Fault]:
+    """How a token's block and slot are found."""
+    for transform, (name, words) in BLOCK_ID_WORDS.items():
+        assert transform in BLOCK_IDS
+        yield simple(name, words, lambda problem, r, transform=transform: dataclasses.replace(r, block_id=transform))  # type: ignore[misc]
+    yield simple(
+        "table-by-token", "the block table is indexed by token, not by block", lambda p, r: dataclasses.replace(r, columns=1)
+    )
+    for name, words, size in (
+        ("block-size-power-of-two", "the next power of two", lambda n: _power_above(n)),
+        ("block-size-power-of-two-below", "the power of two below it", lambda n: _power_above(n + 1) // 2),
+        ("block-size-16", "16", lambda n: 16),
+        ("block-size-one", "1", lambda n: 1),
+    ):
+        yield _block_size(name, words, size)
+
+
+def heads() -> Iterator[Fault]:
+    """Which KV head a query head reads."""
+    for name, words, rule in (
+        ("gqa-modulo", "h % num_kv_heads", lambda c, h: h % c.num_kv_heads),
+        ("kv-head-zero", "0", lambda c, h: 0),
+        ("kv-head-by-count", "h // num_kv_heads", lambda c, h: min(h // c.num_kv_heads, c.num_kv_heads - 1)),
+        ("kv-head-is-q-head", "min(h, num_kv_heads - 1)", lambda c, h: min(h, c.num_kv_heads - 1)),
+        ("kv-head-power-of-two", "h // (power of two >= group)", lambda c, h: h // _power_above(c.group)),
+        (
+            "kv-head-power-of-two-below",
+            "h // (power of two <= group)",
+            lambda c, h: min(h // (_power_above(c.group + 1) // 2), c.num_kv_heads - 1),
+        ),
+        ("kv-head-next", "h // group + 1", lambda c, h: (h // c.group + 1) % c.num_kv_heads),
+        ("kv-head-reversed", "num_kv_heads - 1 - h // group", lambda c, h: c.num_kv_heads - 1 - h // c.group),
+        ("kv-head-last", "num_kv_heads - 1", lambda c, h: c.num_kv_heads - 1),
+    ):
+        for prefix, which, fields in (
+            ("", "KV head", ("kv_head", "v_head")),
+            ("k-", "K of KV head", ("kv_head",)),
+            ("v-", "V of KV head", ("v_head",)),
+        ):
+            text = f"query head h reads {which} {words} instead of h // group"
+            yield simple(prefix + name, text, _heads(rule, fields))
+
+
+def rows() -> Iterator[Fault]:
+    """Which row of the batch a sequence uses."""
+    for suffix, words, rule in (
+        ("row-zero", "of sequence 0", lambda n, seq: 0),
+        ("next-row", "of the next sequence", lambda n, seq: (seq + 1) % n),
+        ("previous-row", "of the sequence before", lambda n, seq: (seq - 1) % n),
+        ("last-row", "of the last sequence", lambda n, seq: n - 1),
+        ("reversed-rows", "of the sequences in reverse", lambda n, seq: n - 1 - seq),
+    ):
+        yield simple(f"seq-len-{suffix}", f"each sequence uses the length {words}", _lengths_of(rule))
+        for field, what in (("table_row", "block table row"), ("q_row", "q")):
+            name = f"{field.replace('_row', '')}-{suffix}"
+            yield simple(name, f"each sequence uses the {what} {words}", _rows(rule, (field,)))
+        yield simple(f"cache-{suffix}", f"each sequence uses the block table row and length {words}", _both(rule))
+    for name, words, choose in (
+        ("seq-len-longest", "the longest one's length", max),
+        ("seq-len-shortest", "the shortest one's length", min),
+    ):
+        yield simple(name, f"each sequence uses {words}", _resized(lambda c, n, choose=choose: choose(c.seq_lens)))  # type: ignore[misc]
+
+
+def tokens() -> Iterator[Fault]:
+    """Which tokens are visible."""
+    yield simple("tail-one-more", "one token past the end of the sequence is visible", _moved_end(lambda c, n: n + 1))
+    yield simple("tail-one-less", "the last token of the sequence is not visible", _moved_end(lambda c, n: n - 1))
+    yield simple("window-ignored", "the window is ignored: all tokens are visible", _respanned(lambda c, n: visible(n, None)))
+    for name, words, delta in (
+        ("window-one-more", "one token before the window is visible", 1),
+        ("window-one-less", "the first token of the window is not visible", -1),
+    ):
+        yield simple(name, words, _windowed(lambda w, n, delta=delta: visible(n, w + delta)))  # type: ignore[misc]
+    yield simple(
+        "window-wrong-end", "the window holds the oldest tokens, not the last", _windowed(lambda w, n: span(0, min(n, w)))
+    )
+    yield simple("window-from-block", "the window starts at a block's start", _window_to_multiple(lambda c: c.block_size))
+    yield simple("first-token-skipped", "the first visible token is skipped", _respanned(lambda c, n: _first(c, n, 1)))
+    yield simple(
+        "tail-to-block-end",
+        "all slots of the last block are visible",
+        _moved_end(lambda c, n: -(-n // c.block_size) * c.block_size),
+    )
+    yield simple(
+        "partial-block-dropped",
+        "tokens in the last, partly filled block are not visible",
+        _moved_end(lambda c, n: n // c.block_size * c.block_size),
+    )
+    yield simple(
+        "last-block-dropped", "the last block is not visible", _moved_end(lambda c, n: (n - 1) // c.block_size * c.block_size)
+    )
+    yield simple(
+        "only-last-block",
+        "only the last block is visible",
+        _respanned(lambda c, n: span((n - 1) // c.block_size * c.block_size, n)),
+    )
+    yield simple("only-first-block", "only the first block is visible", _moved_end(lambda c, n: min(n, c.block_size)))
+    yield simple("first-block-dropped", "the first block is not visible", _respanned(lambda c, n: span(c.block_size, n)))
+    yield simple("first-and-last-block", "only the first and the last block are visible", _respanned(_ends))
+    yield simple(
+        "length-of-table",
+        "the whole width of the block table is visible",
+        _respanned(lambda c, n: visible(c.table_width * c.block_size, c.window)),
+    )
+    for tile in TILES:
+        yield simple(
+            f"tail-to-{tile}",
+            f"tokens up to the next multiple of {tile} are visible",
+            _moved_end(lambda c, n, t=tile: -(-n // t) * t),
+        )  # type: ignore[misc]
+        yield simple(
+            f"partial-{tile}-dropped",
+            f"tokens beyond the last multiple of {tile} are not visible",
+            _moved_end(lambda c, n, t=tile: n // t * t),
+        )  # type: ignore[misc]
+        yield simple(
+            f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n, t=tile: min(n, t))
+        )  # type: ignore[misc]
+        yield simple(
+            f"only-last-{tile}",
+            f"only the last {tile} tokens are visible",
+            _respanned(lambda c, n, t=tile: visible(n, min(t, c.window or t))),
+        )  # type: ignore[misc]
+
+
+def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        return dataclasses.replace(reading, spans=tuple(rule(problem.case, n) if n else () for n in problem.case.seq_lens))
+
+    return change
+
+
+def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
+    """The first visible token stays."""
+    return _respanned(lambda case, n: span(0 if case.window is None else n - case.window, rule(case, n)))
+
+
+def _resized(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
+    """Another length for everything, empty sequences and the window's start included."""
+
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case = problem.case
+        return dataclasses.replace(reading, spans=tuple(visible(rule(case, n), case.window) for n in case.seq_lens))
+
+    return change
+
+
+def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        window = problem.case.window
+        return None if window is None else _respanned(lambda case, n: rule(window, n))(problem, reading)
+
+    return change
+
+
+def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, Reading], Reading]:
+    return _respanned(lambda case, n: span((n - (case.window or n)) // size(case) * size(case), n))
+
+
+def _first(case: Case, length: int, skipped: int) -> tuple[Span, ...]:
+    return span((0 if case.window is None else max(0, length - case.window)) + skipped, length)
+
+
+def _ends(case: Case, length: int) -> tuple[Span, ...]:
+    size = case.block_size
+    last = (length - 1) // size * size
+    return span(last, length) if last == 0 else (*span(0, size), *span(last, length))
+
+
+def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        taken = size(problem.case.block_size)
+        return dataclasses.replace(reading, block_size=taken, columns=taken)
+
+    return simple(name, f"block_size taken to be {words}", change)
+
+
+def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        read = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
+        changes: dict[str, tuple[int, ...]] = dict.fromkeys(names, read)
+        return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
+
+    return change
+
+
+def _rows(rule: Callable[[int, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        count = problem.case.num_seqs
+        used = tuple(rule(count, seq) for seq in range(count))
+        changes: dict[str, tuple[int, ...]] = dict.fromkeys(names, used)
+        return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
+
+    return change
+
+
+def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case = problem.case
+        lengths = [case.seq_lens[rule(case.num_seqs, seq)] for seq in range(case.num_seqs)]
+        return dataclasses.replace(reading, spans=tuple(visible(length, case.window) for length in lengths))
+
+    return change
+
+
+def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    return lambda problem, reading: _lengths_of(rule)(problem, _rows(rule, ("table_row",))(problem, reading))
+
+
+def _power_above(number: int) -> int:
+    """The smallest power of two that is not below the number."""
+    return 1 << max(0, number - 1).bit_length()

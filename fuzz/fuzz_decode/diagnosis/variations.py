@@ -1,0 +1,153 @@
+"""Cases near a failing one, on which faults that look alike there may differ: the nearest first.
+
+Each keeps what the failing case needs and adds something: other data, another length, more heads, padding on an axis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from fuzz_decode.case import Case
+from fuzz_decode.layout import FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.targets.contract import Target
+
+MAX_TOKENS = 2048  # of a variation, all sequences together; enough to tell, and quick in the interpreter
+Change = Callable[[Case], Case]
+
+
+def variations(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
+    """What differs, and the case; valid and within what the target takes, each once."""
+    seen = {case}
+    for words, change in (*SINGLE, *combined(SINGLE)):
+        other = target.strides.conform(change(case))
+        if other not in seen and other.valid and fits(other) and target.why_unsupported(other) is None:
+            seen.add(other)
+            yield words, other
+
+
+def fits(case: Case) -> bool:
+    """Whether the case is small enough to be looked at from all sides."""
+    live = sum(case.seq_lens) * case.num_q_heads * max(case.head_dim, case.value_head_dim)
+    return sum(case.seq_lens) <= 8 * MAX_TOKENS and live <= 2**26 and case.num_seqs <= 256
+
+
+def _longer(add: int) -> Change:
+    return lambda case: replace(case, seq_lens=tuple(length + add for length in case.seq_lens))
+
+
+def _more_sequences(case: Case) -> Case:
+    first = max(case.seq_lens)
+    return replace(case, seq_lens=(*case.seq_lens, first + 2, max(1, first - 1)))
+
+
+def _table(**changes: object) -> Change:
+    return lambda case: replace(case, table=replace(case.table, **changes))  # type: ignore[arg-type]
+
+
+def _padded(name: str, axis: str, by: int) -> Change:
+    """More room after one axis of a layout, if it has that axis."""
+
+    def change(case: Case) -> Case:
+        layout = case.table.layout if name == "table" else getattr(case, name)
+        if layout is None or axis not in layout.order:
+            return case
+        pad = tuple(max(0, old) + by * (axis == mine) for mine, old in zip(layout.order, layout.pad, strict=True))
+        wider = Layout(layout.order, pad, layout.offset)
+        if name == "table":
+            return replace(case, table=replace(case.table, layout=wider))
+        return replace(case, **{name: wider})
+
+    return change
+
+
+def _with(**changes: object) -> Change:
+    return lambda case: replace(case, **changes)  # type: ignore[arg-type]
+
+
+def _heads(kv: int, group: int) -> Change:
+    return lambda case: replace(case, num_kv_heads=case.num_kv_heads + kv, group=case.group + group)
+
+
+def _larger_blocks(case: Case) -> Case:
+    """The same lengths in blocks of more slots, the last one partly filled."""
+    return replace(case, block_size=case.block_size + 2)
+
+
+def _wider(k: int, v: int) -> Change:
+    return lambda case: replace(case, head_dim=case.head_dim + k, value_head_dim=case.value_head_dim + v)
+
+
+def _in_order(k: str, v: str | None) -> Change:
+    """K and V in other axis orders; in one buffer if the order has a kv axis."""
+    return lambda case: replace(case, k=Layout(FAMILIES[k]), v=None if v is None else Layout(FAMILIES[v]), layers=1, layer=0)
+
+
+def _cross_layer(case: Case) -> Case:
+    return replace(case, k=Layout(FAMILIES["cross-layer"]), v=None, layers=3, layer=1)
+
+
+def _plain_numbers(case: Case) -> Case:
+    return replace(case, data="gaussian", dtype="float32", seed=case.seed + 2)
+
+
+SINGLE: tuple[tuple[str, Change], ...] = (
+    ("with gaussian data in float32", _plain_numbers),
+    ("one token longer", _longer(1)),
+    ("with one more KV head", _heads(1, 0)),
+    ("with one more query head in a group", _heads(0, 1)),
+    ("in larger blocks", _larger_blocks),
+    ("with two more sequences", _more_sequences),
+    ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
+    ("with one token less", _longer(-1)),
+    ("with two more columns in the block table", _table(extra_columns=2)),
+    ("in permuted blocks", _table(placement="permuted", first_block=2, spare_blocks=3)),
+    *((f"with room after {name}'s {axis} axis", _padded(name, axis, by)) for name, by in (("k", 24), ("v", 40)) for axis in ("block", "slot", "head")),
+    ("with room after K's and V's rows", lambda case: _padded("v", "head", 56)(_padded("k", "head", 24)(case))),
+    ("with room after K's and V's slots", lambda case: _padded("v", "slot", 88)(_padded("k", "slot", 24)(case))),
+    ("with room after K's and V's blocks", lambda case: _padded("v", "block", 8)(_padded("k", "block", 72)(case))),
+    ("with room between K and V", _padded("k", "kv", 48)),
+    ("with a stride between dims of K", _padded("k", "dim", 1)),
+    ("with a stride between dims of V", _padded("v", "dim", 2)),
+    ("with room in the block table", _padded("table", "seq", 3)),
+    ("with a stride between columns of the block table", _padded("table", "column", 1)),
+    *((f"with room after {name}'s {axis} axis", _padded(name, axis, by)) for name, by in (("q", 24), ("out", 40)) for axis in ("seq", "head", "dim")),
+    ("with heads outermost in q", _with(q=Layout(("head", "seq", "dim")))),
+    ("with heads outermost in out", _with(out=Layout(("head", "seq", "dim")))),
+    ("with longer rows of V", _wider(0, 16)),
+    ("with longer rows of K", _wider(16, 0)),
+    ("with longer rows", _wider(24, 24)),
+    ("with K and V interleaved", _in_order("interleaved", None)),
+    ("with K and V interleaved, heads outside", _in_order("interleaved HND", None)),
+    ("with K and V side by side", _in_order("packed", None)),
+    ("with heads outside in K", _in_order("HND", "NHD")),
+    ("with heads outside in V", _in_order("NHD", "HND")),
+    ("with heads outside in K and V", _in_order("HND", "HND")),
+    ("with a contiguous cache", _in_order("NHD", "NHD")),
+    ("with several layers in a block", _cross_layer),
+    ("with another scale", _with(scale=0.37)),
+    ("with another window", lambda case: replace(case, window=None if case.window is None else case.window + 2)),
+    ("with a window", lambda case: replace(case, window=case.window or max(1, max(case.seq_lens) - 2))),
+    ("without a window", _with(window=None)),
+    ("with a softcap", lambda case: replace(case, softcap=case.softcap or 1.5)),
+    ("without a softcap", _with(softcap=None)),
+    ("with an empty sequence", lambda case: replace(case, seq_lens=(*case.seq_lens, 0))),
+    ("with all tokens weighing the same", _with(data="uniform")),
+    ("with tagged data", _with(data="tagged")),
+    ("with table, q and out contiguous", lambda case: replace(case, q=Layout(QUERY_AXES), out=Layout(QUERY_AXES), table=replace(case.table, layout=Layout(TABLE_AXES)))),
+    ("much longer", lambda case: _longer(70)(case)),
+)  # fmt: skip
+
+
+def combined(single: tuple[tuple[str, Change], ...]) -> Iterator[tuple[str, Change]]:
+    """Each variation of the layout on a larger problem: several sequences, heads and blocks at once."""
+    rich: Change = lambda case: _more_sequences(_heads(1, 1)(_longer(3)(_larger_blocks(case))))  # noqa: E731
+    yield "with more of everything", rich
+    for words, change in single:
+        if words.startswith(("with room", "with heads", "with K", "in permuted", "with longer", "with two more columns")):
+            yield f"with more of everything, {words}", lambda case, change=change: change(rich(case))  # type: ignore[misc]
+
+
+def other_seed(case: Case, by: int = 1) -> Case:
+    return dataclasses.replace(case, seed=case.seed + by)
