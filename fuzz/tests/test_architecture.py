@@ -16,6 +16,7 @@ LAYERS = (
     {"strategies", "data", "build", "interpreter", "relatives", "stream"},
     {"oracles", "targets"},
     {"run"},
+    {"diagnosis"},
     {"plan", "nursery", "serve", "worker", "pool"},
     {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
     {"report"},

@@ -185,7 +185,7 @@ def _from_start(tensor: str) -> Callable[[Problem, Reading], Place | None]:
     def move(problem: Problem, correct: Reading) -> Place | None:
         place: Place = getattr(correct, tensor)
         buffer = problem.buffers.get(place.buffer)
-        return buffer and dataclasses.replace(place, offset=buffer.guard)
+        return None if buffer is None else dataclasses.replace(place, offset=buffer.guard)
 
     return move
 

@@ -19,7 +19,7 @@ from fuzz_decode.diagnosis.fault import Fault
 from fuzz_decode.diagnosis.faults import FAULTS
 from fuzz_decode.diagnosis.model import Prediction
 from fuzz_decode.diagnosis.observation import Observation, Scene, observe, scene
-from fuzz_decode.diagnosis.result import Diagnosis, Examination
+from fuzz_decode.diagnosis.result import Diagnosis, Examination, beyond_reach
 from fuzz_decode.diagnosis.variations import fits, other_seed, variations
 from fuzz_decode.outcome import PASSED, REJECTED
 from fuzz_decode.run import TargetFailed, TargetRejected, run_case
@@ -70,7 +70,7 @@ def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
         return Diagnosis()
     first = outcome.findings[0]
     if outcome.stage == "run" or not fits(asked.case):
-        return remains.without_values(asked.case, first)
+        return Diagnosis(sentence=beyond_reach(asked.case))
     if first.symptom == "input-modified":
         return Diagnosis("input-modified", f"it writes into its own input: {first.message}", True, (first.message,))
     examiner = Examiner(target, device, time.monotonic() + asked.seconds)

@@ -31,11 +31,12 @@ class Place:
 class Reading:
     """The strides are those of q and out (sequence, head, dim), k and v (block, slot, head, dim) and table (row, column).
 
-    `kv_head` and `v_head`: the head of K and V for each q head. `table_row`, `q_row`: the row for each sequence. `spans`: the tokens
-    that each sequence sees; a token in two of them counts twice. `columns`: what a token is divided by to find its table column.
+    `kv_head` and `v_head`: the head of K and V for each q head. `table_row`, `q_row`: the row for each sequence. `spans`: the
+    tokens that each sequence sees; one in two of them counts twice. `columns`: tokens of one table column.
     `block_id`: a name in `model.BLOCK_IDS`. `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are read.
-    `phantoms`: for each sequence, tokens of score 0 and value 0 beside the visible ones. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`.
-    `empty_out`: what is written into rows of empty sequences; None: nothing. `overhang`: dims stored beyond each row of out.
+    `phantoms`: for each sequence, tokens of score 0 and value 0 beside the visible ones. `lse`, `empty_lse`: names in `model.LSE`
+    and `model.EMPTY_LSE`. `empty_out`: what is written into rows of empty sequences; None: nothing. `overhang`: dims stored
+    beyond each row of out.
     """
 
     q: Place

@@ -10,30 +10,12 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.build import Problem
-from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets
 from fuzz_decode.diagnosis.observation import Observation
 from fuzz_decode.diagnosis.reading import Place, Reading
 from fuzz_decode.diagnosis.result import Diagnosis
-from fuzz_decode.outcome import Finding
 
 MAX_GRID = 2**20  # addresses of rows among which one is looked up
-
-
-def without_values(case: Case, finding: Finding) -> Diagnosis:
-    """A call that gave no values: what is known of the case."""
-    facts = [*_large_numbers(case)]
-    about = f"; {'; '.join(facts)}" if facts else ""
-    return Diagnosis(sentence=f"gave no values to examine: {finding.message}{about}"[:400])
-
-
-def _large_numbers(case: Case) -> Iterator[str]:
-    for name in ("k", "v"):
-        layout, sizes = case.layouts().get(name, case.layouts()["k"])
-        if layout.extent(sizes) >= 2**31:
-            yield f"{name.upper()} spans {layout.extent(sizes)} elements, more than 32 bits address"
-    if case.num_blocks > 2**16:
-        yield f"block ids reach {case.num_blocks - 1}, more than 16 bits hold"
 
 
 def known(runs: list[Observation]) -> Diagnosis:
@@ -64,7 +46,8 @@ def _only_lse(run: Observation) -> str:
     right = run.scene.predict(run.scene.correct)
     close = ((run.lse - right.lse).abs() <= right.lse_bound) | (run.lse == right.lse)
     seqs, heads = ((~close).any(1 - axis).nonzero().flatten().tolist() for axis in (0, 1))
-    return f"no known fault explains it; out is right, lse is wrong in {_some(seqs, 'sequence', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
+    where = f"{_some(seqs, 'sequence', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
+    return f"no known fault explains it; out is right, lse is wrong in {where}"
 
 
 def _summary(run: Observation, wrong: Tensor) -> str:
@@ -105,7 +88,8 @@ def _read_instead(run: Observation) -> Iterator[str]:
                 name, at = found
                 wanted = _wanted(problem, reading, seq, head, spans[0][0])
                 here = f"element {at} of {name}'s memory{_address(problem, reading, name, at)}"
-                yield f"sequence {seq}, q head {head} read {here}, wanted element {wanted}{_address(problem, reading, reading.v.buffer, wanted)}"
+                there = f"element {wanted}{_address(problem, reading, reading.v.buffer, wanted)}"
+                yield f"sequence {seq}, q head {head} read {here}, wanted {there}"
 
 
 def _find(problem: Problem, place: Place, row: Tensor) -> tuple[str, int] | None:

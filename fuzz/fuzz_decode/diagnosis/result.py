@@ -31,3 +31,15 @@ class Examination:
     raw: Case | None = None
     seconds: float = SECONDS
     probes: bool = True
+
+
+def beyond_reach(case: Case) -> str:
+    """What about a case is more than numbers of 32 or 16 bits hold: all that is known of a call that gave no values."""
+    facts = []
+    for name in ("k", "v"):
+        layout, sizes = case.layouts().get(name, case.layouts()["k"])
+        if layout.extent(sizes) >= 2**31:
+            facts.append(f"{name.upper()} spans {layout.extent(sizes)} elements, more than 32 bits address")
+    if case.num_blocks > 2**16:
+        facts.append(f"block ids reach {case.num_blocks - 1}, more than 16 bits hold")
+    return "; ".join(facts)

@@ -27,8 +27,7 @@ BLOCK_ID_WORDS = {
 def table_use() -> Iterator[Fault]:
     """How a token's block and slot are found."""
     for transform, (name, words) in BLOCK_ID_WORDS.items():
-        assert transform in BLOCK_IDS
-        yield simple(name, words, lambda problem, r, transform=transform: dataclasses.replace(r, block_id=transform))  # type: ignore[misc]
+        yield simple(name, words, _transformed(transform))
     yield simple(
         "table-by-token", "the block table is indexed by token, not by block", lambda p, r: dataclasses.replace(r, columns=1)
     )
@@ -81,11 +80,8 @@ def rows() -> Iterator[Fault]:
             name = f"{field.replace('_row', '')}-{suffix}"
             yield simple(name, f"each sequence uses the {what} {words}", _rows(rule, (field,)))
         yield simple(f"cache-{suffix}", f"each sequence uses the block table row and length {words}", _both(rule))
-    for name, words, choose in (
-        ("seq-len-longest", "the longest one's length", max),
-        ("seq-len-shortest", "the shortest one's length", min),
-    ):
-        yield simple(name, f"each sequence uses {words}", _resized(lambda c, n, choose=choose: choose(c.seq_lens)))  # type: ignore[misc]
+    yield simple("seq-len-longest", "each sequence uses the longest one's length", _resized(lambda c, n: max(c.seq_lens)))
+    yield simple("seq-len-shortest", "each sequence uses the shortest one's length", _resized(lambda c, n: min(c.seq_lens)))
 
 
 def tokens() -> Iterator[Fault]:
@@ -93,11 +89,9 @@ def tokens() -> Iterator[Fault]:
     yield simple("tail-one-more", "one token past the end of the sequence is visible", _moved_end(lambda c, n: n + 1))
     yield simple("tail-one-less", "the last token of the sequence is not visible", _moved_end(lambda c, n: n - 1))
     yield simple("window-ignored", "the window is ignored: all tokens are visible", _respanned(lambda c, n: visible(n, None)))
-    for name, words, delta in (
-        ("window-one-more", "one token before the window is visible", 1),
-        ("window-one-less", "the first token of the window is not visible", -1),
-    ):
-        yield simple(name, words, _windowed(lambda w, n, delta=delta: visible(n, w + delta)))  # type: ignore[misc]
+    more, less = _windowed(lambda w, n: visible(n, w + 1)), _windowed(lambda w, n: visible(n, w - 1))
+    yield simple("window-one-more", "one token before the window is visible", more)
+    yield simple("window-one-less", "the first token of the window is not visible", less)
     yield simple(
         "window-wrong-end", "the window holds the oldest tokens, not the last", _windowed(lambda w, n: span(0, min(n, w)))
     )
@@ -130,24 +124,23 @@ def tokens() -> Iterator[Fault]:
         _respanned(lambda c, n: visible(c.table_width * c.block_size, c.window)),
     )
     for tile in TILES:
-        yield simple(
-            f"tail-to-{tile}",
-            f"tokens up to the next multiple of {tile} are visible",
-            _moved_end(lambda c, n, t=tile: -(-n // t) * t),
-        )  # type: ignore[misc]
-        yield simple(
-            f"partial-{tile}-dropped",
-            f"tokens beyond the last multiple of {tile} are not visible",
-            _moved_end(lambda c, n, t=tile: n // t * t),
-        )  # type: ignore[misc]
-        yield simple(
-            f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n, t=tile: min(n, t))
-        )  # type: ignore[misc]
-        yield simple(
-            f"only-last-{tile}",
-            f"only the last {tile} tokens are visible",
-            _respanned(lambda c, n, t=tile: visible(n, min(t, c.window or t))),
-        )  # type: ignore[misc]
+        yield from _tiled(tile)
+
+
+def _tiled(tile: int) -> Iterator[Fault]:
+    """Ends and starts at multiples of what a program handles at once."""
+    up = _moved_end(lambda c, n: -(-n // tile) * tile)
+    yield simple(f"tail-to-{tile}", f"tokens up to the next multiple of {tile} are visible", up)
+    down = _moved_end(lambda c, n: n // tile * tile)
+    yield simple(f"partial-{tile}-dropped", f"tokens beyond the last multiple of {tile} are not visible", down)
+    yield simple(f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n: min(n, tile)))
+    last = _respanned(lambda c, n: visible(n, min(tile, c.window or tile)))
+    yield simple(f"only-last-{tile}", f"only the last {tile} tokens are visible", last)
+
+
+def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:
+    assert name in BLOCK_IDS
+    return lambda problem, reading: dataclasses.replace(reading, block_id=name)
 
 
 def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from fuzz_decode.build import Problem
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis.fault import Fault, simple
+from fuzz_decode.diagnosis.fault import Change, Fault, simple
 from fuzz_decode.diagnosis.reading import Reading
 
 
@@ -75,16 +76,12 @@ def dims() -> Iterator[Fault]:
         ("v-last-dim-dropped", "the last dim of V is left out", lambda c: {"value_head_dim": c.value_head_dim - 1}),
     ):
         yield simple(name, words, _changed(changes))
-    for name, words, extra in (
-        ("out-store-too-wide", "one element past value_head_dim", lambda c: 1),
-        (
-            "out-store-padded",
-            "value_head_dim padded to a power of two",
-            lambda c: (1 << (c.value_head_dim - 1).bit_length()) - c.value_head_dim,
-        ),
-        ("out-store-head-dim", "head_dim elements instead of value_head_dim", lambda c: max(0, c.head_dim - c.value_head_dim)),
-    ):
-        yield simple(name, f"rows of out are stored too wide: {words}", _changed(lambda c, extra=extra: {"overhang": extra(c)}))  # type: ignore[misc]
+    padded = _changed(lambda c: {"overhang": (1 << (c.value_head_dim - 1).bit_length()) - c.value_head_dim})
+    wide = "rows of out are stored too wide"
+    yield simple("out-store-too-wide", f"{wide}: one element past value_head_dim", _changed(lambda c: {"overhang": 1}))
+    yield simple("out-store-padded", f"{wide}: value_head_dim padded to a power of two", padded)
+    longer = _changed(lambda c: {"overhang": max(0, c.head_dim - c.value_head_dim)})
+    yield simple("out-store-head-dim", f"{wide}: head_dim elements instead of value_head_dim", longer)
 
 
 def returned() -> Iterator[Fault]:
@@ -102,27 +99,29 @@ def returned() -> Iterator[Fault]:
         ("sum without maximum", "as the sum relative to the largest score"),
         ("negative", "with the wrong sign"),
     ):
-        yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _changed(lambda c, name=name: {"lse": name}))  # type: ignore[misc]
-    for name in ("+inf", "0", "nan", "lowest", "-1e30"):
-        words = {"lowest": "the lowest float32", "nan": "NaN"}.get(name, name)
-        yield simple(
-            f"empty-lse-{name.replace('+', '')}",
-            f"lse of an empty sequence is {words} instead of -inf",
-            _empty(lambda c, name=name: {"empty_lse": name}),
-        )  # type: ignore[misc]
-    unwritten, nan = {"empty_out": None}, {"empty_out": math.nan}
-    yield simple("empty-rows-unwritten", "rows of out of empty sequences are never written", _empty(lambda c: unwritten))
-    yield simple("empty-rows-nan", "rows of out of empty sequences are NaN instead of 0", _empty(lambda c: nan))
-    both = {"empty_out": math.nan, "empty_lse": "nan"}
-    yield simple("empty-rows-and-lse-nan", "out and lse of empty sequences are NaN instead of 0 and -inf", _empty(lambda c: both))
+        yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _set("lse", name))
+    for name, words in (("+inf", "+inf"), ("0", "0"), ("nan", "NaN"), ("lowest", "the lowest float32"), ("-1e30", "-1e30")):
+        text = f"lse of an empty sequence is {words} instead of -inf"
+        yield simple(f"empty-lse-{name.replace('+', '')}", text, _if_empty(_set("empty_lse", name)))
+    text = "rows of out of empty sequences are never written"
+    yield simple("empty-rows-unwritten", text, _if_empty(_set("empty_out", None)))
+    text = "rows of out of empty sequences are NaN instead of 0"
+    yield simple("empty-rows-nan", text, _if_empty(_set("empty_out", math.nan)))
+    text = "out and lse of empty sequences are NaN instead of 0 and -inf"
+    yield simple("empty-rows-and-lse-nan", text, _if_empty(_changed(lambda c: {"empty_out": math.nan, "empty_lse": "nan"})))
 
 
-def _changed(changes: Callable[[Case], dict[str, object]]) -> Callable[[Problem, Reading], Reading]:
-    return lambda problem, reading: dataclasses.replace(reading, **changes(problem.case))  # type: ignore[arg-type]
+def _changed(changes: Callable[[Case], Mapping[str, Any]]) -> Change:
+    return lambda problem, reading: dataclasses.replace(reading, **changes(problem.case))
 
 
-def _empty(changes: Callable[[Case], dict[str, object]]) -> Callable[[Problem, Reading], Reading | None]:
-    return lambda problem, reading: None if all(problem.case.seq_lens) else _changed(changes)(problem, reading)
+def _set(field: str, value: Any) -> Change:
+    return _changed(lambda case: {field: value})
+
+
+def _if_empty(change: Change) -> Change:
+    """Only where some sequence is empty."""
+    return lambda problem, reading: None if all(problem.case.seq_lens) else change(problem, reading)
 
 
 def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, Reading], Reading]:

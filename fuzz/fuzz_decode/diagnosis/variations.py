@@ -20,7 +20,7 @@ Change = Callable[[Case], Case]
 def variations(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
     """What differs, and the case; valid and within what the target takes, each once."""
     seen = {case}
-    for words, change in (*SINGLE, *combined(SINGLE)):
+    for words, change in (*SINGLE, *combined()):
         other = target.strides.conform(change(case))
         if other not in seen and other.valid and fits(other) and target.why_unsupported(other) is None:
             seen.add(other)
@@ -57,7 +57,7 @@ def _padded(name: str, axis: str, by: int) -> Change:
         wider = Layout(layout.order, pad, layout.offset)
         if name == "table":
             return replace(case, table=replace(case.table, layout=wider))
-        return replace(case, **{name: wider})
+        return _with(**{name: wider})(case)
 
     return change
 
@@ -92,27 +92,35 @@ def _plain_numbers(case: Case) -> Case:
     return replace(case, data="gaussian", dtype="float32", seed=case.seed + 2)
 
 
-SINGLE: tuple[tuple[str, Change], ...] = (
-    ("with gaussian data in float32", _plain_numbers),
-    ("one token longer", _longer(1)),
-    ("with one more KV head", _heads(1, 0)),
-    ("with one more query head in a group", _heads(0, 1)),
-    ("in larger blocks", _larger_blocks),
-    ("with two more sequences", _more_sequences),
-    ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
-    ("with one token less", _longer(-1)),
-    ("with two more columns in the block table", _table(extra_columns=2)),
-    ("in permuted blocks", _table(placement="permuted", first_block=2, spare_blocks=3)),
-    *((f"with room after {name}'s {axis} axis", _padded(name, axis, by)) for name, by in (("k", 24), ("v", 40)) for axis in ("block", "slot", "head")),
-    ("with room after K's and V's rows", lambda case: _padded("v", "head", 56)(_padded("k", "head", 24)(case))),
-    ("with room after K's and V's slots", lambda case: _padded("v", "slot", 88)(_padded("k", "slot", 24)(case))),
-    ("with room after K's and V's blocks", lambda case: _padded("v", "block", 8)(_padded("k", "block", 72)(case))),
+def _room(*pads: tuple[str, str, int]) -> Change:
+    """Room after several axes, another one in each tensor."""
+
+    def change(case: Case) -> Case:
+        for name, axis, by in pads:
+            case = _padded(name, axis, by)(case)
+        return case
+
+    return change
+
+
+def _contiguous_around(case: Case) -> Case:
+    query = Layout(QUERY_AXES)
+    return replace(case, q=query, out=query, table=replace(case.table, layout=Layout(TABLE_AXES)))
+
+
+ROOM: tuple[tuple[str, Change], ...] = (
+    *((f"with room after K's {axis}s", _padded("k", axis, 24)) for axis in ("block", "slot", "head")),
+    *((f"with room after V's {axis}s", _padded("v", axis, 40)) for axis in ("block", "slot", "head")),
+    ("with room after K's and V's heads", _room(("k", "head", 24), ("v", "head", 56))),
+    ("with room after K's and V's slots", _room(("k", "slot", 24), ("v", "slot", 88))),
+    ("with room after K's and V's blocks", _room(("k", "block", 72), ("v", "block", 8))),
     ("with room between K and V", _padded("k", "kv", 48)),
-    ("with a stride between dims of K", _padded("k", "dim", 1)),
-    ("with a stride between dims of V", _padded("v", "dim", 2)),
-    ("with room in the block table", _padded("table", "seq", 3)),
-    ("with a stride between columns of the block table", _padded("table", "column", 1)),
-    *((f"with room after {name}'s {axis} axis", _padded(name, axis, by)) for name, by in (("q", 24), ("out", 40)) for axis in ("seq", "head", "dim")),
+    ("with room between dims of K", _padded("k", "dim", 1)),
+    ("with room between dims of V", _padded("v", "dim", 2)),
+    ("with room between rows of the block table", _padded("table", "seq", 3)),
+    ("with room between columns of the block table", _padded("table", "column", 1)),
+    *((f"with room after q's {axis}s", _padded("q", axis, 24)) for axis in ("seq", "head", "dim")),
+    *((f"with room after out's {axis}s", _padded("out", axis, 40)) for axis in ("seq", "head", "dim")),
     ("with heads outermost in q", _with(q=Layout(("head", "seq", "dim")))),
     ("with heads outermost in out", _with(out=Layout(("head", "seq", "dim")))),
     ("with longer rows of V", _wider(0, 16)),
@@ -124,6 +132,19 @@ SINGLE: tuple[tuple[str, Change], ...] = (
     ("with heads outside in K", _in_order("HND", "NHD")),
     ("with heads outside in V", _in_order("NHD", "HND")),
     ("with heads outside in K and V", _in_order("HND", "HND")),
+    ("with two more columns in the block table", _table(extra_columns=2)),
+    ("in permuted blocks", _table(placement="permuted", first_block=2, spare_blocks=3)),
+)
+SINGLE: tuple[tuple[str, Change], ...] = (
+    ("with gaussian data in float32", _plain_numbers),
+    ("one token longer", _longer(1)),
+    ("with one more KV head", _heads(1, 0)),
+    ("with one more query head in a group", _heads(0, 1)),
+    ("in larger blocks", _larger_blocks),
+    ("with two more sequences", _more_sequences),
+    ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
+    ("with one token less", _longer(-1)),
+    *ROOM,
     ("with a contiguous cache", _in_order("NHD", "NHD")),
     ("with several layers in a block", _cross_layer),
     ("with another scale", _with(scale=0.37)),
@@ -135,18 +156,24 @@ SINGLE: tuple[tuple[str, Change], ...] = (
     ("with an empty sequence", lambda case: replace(case, seq_lens=(*case.seq_lens, 0))),
     ("with all tokens weighing the same", _with(data="uniform")),
     ("with tagged data", _with(data="tagged")),
-    ("with table, q and out contiguous", lambda case: replace(case, q=Layout(QUERY_AXES), out=Layout(QUERY_AXES), table=replace(case.table, layout=Layout(TABLE_AXES)))),
-    ("much longer", lambda case: _longer(70)(case)),
-)  # fmt: skip
+    ("with table, q and out contiguous", _contiguous_around),
+    ("much longer", _longer(70)),
+)
 
 
-def combined(single: tuple[tuple[str, Change], ...]) -> Iterator[tuple[str, Change]]:
-    """Each variation of the layout on a larger problem: several sequences, heads and blocks at once."""
-    rich: Change = lambda case: _more_sequences(_heads(1, 1)(_longer(3)(_larger_blocks(case))))  # noqa: E731
-    yield "with more of everything", rich
-    for words, change in single:
-        if words.startswith(("with room", "with heads", "with K", "in permuted", "with longer", "with two more columns")):
-            yield f"with more of everything, {words}", lambda case, change=change: change(rich(case))  # type: ignore[misc]
+def _rich(case: Case) -> Case:
+    """Several sequences and heads, larger blocks, more tokens."""
+    return _more_sequences(_heads(1, 1)(_longer(3)(_larger_blocks(case))))
+
+
+def combined() -> Iterator[tuple[str, Change]]:
+    """Each variation of the layout on a larger problem."""
+    yield "with more of everything", _rich
+    yield from ((f"with more of everything, {words}", _after_rich(change)) for words, change in ROOM)
+
+
+def _after_rich(change: Change) -> Change:
+    return lambda case: change(_rich(case))
 
 
 def other_seed(case: Case, by: int = 1) -> Case:
