@@ -33,6 +33,7 @@ POISON = 0xFF  # all ones is a NaN in every float format, and -1 as an integer
 MEMORY = ("poisoned", "random")  # what fills all that a case does not reference
 UNWRITTEN = {torch.float32: 0x7FDA5A5A, torch.float16: 0x7E5A, torch.bfloat16: 0x7FDA}  # NaNs that no arithmetic makes
 _BITS = {2: torch.int16, 4: torch.int32}
+_HEAD = dense(("head",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
-    may be asked to write into; `buffers` are the allocations behind them, by name."""
+    may be asked to write into, `alibi_slopes` and `sinks` are None where they are not used; `buffers` are the allocations behind
+    all of them, by name."""
 
     case: Case
     values: Values
@@ -63,11 +65,26 @@ class Problem:
     seq_lens: Tensor
     scale: float
     out: Tensor
+    alibi_slopes: Tensor | None
+    sinks: Tensor | None
     buffers: dict[str, Buffer]
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
         return self.q, self.k_cache, self.v_cache, self.block_table, self.seq_lens, self.scale
+
+    def options(self) -> dict[str, Any]:
+        """The options that change the answer, by the names of a target's parameters and the reference's."""
+        case = self.case
+        return {
+            "window": case.window,
+            "softcap": case.softcap,
+            "alibi_slopes": self.alibi_slopes,
+            "sinks": self.sinks,
+            "k_scale": case.k_scale,
+            "v_scale": case.v_scale,
+            "q_len": case.q_len,
+        }
 
 
 def build(case: Case, device: str, values: Values | None = None, memory: str = "poisoned") -> Problem:
@@ -77,16 +94,20 @@ def build(case: Case, device: str, values: Values | None = None, memory: str = "
     tells which of them it was made of: what diagnosis looks at, and how other projects' tests fill their caches.
     """
     values = make_values(case) if values is None else values
-    dtype = getattr(torch, case.dtype)
+    dtype, cache_dtype = getattr(torch, case.dtype), getattr(torch, case.cache_dtype or case.dtype)
+    heads = {"head": case.num_q_heads}
     buffers = {
-        "k": _allocate(case.k, case.cache_sizes(case.k_row), dtype, device),
+        "k": _allocate(case.k, case.cache_sizes(case.k_row), cache_dtype, device),
         "q": _allocate(case.q, case.query_sizes(case.head_dim), dtype, device),
         "out": _allocate(case.out, case.query_sizes(case.value_head_dim), dtype, device),
         "block_table": _allocate(case.table.layout, case.table_sizes(), torch.int32, device),
         "seq_lens": _allocate(dense(("seq",)), {"seq": case.num_seqs}, torch.int32, device),
     }
     if case.v is not None:
-        buffers["v"] = _allocate(case.v, case.cache_sizes(case.value_head_dim), dtype, device)
+        buffers["v"] = _allocate(case.v, case.cache_sizes(case.value_head_dim), cache_dtype, device)
+    for name, used in (("alibi_slopes", case.alibi), ("sinks", case.sinks)):
+        if used:
+            buffers[name] = _allocate(_HEAD, heads, torch.float32, device)
     problem = Problem(
         case=case,
         values=values,
@@ -97,6 +118,8 @@ def build(case: Case, device: str, values: Values | None = None, memory: str = "
         seq_lens=buffers["seq_lens"].view(dense(("seq",)), {"seq": case.num_seqs}, ("seq",)),
         scale=case.softmax_scale,
         out=buffers["out"].view(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES),
+        alibi_slopes=buffers["alibi_slopes"].view(_HEAD, heads, ("head",)) if case.alibi else None,
+        sinks=buffers["sinks"].view(_HEAD, heads, ("head",)) if case.sinks else None,
         buffers=buffers,
     )
     _fill(problem, memory)
@@ -171,7 +194,7 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
 def _fill(problem: Problem, memory: str) -> None:
     case, values = problem.case, problem.values
     rng = torch.Generator().manual_seed(case.seed + 1) if memory == "random" else None
-    device, dtype = problem.q.device, problem.q.dtype
+    device, dtype = problem.q.device, problem.k_cache.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)
     for name, buffer in problem.buffers.items():
@@ -187,6 +210,9 @@ def _fill(problem: Problem, memory: str) -> None:
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
     problem.q.copy_(values.q)
+    for given, drawn in ((problem.alibi_slopes, values.alibi_slopes), (problem.sinks, values.sinks)):
+        if given is not None:
+            given.copy_(drawn)
     problem.seq_lens.copy_(torch.tensor(case.seq_lens, dtype=torch.int32))
     problem.block_table.copy_(_table_entries(case))
 

@@ -16,9 +16,10 @@ from fuzz_decode.outcome import Outcome
 Calls = tuple[Case, ...]
 Run = Callable[[Calls], Outcome]  # makes the calls; the outcome is that of the last
 MAX_CALLS = 100  # a raw file of so many stays well below the size limit of case files
+FLOAT8 = ("cache_dtype", "k_scale", "v_scale")
 CACHES = ("k", "v", "layers", "layer")
 # fields that make sense together only: V's place hangs on K's layout, the room in pool and table on the lengths
-TOGETHER = (CACHES, ("seq_lens", "table.spare_blocks", "table.extra_columns"))
+TOGETHER = (CACHES, FLOAT8, ("seq_lens", "table.spare_blocks", "table.extra_columns"))
 
 
 def sort_key(calls: Calls) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from fuzz_decode.errors import CaseError
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.reading import read_dataclass
-from fuzz_decode.validity import DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES, problems
+from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES, problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ class BlockTable:
 @dataclass(frozen=True, slots=True)
 class Case:
     """One decode problem. Defaults are the simplest values; `v=None` puts V into K's memory: on the `kv` axis if K's layout
-    has one, else as the first `value_head_dim` elements of K's rows (MLA). `scale=None` is 1 / sqrt(head_dim)."""
+    has one, else as the first `value_head_dim` elements of K's rows (MLA). `scale=None` is 1 / sqrt(head_dim). The last `q_len`
+    tokens of each sequence are its query tokens. `cache_dtype=None` is `dtype`; `k_scale` and `v_scale` are what a float8 cache's
+    numbers are multiplied by. `alibi` and `sinks` say whether there are slopes, and sinks; `data` draws them."""
 
     seq_lens: tuple[int, ...] = (1,)
     num_kv_heads: int = 1
@@ -58,12 +60,23 @@ class Case:
     window: int | None = None
     softcap: float | None = None
     scale: float | None = None
+    q_len: int = 1
+    cache_dtype: str | None = None
+    k_scale: float | None = None
+    v_scale: float | None = None
+    alibi: bool = False
+    sinks: bool = False
     data: str = "gaussian"
     seed: int = 0
 
     @property
     def num_seqs(self) -> int:
         return len(self.seq_lens)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of q and out: every query token of every sequence."""
+        return self.num_seqs * self.q_len
 
     @property
     def num_q_heads(self) -> int:
@@ -128,7 +141,7 @@ class Case:
         }
 
     def query_sizes(self, dim: int) -> dict[str, int]:
-        return {"seq": self.num_seqs, "head": self.num_q_heads, "dim": dim}
+        return {"seq": self.num_rows, "head": self.num_q_heads, "dim": dim}
 
     def table_sizes(self) -> dict[str, int]:
         return {"seq": self.num_seqs, "column": self.table_width}
@@ -166,6 +179,7 @@ class Case:
         return (
             self.num_seqs,  # one sequence can be followed by hand
             sum(self.seq_lens),  # few tokens to look at
+            self.q_len,
             self.num_kv_heads,
             self.group,
             len(self.features()),  # every feature left is part of the story
@@ -182,13 +196,27 @@ class Case:
         """Each choice's place in its list, simplest first."""
         table = self.table
         placement, unused = PLACEMENTS.index(table.placement), tuple(UNUSED_ENTRIES).index(table.unused)
-        return DTYPES.index(self.dtype), DATA_MODES.index(self.data), placement, unused
+        cache = (None, *CACHE_DTYPES).index(self.cache_dtype)
+        return DTYPES.index(self.dtype), cache, DATA_MODES.index(self.data), placement, unused
 
     def _numbers(self) -> tuple[float, ...]:
         """What is left to make small."""
-        table, optional = self.table, (self.window, self.softcap, self.scale)
+        table, optional = self.table, (self.window, self.softcap, self.scale, self.k_scale, self.v_scale)
         pool = (table.first_block, table.spare_blocks, table.shared_blocks, table.extra_columns)
         return (*(0.0 if number is None else float(number) for number in optional), *pool, self.layers, self.layer, self.seed)
+
+    def options(self) -> frozenset[str]:
+        """The parameters that a target must have to be asked this; `out` may stay behind."""
+        used = {
+            "window": self.window is not None,
+            "softcap": self.softcap is not None,
+            "alibi_slopes": self.alibi,
+            "sinks": self.sinks,
+            "k_scale": self.cache_dtype is not None,
+            "v_scale": self.cache_dtype is not None,
+            "q_len": self.q_len > 1,
+        }
+        return frozenset(name for name, needed in used.items() if needed)
 
     def features(self) -> dict[str, str]:
         """What is not plain about the case: field name (dotted) to its value in words."""
@@ -209,6 +237,8 @@ class Case:
             changes["v"] = DEFAULTS["v"]
         if name == "k" and self.layers > 1:
             changes |= {"layers": 1, "layer": 0}
+        if name == "cache_dtype":
+            changes |= {"k_scale": None, "v_scale": None}
         return dataclasses.replace(self, **changes)
 
     def plain(self) -> Case:
@@ -218,7 +248,8 @@ class Case:
         return dataclasses.replace(self, k=cache, v=cache, layers=1, layer=0, q=query, out=query, table=table)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data. What older versions do not know is left out where it is not used: they read the file, and digests stay."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in LATER or value != DEFAULTS[name]}
 
     @staticmethod
     def from_json(data: Any) -> Case:
@@ -240,5 +271,7 @@ def flatten(case: Case) -> list[tuple[str, Any]]:
     named = [(f.name, getattr(case, f.name)) for f in fields(case) if f.name != "table"]
     return named + [(f"table.{f.name}", getattr(case.table, f.name)) for f in fields(case.table)]
 
+
+LATER = frozenset({"q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks"})
 
 DEFAULTS = dict(flatten(Case()))

@@ -59,7 +59,7 @@ def probes(generates: Mapping[str, Any]) -> tuple[Probe, ...]:
         "blocks and heads": several,
         "strides": dataclasses.replace(several, k=INTERLEAVED, v=None, table=SCATTERED),
         "lengths": dataclasses.replace(several, seq_lens=_ragged(plain.block_size, shortest), table=WIDE),
-        **({"options": _with_options(several, generates["options"])} if generates["options"] else {}),
+        **({"options": _with_options(several, generates)} if generates["options"] else {}),
     }
     kept = {question: generates["strides"].conform(case) for question, case in asked.items()}
     return tuple(Probe(question, SETTINGS[question](case), case) for question, case in kept.items())
@@ -83,9 +83,22 @@ def _ragged(block_size: int, shortest: int) -> tuple[int, ...]:
     return tuple(max(shortest, length) for length in (block_size + 1, 0, 1, 3 * block_size - 1))
 
 
-def _with_options(case: Case, options: frozenset[str]) -> Case:
-    own: dict[str, Any] = {"out": GAPS, "softcap": 1.0, "window": case.block_size + 2}
-    return dataclasses.replace(case, **{name: own[name] for name in sorted(options)})
+def _with_options(case: Case, generates: Mapping[str, Any]) -> Case:
+    """One of everything that the target takes; float8 caches need both their scales."""
+    options, cache_dtypes = generates["options"], generates.get("cache_dtypes", ())
+    changes: dict[str, dict[str, Any]] = {
+        "out": {"out": GAPS},
+        "softcap": {"softcap": 1.0},
+        "window": {"window": case.block_size + 2},
+        "alibi_slopes": {"alibi": True},
+        "sinks": {"sinks": True},
+        "q_len": {"q_len": 2},
+    }
+    if {"k_scale", "v_scale"} <= options and cache_dtypes:
+        changes["k_scale"] = {"cache_dtype": cache_dtypes[0], "k_scale": 0.5, "v_scale": 2.0}
+    for name in sorted(options & set(changes)):
+        case = dataclasses.replace(case, **changes[name])
+    return case
 
 
 def _options_of(case: Case) -> str:
@@ -93,6 +106,10 @@ def _options_of(case: Case) -> str:
         "out with gaps": case.out.padded,
         f"softcap {case.softcap}": case.softcap is not None,
         f"window {case.window}": case.window is not None,
+        "ALiBi": case.alibi,
+        "sinks": case.sinks,
+        f"{case.cache_dtype} caches": case.cache_dtype is not None,
+        f"q_len {case.q_len}": case.q_len > 1,
     }
     return ", ".join(words for words, is_used in used.items() if is_used)
 

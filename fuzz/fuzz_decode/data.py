@@ -16,11 +16,11 @@ from torch import Tensor
 
 from fuzz_decode.case import Case
 
-TAG_BASE = 64  # every digit is exact in bfloat16, with room to see a rounding
-TAG_DIGITS = (("block", 4), ("slot", 2), ("head", 2))
-TAG_LENGTH = sum(digits for _, digits in TAG_DIGITS)
+TAG_BITS = {"block": 24, "slot": 12, "head": 12}
+TAG_BASE = {"float8_e4m3fn": 16, "float8_e5m2": 8}  # every digit is exact
+WIDE_BASE = 64  # exact in bfloat16, with room to see a rounding
 # one number for each dim, so that no shifted row decodes
-TAG_SHIFT = torch.randint(0, TAG_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
+TAG_SHIFT = torch.randint(0, WIDE_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
 WINNING_MARGIN = 40.0  # exp(-40) vanishes beside 1 in float32
 LARGE = 128.0
 
@@ -37,13 +37,16 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """float32 values on the CPU: q [num_seqs, num_q_heads, head_dim], k and v [num_live, num_kv_heads, dim], and, in tagged
-    data, the index of the chosen token of each query row [num_seqs, num_q_heads] (-1 for an empty sequence)."""
+    """float32 values on the CPU: q [num_rows, num_q_heads, head_dim], k and v [num_live, num_kv_heads, dim] as they are stored,
+    alibi_slopes and sinks [num_q_heads] whether used or not, and, in tagged data, the index of the chosen token of each query
+    row [num_rows, num_q_heads] (-1 where it sees none)."""
 
     tokens: Tokens
     q: Tensor
     k: Tensor
     v: Tensor
+    alibi_slopes: Tensor
+    sinks: Tensor
     chosen: Tensor | None = None
 
 
@@ -52,10 +55,10 @@ def make_values(case: Case) -> Values:
     tokens = live_tokens(case)
     rng = torch.Generator().manual_seed(case.seed)
     shape = (len(tokens.page), case.num_kv_heads)
-    q = torch.randn(case.num_seqs, case.num_q_heads, case.head_dim, generator=rng)
+    q = torch.randn(case.num_rows, case.num_q_heads, case.head_dim, generator=rng)
     k = torch.randn(*shape, case.head_dim, generator=rng)
     v = torch.randn(*shape, case.value_head_dim, generator=rng)
-    values = Values(tokens, q, k, v)
+    values = Values(tokens, q, k, v, *_per_head(case))
     if case.data == "uniform":
         values = dataclasses.replace(values, q=torch.zeros_like(q))
     if case.data == "large":
@@ -65,6 +68,14 @@ def make_values(case: Case) -> Values:
     if case.v_prefix_of_k:
         values = dataclasses.replace(values, v=values.k[..., : case.value_head_dim])
     return values
+
+
+def _per_head(case: Case) -> tuple[Tensor, Tensor]:
+    """ALiBi slopes between 1/32 and 1, which few tokens show, and sinks about as large as scores are. A stream of their own, so
+    that cases without them keep their values."""
+    rng = torch.Generator().manual_seed(case.seed + 2)
+    slopes = torch.exp2(-5 * torch.rand(case.num_q_heads, generator=rng))
+    return slopes, 2 * torch.randn(case.num_q_heads, generator=rng)
 
 
 def live_tokens(case: Case) -> Tokens:
@@ -81,7 +92,8 @@ def live_tokens(case: Case) -> Tokens:
 
 
 def _first_visible(case: Case, length: int) -> int:
-    return 0 if case.window is None else max(0, length - case.window)
+    """The oldest token that the first query token sees."""
+    return 0 if case.window is None else max(0, length - case.q_len + 1 - case.window)
 
 
 def _large(case: Case, values: Values, rng: torch.Generator) -> Values:
@@ -101,19 +113,21 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
     k = code[:, None, :] * of_head
     chosen = torch.full(values.q.shape[:2], -1, dtype=torch.long)
     q = torch.zeros_like(values.q)
-    margin = _power_of_two_above(WINNING_MARGIN / 2 / case.softmax_scale)
-    for seq, tokens in enumerate(values.tokens.of_seq):
-        if len(tokens):
-            chosen[seq] = tokens[_interesting_positions(case, case.seq_lens[seq], rng)]
-            heads = torch.arange(case.num_q_heads) // case.group
-            q[seq] = margin * k[chosen[seq], heads]
+    margin = _power_of_two_above(WINNING_MARGIN / 2 / case.softmax_scale / (case.k_scale or 1.0))
+    for row in range(case.num_rows):
+        seq, query = divmod(row, case.q_len)
+        end = case.seq_lens[seq] - case.q_len + 1 + query
+        if end > 0:
+            first = 0 if case.window is None else max(0, end - case.window)
+            places = _interesting_positions(case, first, end, rng) - _first_visible(case, case.seq_lens[seq])
+            chosen[row] = values.tokens.of_seq[seq][places]
+            q[row] = margin * k[chosen[row], torch.arange(case.num_q_heads) // case.group]
     blocks = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page]
     return dataclasses.replace(values, q=q, k=k, v=_tags(case, blocks, values.tokens.slot), chosen=chosen)
 
 
-def _interesting_positions(case: Case, length: int, rng: torch.Generator) -> Tensor:
-    """For each q head the place of a token among the visible ones: first, last, at a block edge, anywhere."""
-    first = _first_visible(case, length)
+def _interesting_positions(case: Case, first: int, length: int, rng: torch.Generator) -> Tensor:
+    """For each q head the position of a token from `first` to `length`: first, last, at a block edge, anywhere."""
     edges = {
         first,
         length - 1,
@@ -121,32 +135,43 @@ def _interesting_positions(case: Case, length: int, rng: torch.Generator) -> Ten
         (length - 1) // case.block_size * case.block_size,
     }
     anywhere = torch.randint(first, length, (4,), generator=rng).tolist()
-    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere]) - first
+    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere])
     return places[torch.randint(0, len(places), (case.num_q_heads,), generator=rng)]
 
 
 def _tags(case: Case, blocks: Tensor, slots: Tensor) -> Tensor:
-    """V rows [num_live, num_kv_heads, value_head_dim] that spell (block, slot, head) in base 64, shifted by dim."""
+    """V rows [num_live, num_kv_heads, value_head_dim] that spell (block, slot, head) digit by digit, shifted by dim."""
+    base = tag_base(case)
     heads = torch.arange(case.num_kv_heads).expand(len(blocks), -1)
     address = {"block": blocks[:, None].expand_as(heads), "slot": slots[:, None].expand_as(heads), "head": heads}
-    digits = torch.stack([address[name] // TAG_BASE**i % TAG_BASE for name, count in TAG_DIGITS for i in range(count)], dim=-1)
+    digits = torch.stack([address[name] // base**i % base for name, count in _digits(base) for i in range(count)], dim=-1)
     dims = torch.arange(case.value_head_dim)
-    return ((digits[..., dims % TAG_LENGTH] + TAG_SHIFT[dims]) % TAG_BASE).float()
+    return ((digits[..., dims % digits.shape[-1]] + TAG_SHIFT[dims]) % base).float()
 
 
-def read_tag(row: Tensor) -> dict[str, int] | None:
+def tag_base(case: Case) -> int:
+    return TAG_BASE.get(case.cache_dtype or "", WIDE_BASE)
+
+
+def _digits(base: int) -> list[tuple[str, int]]:
+    """How many digits of each part of an address: at most 16 in all, the shortest row."""
+    return [(name, bits // (base.bit_length() - 1)) for name, bits in TAG_BITS.items()]
+
+
+def read_tag(row: Tensor, base: int = WIDE_BASE) -> dict[str, int] | None:
     """The address that a row [value_head_dim] of a tagged output spells, or None if it is no address."""
+    length = sum(count for _, count in _digits(base))
     dims = torch.arange(len(row))
     rounded = row.double().cpu().round()
     if not bool(((rounded - row.double().cpu()).abs() < 0.26).all()):
         return None
-    digits = (rounded.long() - TAG_SHIFT[dims]) % TAG_BASE
-    spelled = digits[:TAG_LENGTH]
-    if not bool((digits == spelled[dims % TAG_LENGTH]).all()) or not bool(((rounded >= 0) & (rounded < TAG_BASE)).all()):
+    digits = (rounded.long() - TAG_SHIFT[dims]) % base
+    spelled = digits[:length]
+    if not bool((digits == spelled[dims % length]).all()) or not bool(((rounded >= 0) & (rounded < base)).all()):
         return None
     found, at = {}, 0
-    for name, count in TAG_DIGITS:
-        found[name] = sum(int(spelled[at + i]) * TAG_BASE**i for i in range(count))
+    for name, count in _digits(base):
+        found[name] = sum(int(spelled[at + i]) * base**i for i in range(count))
         at += count
     return found
 

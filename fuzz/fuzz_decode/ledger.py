@@ -19,7 +19,7 @@ from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.layout import ALL_FAMILIES, family
 from fuzz_decode.outcome import KNOWN, QUARANTINED, Outcome
-from fuzz_decode.validity import DATA_MODES, DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,11 +28,13 @@ else:
 
 FAIL, CRASH = "fail", "crash"
 TEXTS = ("target", "signature", "issue", "reason", "expect")
-CHOICES = {"dtype": DTYPES, "data": DATA_MODES, "family": ALL_FAMILIES}
-OPTIONS = ("window", "softcap", "scale")
-SIZES = ("num_seqs", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "layers")
+CHOICES = {"dtype": DTYPES, "cache_dtype": CACHE_DTYPES, "data": DATA_MODES, "family": ALL_FAMILIES}
+OPTIONS = ("window", "softcap", "scale", "alibi", "sinks")
+SIZES = ("num_seqs", "q_len", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "layers")
 DERIVED: dict[str, Callable[[Case], Any]] = {
     "family": lambda case: family(case.k, case.v),
+    "alibi": lambda case: case.alibi or None,
+    "sinks": lambda case: case.sinks or None,
     "min_seq_len": lambda case: min(case.seq_lens),
     "max_seq_len": lambda case: max(case.seq_lens),
     "span": lambda case: max(layout.extent(sizes) for layout, sizes in case.layouts().values()),  # int32 offsets end at 2**31

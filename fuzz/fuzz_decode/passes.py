@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.case import DEFAULTS, BlockTable, Case
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout, dense
 from fuzz_decode.strategies import HEAD_DIMS
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 Pass = Callable[[Case], Iterator[Case]]
+OPTIONAL = ("window", "softcap", "scale", "q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks")
+NO_OPTIONS = {name: DEFAULTS[name] for name in OPTIONAL}
 
 
 def one_sequence(case: Case) -> Iterator[Case]:
@@ -28,7 +30,7 @@ def usual_suspects(case: Case) -> Iterator[Case]:
     two_blocks = _replace(small, seq_lens=(2 * case.block_size,))
     second_block = _replace(small, seq_lens=(1,), table=BlockTable(first_block=1))
     for base in (two_blocks, second_block):
-        for bare in (_replace(base, window=None, softcap=None, scale=None, data="gaussian"), base):
+        for bare in (_replace(base, **NO_OPTIONS, data="gaussian"), base):
             yield _replace(bare, k=Layout(FAMILIES["interleaved"]), v=None)
             for axis in range(3):
                 padded = Layout(FAMILIES["NHD"], tuple(int(axis == place) for place in range(4)))
@@ -39,7 +41,7 @@ def usual_suspects(case: Case) -> Iterator[Case]:
 
 def plain_tensors(case: Case) -> Iterator[Case]:
     """Many features at once: everything plain, then everything but the caches, the table, the options."""
-    relaxed = _replace(case, window=None, softcap=None, scale=None, data="gaussian", dtype="float32")
+    relaxed = _replace(case, **NO_OPTIONS, data="gaussian", dtype="float32")
     for base in (relaxed, case):
         bare = base.plain()
         yield bare
@@ -118,6 +120,8 @@ def smaller_numbers(case: Case) -> Iterator[Case]:
     if case.window is not None:
         for number in _smaller(case.window, 1):
             yield _replace(case, window=number)
+    for number in _smaller(case.q_len, 1):
+        yield _replace(case, q_len=number)
     for number in _smaller(case.layers, 1):
         yield _replace(case, layers=number, layer=min(case.layer, number - 1))
     for number in _smaller(case.layer, 0):
@@ -132,6 +136,10 @@ def plainer_choices(case: Case) -> Iterator[Case]:
     for number in (1.0, 30.0):
         if case.softcap is not None:
             yield _replace(case, softcap=number)
+    if case.cache_dtype:
+        yield _replace(case, cache_dtype=CACHE_DTYPES[0])
+        for name in ("k_scale", "v_scale"):
+            yield _replace(case, **{name: 0.5})
     for data in ("gaussian", "uniform", "tagged"):
         yield _replace(case, data=data)
 

@@ -11,7 +11,9 @@ from fuzz_decode.errors import CaseError
 
 _KINDS: dict[str, Any] = {
     "int": int,
+    "bool": bool,
     "str": str,
+    "str | None": (str, type(None)),
     "float | None": (int, float, type(None)),
     "int | None": (int, type(None)),
 }
@@ -46,7 +48,7 @@ def _read_field(kind: str, value: Any, path: str, nested: dict[str, Any]) -> Any
             raise CaseError(f"{path}: expected a list, found {type(value).__name__}")
         item = kind.removeprefix("tuple[").split(",")[0]
         return tuple(_read_field(item, element, path, nested) for element in value)
-    if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
+    if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
         raise CaseError(f"{path}: expected {kind}, found {shown(value)}")
     if isinstance(value, int) and abs(value) >= 2**63:
         raise CaseError(f"{path}: a number of {len(str(value))} digits is out of range")

@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from fuzz_decode.calls import CACHES, Calls, altered, values
+from fuzz_decode.calls import CACHES, FLOAT8, Calls, altered, values
 from fuzz_decode.case import Case
 from fuzz_decode.strides import Strides
 
@@ -22,6 +22,9 @@ PARTS = (
     ("softcap",),
     ("window",),
     ("dtype",),
+    FLOAT8,
+    ("alibi",),
+    ("sinks",),
     ("seq_lens",),
     ("data",),
     ("seed",),

@@ -60,14 +60,15 @@ def expect(problem: Problem, target: Target) -> Expected:
     """The reference's answer and how far the target may be from it."""
     case = problem.case
     arithmetic = target.arithmetic_of(case)
-    rounding = rounding_of(arithmetic, case.dtype, interpreted=problem.q.device.type == "cpu")
-    out, lse = gather_attention(*problem.arguments(), window=case.window, softcap=case.softcap)
-    bound = error_bound(*problem.arguments(), rounding, window=case.window, softcap=case.softcap)
+    rounding = rounding_of(arithmetic, case, interpreted=problem.q.device.type == "cpu")
+    out, lse = gather_attention(*problem.arguments(), **problem.options())
+    bound = error_bound(*problem.arguments(), rounding, **problem.options())
     return Expected(out, lse, bound)
 
 
-def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rounding:
-    """The unit roundoffs of a kernel at one dtype. Triton's interpreter multiplies float32 as it is."""
+def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rounding:
+    """The unit roundoffs of a kernel at the case's dtypes. Triton's interpreter multiplies float32 as it is."""
+    dtype = case.dtype
     weights = dtype if arithmetic.probabilities == "input" else arithmetic.probabilities
     dots = UNIT_ROUNDOFF["tf32"] if arithmetic.dots == "tf32" and dtype == "float32" and not interpreted else 0.0
     return Rounding(
@@ -79,6 +80,7 @@ def rounding_of(arithmetic: Arithmetic, dtype: str, *, interpreted: bool) -> Rou
         score_sums=UNIT_ROUNDOFF[dtype if arithmetic.score_sums == "input" else "float32"],
         tanh=TANH_APPROX if arithmetic.tanh == "approx" else 0.0,
         scaled_after_sum=arithmetic.scaled_after_sum,
+        dequantised=UNIT_ROUNDOFF[dtype] if case.cache_dtype and arithmetic.dequantised == "input" else 0.0,
     )
 
 
@@ -116,7 +118,7 @@ def returned(problem: Problem, target: Target, dirt: int = POISON) -> tuple[Tens
 
 def _call(problem: Problem, target: Target, dirt: int) -> Any:
     """The target's result, once the device has finished."""
-    options: dict[str, Any] = {"out": problem.out, "window": problem.case.window, "softcap": problem.case.softcap}
+    options = {"out": problem.out, **problem.options()}
     try:
         with dirty_allocations(dirt):
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(target.options)})

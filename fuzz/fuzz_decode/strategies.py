@@ -17,14 +17,16 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.strides import Strides
-from fuzz_decode.validity import DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
 
 HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576)
 VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
 BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)
 GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16)
 NUM_KV_HEADS = (1, 2, 3, 4, 8)
-OPTIONS = frozenset({"out", "window", "softcap"})
+OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
+Q_LENS = (2, 3, 4, 5, 8)
+FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides that they are ignored
 SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
 MLA = (576, 512)  # rows of K, and the prefix of them that is V
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
@@ -38,6 +40,7 @@ def cases(
     draw: DrawFn,
     *,
     dtypes: Sequence[str] = DTYPES,
+    cache_dtypes: Sequence[str] = CACHE_DTYPES,
     head_dims: Sequence[int] = HEAD_DIMS,
     value_head_dims: Sequence[int] | Literal["head_dim"] | None = None,
     block_sizes: Sequence[int] = BLOCK_SIZES,
@@ -51,10 +54,10 @@ def cases(
 ) -> Case:
     """Any decode problem that a target with these capabilities can get.
 
-    `options` are the keyword parameters that the target takes (`out`, `window`, `softcap`); an option it lacks is never
-    drawn. `value_head_dims=None` draws the head_dim itself mostly, and any other of VALUE_HEAD_DIMS now and then; "head_dim"
-    draws nothing else, and a sequence restricts it. `huge_spans` allows caches that reach beyond 2**31 elements on few touched
-    pages. `strides` are what the target assumes of them.
+    `options` are the keyword parameters that the target takes, among OPTIONS; one that it lacks is never drawn. Float8 caches,
+    of `cache_dtypes`, need `k_scale` and `v_scale`. `value_head_dims=None` draws the head_dim itself mostly, and any other of
+    VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
+    reach beyond 2**31 elements on few touched pages. `strides` are what the target assumes of them.
     """
     heads = draw(_early(num_kv_heads))
     head_dim = draw(_early(head_dims))
@@ -62,9 +65,11 @@ def cases(
     block_size = draw(_early(block_sizes))
     num_seqs = min(draw(st.sampled_from((1, 2, 3, 4))), max(1, MAX_ROWS // heads))
     affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
+    q_len = (draw(_sometimes(20, st.sampled_from(Q_LENS))) or 1) if "q_len" in options else 1
     lengths = _length(block_size, min_seq_len, max(1, min_seq_len, min(max_seq_len, affordable)))
     case = Case(
-        seq_lens=tuple(draw(lengths) for _ in range(num_seqs)),
+        seq_lens=tuple(_holding(draw(lengths), q_len) for _ in range(num_seqs)),
+        q_len=q_len,
         num_kv_heads=heads,
         group=draw(_early(groups)),
         head_dim=head_dim,
@@ -74,11 +79,15 @@ def cases(
         window=draw(_window(max_seq_len)) if "window" in options else None,
         softcap=draw(_sometimes(20, st.sampled_from((30.0, 1.0, 50.0)))) if "softcap" in options else None,
         scale=draw(_sometimes(15, st.sampled_from((1.0, 0.3)))),
+        alibi=_percent(draw, 15) if "alibi_slopes" in options else False,
+        sinks=_percent(draw, 20) if "sinks" in options else False,
         q=draw(_query_layouts()),
         out=draw(_query_layouts()) if "out" in options else dense(QUERY_AXES),
         table=draw(_block_tables()),
         seed=draw(st.integers(0, 2**16)),
     )
+    if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(draw, 20):
+        case = draw(_with_float8(case, cache_dtypes))
     case = draw(_with_cache(case))
     if huge_spans and _percent(draw, 3):
         case = draw(_with_huge_span(case))
@@ -127,6 +136,17 @@ def _length(draw: DrawFn, block_size: int, low: int, high: int) -> int:
     else:
         length = draw(st.sampled_from(SPLIT_EDGES)) * draw(st.integers(1, 4)) + draw(st.integers(-1, 1))
     return max(low, min(length, high))
+
+
+def _holding(length: int, q_len: int) -> int:
+    """A sequence holds its query tokens, or is an empty row of a padded batch."""
+    return max(length, q_len) if length else 0
+
+
+@st.composite
+def _with_float8(draw: DrawFn, case: Case, cache_dtypes: Sequence[str]) -> Case:
+    k_scale, v_scale = draw(st.sampled_from(FP8_SCALES)), draw(st.sampled_from(FP8_SCALES))
+    return dataclasses.replace(case, cache_dtype=draw(_early(cache_dtypes)), k_scale=k_scale, v_scale=v_scale)
 
 
 @st.composite

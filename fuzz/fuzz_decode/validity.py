@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fuzz_decode.case import Case
 
 DTYPES = ("float32", "float16", "bfloat16")
+CACHE_DTYPES = ("float8_e4m3fn", "float8_e5m2")  # beside the dtype of q
 DATA_MODES = ("gaussian", "uniform", "large", "tagged")
 PLACEMENTS = ("identity", "reversed", "permuted")
 UNUSED_ENTRIES = {"zero": 0, "minus one": -1, "huge": 2**31 - 1, "stale": None}
@@ -35,6 +36,7 @@ def _size_problems(case: Case) -> Iterator[str]:
     limits = {
         "num_kv_heads": (1, 2**14),
         "group": (1, 2**10),
+        "q_len": (1, 2**10),
         "head_dim": (1, 2**12),
         "value_head_dim": (1, 2**12),
         "block_size": (1, 2**16),
@@ -62,6 +64,7 @@ def _choice_problems(case: Case) -> Iterator[str]:
     choices: dict[str, tuple[str, tuple[str, ...]]] = {
         "dtype": (case.dtype, DTYPES),
         "data": (case.data, DATA_MODES),
+        "cache_dtype": (case.cache_dtype or CACHE_DTYPES[0], CACHE_DTYPES),
         "table.placement": (case.table.placement, PLACEMENTS),
         "table.unused": (case.table.unused, tuple(UNUSED_ENTRIES)),
     }
@@ -72,19 +75,22 @@ def _choice_problems(case: Case) -> Iterator[str]:
         yield f"layer: {case.layer} is not below layers = {case.layers}"
     if case.window is not None and not 1 <= case.window < 2**31:
         yield f"window: {case.window} is not null or between 1 and 2**31 - 1"
-    for name, number in (("softcap", case.softcap), ("scale", case.scale)):
+    if case.cache_dtype is None and (case.k_scale, case.v_scale) != (None, None):
+        yield "k_scale, v_scale: only a cache_dtype has them"
+    for name in ("softcap", "scale", "k_scale", "v_scale"):
+        number = getattr(case, name)
         if number is not None and not 1e-6 <= number <= 1e6:
             yield f"{name}: {number} is not null or between 1e-6 and 1e6"
     if case.v_prefix_of_k and case.value_head_dim > case.head_dim:
         yield f"value_head_dim: {case.value_head_dim} cannot be a prefix of K's rows of {case.head_dim}"
     if case.data == "tagged" and not tags_fit(case):
-        yield "data: tagged needs V apart from K, no softcap, a scale of 0.001 or more, and no more addresses than it can spell"
+        yield "data: tagged needs V apart from K, no softcap, no alibi, a scale of 0.001 or more, and addresses it can spell"
 
 
 def tags_fit(case: Case) -> bool:
     """Whether V can spell addresses: V has room of its own, one token can win each row, and digits and codes suffice."""
     spelled = case.num_blocks <= 2**24 and case.block_size <= 4096 and case.num_kv_heads <= 4096 and sum(case.seq_lens) <= 2**16
-    wins = case.softcap is None and case.softmax_scale >= 1e-3
+    wins = case.softcap is None and not case.alibi and case.softmax_scale * (case.k_scale or 1.0) >= 1e-3
     return spelled and wins and not case.v_prefix_of_k and min(case.head_dim, case.value_head_dim) >= 16
 
 

@@ -18,7 +18,7 @@ from fuzz_decode.build import Problem, build
 from fuzz_decode.case import Case
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF, _sums_exactly
-from fuzz_decode_reference.gather_attention import visible_tokens
+from fuzz_decode_reference.gather_attention import locate
 
 LOG2_E = math.log2(math.e)
 
@@ -47,7 +47,9 @@ class Kernel:
         lse = torch.full((case.num_seqs, case.num_q_heads), -torch.inf)
         for seq, length in enumerate(case.seq_lens):
             if length:
-                blocks, slots = visible_tokens(problem.block_table[seq], length, case.block_size, case.window)
+                blocks, slots = locate(
+                    problem.block_table[seq], max(0, length - (case.window or length)), length, case.block_size
+                )
                 k = problem.k_cache[blocks, slots].float().repeat_interleave(case.group, dim=1)
                 v = problem.v_cache[blocks, slots].float().repeat_interleave(case.group, dim=1)
                 out[seq], lse[seq] = self._row(problem.q[seq], k, v, problem.scale, case.softcap)

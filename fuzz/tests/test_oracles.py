@@ -381,7 +381,7 @@ def test_rounding_follows_what_the_target_declares(dtype: str) -> None:
     unit = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
     def rounding(*, interpreted: bool = True, **declared: str) -> Rounding:
-        return rounding_of(Arithmetic(**declared), dtype, interpreted=interpreted)  # type: ignore[arg-type]  # words only
+        return rounding_of(Arithmetic(**declared), Case(dtype=dtype), interpreted=interpreted)  # type: ignore[arg-type]  # words only
 
     assert (rounding().out, rounding().probabilities, rounding().scores) == (unit[dtype], unit[dtype], 0.0)
     assert rounding(probabilities="float32").probabilities == unit["float32"]
@@ -393,10 +393,10 @@ def test_rounding_follows_what_the_target_declares(dtype: str) -> None:
 
 def test_on_a_gpu_plain_dots_make_tf32_of_float32_only() -> None:
     def gpu(dtype: str) -> Rounding:
-        return rounding_of(Arithmetic(), dtype, interpreted=False)
+        return rounding_of(Arithmetic(), Case(dtype=dtype), interpreted=False)
 
     assert (gpu("float32").scores, gpu("float32").probabilities) == (2 * 2.0**-10, 2.0**-24 + 2 * 2.0**-10)
-    assert gpu("float16") == rounding_of(Arithmetic(), "float16", interpreted=True)
+    assert gpu("float16") == rounding_of(Arithmetic(), Case(dtype="float16"), interpreted=True)
 
 
 def test_oracles_say_nothing_of_an_exact_answer() -> None:

@@ -35,22 +35,22 @@ def check(case: Case) -> tuple[Tensor, Tensor]:
     """Run the kernel on the case, on dirty memory, and hold it to the bound. Returns what it answered."""
     problem = build(case.validate(), DEVICE)
     with dirty_allocations():
-        out, lse = paged_decode(*problem.arguments(), out=problem.out, **options(case))
+        out, lse = paged_decode(*problem.arguments(), out=problem.out, **options(problem))
     assert out is problem.out
     hold_to_bound(problem, out, lse)
     return out, lse
 
 
-def options(case: Case) -> dict[str, Any]:
-    return {"window": case.window, "softcap": case.softcap}
+def options(problem: Problem) -> dict[str, Any]:
+    return problem.options()
 
 
 def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
     case = problem.case
-    expected = gather_attention(*problem.arguments(), **options(case))
+    expected = gather_attention(*problem.arguments(), **options(problem))
     unit = UNIT_ROUNDOFF[case.dtype]
     rounding = Rounding(unit, TINY[case.dtype], unit, TINY[case.dtype])
-    allowed = error_bound(*problem.arguments(), rounding=rounding, **options(case))
+    allowed = error_bound(*problem.arguments(), rounding=rounding, **options(problem))
     assert (out.shape, out.dtype) == (expected[0].shape, problem.q.dtype)
     assert (lse.shape, lse.dtype) == (expected[1].shape, torch.float32)
     assert bool(((out.double() - expected[0]).abs() <= allowed.out).all())

@@ -53,7 +53,7 @@ MUTANTS: dict[str, Mutant] = {
     "gqa-modulo": Mutant(
         "query head h reads KV head h % num_kv_heads instead of h // group",
         "https://github.com/apache/tvm/pull/17074",
-        (("i_head = i_kv * group + o_h", "i_head = o_h * num_kv_heads + i_kv"),),
+        (("i_head = i_kv * group + o_row % group", "i_head = o_row % group * num_kv_heads + i_kv"),),
     ),
     "table-row-stride-needed-width": Mutant(
         "row stride of the block table taken to be the blocks that the longest sequence needs",
@@ -71,7 +71,7 @@ MUTANTS: dict[str, Mutant] = {
     "tail-off-by-one": Mutant(
         "one token past the end of the sequence is visible",
         "https://github.com/vllm-project/vllm-xpu-kernels/pull/181",
-        (("last = tl.minimum((i_split + 1) * split_len, seq_len)", "last = tl.minimum((i_split + 1) * split_len, seq_len + 1)"),),
+        (("num_seen = tl.load(seq_lens + i_seq) - q_len + 1", "num_seen = tl.load(seq_lens + i_seq) - q_len + 2"),),
     ),
     "empty-split-not-neutral": Mutant(
         "a split without tokens reports lse = 0 instead of -inf",
@@ -86,7 +86,7 @@ MUTANTS: dict[str, Mutant] = {
     "empty-split-unwritten": Mutant(
         "a split without tokens leaves its scratch as it was",
         "https://github.com/vllm-project/vllm/pull/47188",
-        (("lse + i_row, b_lse, mask=m_h)", "lse + i_row, b_lse, mask=m_h & (o_h * 0 + last > first))"),),
+        (("lse + i_part, b_lse, mask=m_row)", "lse + i_row, b_lse, mask=m_row & (o_row * 0 + last > first))"),),
     ),
     "out-store-too-wide": Mutant(
         "one element past value_head_dim is stored in every output row",

@@ -1,8 +1,9 @@
 """Split-K paged decode attention that honours every stride it is given.
 
-Stage 1 gives each (sequence, KV head, tile of its query heads, split of its tokens) one program, which walks its tokens in
+Stage 1 gives each (sequence, KV head, tile of its query rows, split of its tokens) one program, which walks its tokens in
 tiles with an online softmax (Milakov & Gimelshein 2018) and leaves an unnormalised partial and its log-sum-exp. Stage 2 merges
-the splits (flash-decoding). Splits without a visible token are neutral: lse = -inf, partial 0.
+the splits (flash-decoding) and the sink. Splits without a visible token are neutral: lse = -inf, partial 0. The query rows of a
+KV head are its query heads, for each of the sequence's query tokens.
 
 Three rules make it safe on any view of a cache: a token's address is block * stride(0) + slot * stride(1) + head * stride(2) +
 dim * stride(3) in int64, each stride as passed; nothing beyond a sequence's visible tokens, heads and dims is loaded; and no
@@ -16,20 +17,21 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK_H = 16  # query heads of one KV head per program: the smallest dot operand
+BLOCK_H = 16  # query rows of one KV head per program: the smallest dot operand
 BLOCK_R = 16  # output rows per merging program
 MAX_SPLITS = 8
 
 # not specialised, so that neither a layout nor a length compiles a new variant
-POINTERS = ("q", "k_cache", "v_cache", "block_table", "out")
-SCALARS = ("window", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "num_tiles", "split_len", "num_splits")
+POINTERS = ("q", "k_cache", "v_cache", "block_table")
+SIZES = ("q_len", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size")
+SCALARS = (*SIZES, "window", "num_tiles", "split_len", "num_splits")
 STRIDES = ("s_qb", "s_qh", "s_qd", "s_kb", "s_ks", "s_kh", "s_kd", "s_vb", "s_vs", "s_vh", "s_vd", "s_tb", "s_tc")
 
 
-@triton.jit(do_not_specialize=[*POINTERS[:4], *SCALARS, *STRIDES])
+@triton.jit(do_not_specialize=[*POINTERS, *SCALARS, *STRIDES])
 def _attend_split(
-    q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
-    scale, softcap, window: tl.int32,
+    q, k_cache, v_cache, block_table, seq_lens, alibi_slopes, partial_out, partial_lse,
+    scale, v_scale, softcap, window: tl.int32, q_len: tl.int32,
     num_kv_heads: tl.int32, group: tl.int32, head_dim: tl.int32, value_head_dim: tl.int32, block_size: tl.int32,
     num_tiles: tl.int32, split_len: tl.int32, num_splits: tl.int32,
     s_qb: tl.int64, s_qh: tl.int64, s_qd: tl.int64,
@@ -48,17 +50,24 @@ def _attend_split(
     i_tile = pid % num_tiles
     i_seq = pid // num_tiles
 
-    seq_len = tl.load(seq_lens + i_seq)
-    first = tl.maximum(i_split * split_len, seq_len - window)
-    last = tl.minimum((i_split + 1) * split_len, seq_len)
-
-    o_h = i_tile * BLOCK_H + tl.arange(0, BLOCK_H)
+    o_row = i_tile * BLOCK_H + tl.arange(0, BLOCK_H)
     o_d = tl.arange(0, BLOCK_D).to(tl.int64)
     o_dv = tl.arange(0, BLOCK_DV).to(tl.int64)
-    m_h = o_h < group
+    m_row = o_row < q_len * group
     m_d = o_d < head_dim
     m_dv = o_dv < value_head_dim
-    i_head = i_kv * group + o_h
+    i_query = o_row // group
+    i_head = i_kv * group + o_row % group
+    i_packed = i_seq * q_len + i_query
+
+    # a query token sees those up to itself; seq_len counts the query tokens, too
+    num_seen = tl.load(seq_lens + i_seq) - q_len + 1
+    row_last = num_seen + i_query
+    row_first = row_last - window
+    first_query = i_tile * BLOCK_H // group
+    last_query = tl.minimum((i_tile * BLOCK_H + BLOCK_H - 1) // group, q_len - 1)
+    first = tl.maximum(i_split * split_len, num_seen + first_query - window)
+    last = tl.minimum((i_split + 1) * split_len, num_seen + last_query)
 
     o_tile = tl.arange(0, TILE).to(tl.int64)
     p_table = block_table + i_seq * s_tb
@@ -68,10 +77,12 @@ def _attend_split(
     m_v = m_dv[None, :]
 
     # [BLOCK_H, BLOCK_D]
-    p_q = q + i_seq * s_qb + i_head[:, None] * s_qh + o_d[None, :] * s_qd
-    b_q = tl.load(p_q, mask=m_h[:, None] & m_d[None, :], other=0.0)
+    p_q = q + i_packed[:, None] * s_qb + i_head[:, None] * s_qh + o_d[None, :] * s_qd
+    b_q = tl.load(p_q, mask=m_row[:, None] & m_d[None, :], other=0.0)
     if WIDEN:
         b_q = b_q.to(tl.float32)
+    if alibi_slopes is not None:
+        b_slope = tl.load(alibi_slopes + i_head, mask=m_row, other=0.0)
 
     b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)
     b_sum = tl.full([BLOCK_H], 0.0, tl.float32)
@@ -86,36 +97,40 @@ def _attend_split(
         b_k = tl.load(p_k_head + (i_block * s_kb + o_s * s_ks)[None, :], mask=m_k & m_t[None, :], other=0.0)
         # [TILE, BLOCK_DV]
         b_v = tl.load(p_v_head + (i_block * s_vb + o_s * s_vs)[:, None], mask=m_t[:, None] & m_v, other=0.0)
-        if WIDEN:
-            b_k = b_k.to(tl.float32)
-            b_v = b_v.to(tl.float32)
+        # exact: every float8 is a number of each wider format
+        b_k = b_k.to(b_q.dtype)
+        b_v = b_v.to(b_q.dtype)
 
         # [BLOCK_H, TILE]
         b_s = tl.dot(b_q, b_k, input_precision=PRECISION) * scale
         if softcap > 0.0:
             # tanh that saturates instead of overflowing: exp = inf gives -1 (vLLM PR 56579)
             b_s = softcap * (2.0 / (1.0 + tl.exp(-2.0 * b_s / softcap)) - 1.0)
-        b_s = tl.where(m_t[None, :], b_s, float("-inf"))
+        if alibi_slopes is not None:
+            b_s += b_slope[:, None] * (o_t[None, :] - row_last[:, None] + 1).to(tl.float32)
+        m_s = m_t[None, :] & (o_t[None, :] < row_last[:, None]) & (o_t[None, :] >= row_first[:, None])
+        b_s = tl.where(m_s, b_s, float("-inf"))
 
-        # every tile holds a visible token, so the new maximum is finite
+        # while a row has seen no token its maximum is -inf, and -inf - -inf is NaN
         b_new = tl.maximum(b_max, tl.max(b_s, axis=1))
-        b_rescale = tl.exp(b_max - b_new)
-        b_p = tl.exp(b_s - b_new[:, None])
+        b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)
+        b_rescale = tl.exp(b_max - b_pivot)
+        b_p = tl.exp(b_s - b_pivot[:, None])
         b_sum = b_sum * b_rescale + tl.sum(b_p, axis=1)
         b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision=PRECISION)
         b_max = b_new
 
     # an empty split reports log(0) = -inf and a partial of 0
     b_lse = b_max + tl.log(b_sum)
-    b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
-    i_row = (i_seq * num_kv_heads * group + i_head) * num_splits + i_split
-    tl.store(partial_lse + i_row, b_lse, mask=m_h)
-    tl.store(partial_out + i_row[:, None] * value_head_dim + o_dv[None, :], b_out, mask=m_h[:, None] & m_v)
+    b_out = b_out * v_scale / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
+    i_part = (i_packed * num_kv_heads * group + i_head) * num_splits + i_split
+    tl.store(partial_lse + i_part, b_lse, mask=m_row)
+    tl.store(partial_out + i_part[:, None] * value_head_dim + o_dv[None, :], b_out, mask=m_row[:, None] & m_v)
 
 
 @triton.jit(do_not_specialize=["out", "num_rows", "num_q_heads", "value_head_dim", "num_splits", "s_ob", "s_oh", "s_od"])
 def _merge_splits(
-    partial_out, partial_lse, out, lse,
+    partial_out, partial_lse, sinks, out, lse,
     num_rows: tl.int32, num_q_heads: tl.int32, value_head_dim: tl.int32, num_splits: tl.int32,
     s_ob: tl.int64, s_oh: tl.int64, s_od: tl.int64,
     BLOCK_R: tl.constexpr, BLOCK_DV: tl.constexpr,
@@ -141,31 +156,49 @@ def _merge_splits(
         b_out = b_out * b_rescale[:, None] + b_part * b_weight[:, None]
         b_max = b_new
 
+    if sinks is not None:
+        # one more term below the line, but for rows that see nothing
+        b_sink = tl.load(sinks + i_row % num_q_heads, mask=m_r, other=float("-inf"))
+        b_sink = tl.where(b_max == float("-inf"), float("-inf"), b_sink)
+        b_new = tl.maximum(b_max, b_sink)
+        b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)
+        b_rescale = tl.exp(b_max - b_pivot)
+        b_sum = b_sum * b_rescale + tl.exp(b_sink - b_pivot)
+        b_out = b_out * b_rescale[:, None]
+        b_max = b_new
+
     b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
     p_out = out + ((i_row // num_q_heads) * s_ob + (i_row % num_q_heads) * s_oh)[:, None] + o_dv[None, :] * s_od
     tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o)
     tl.store(lse + i_row, b_max + tl.log(b_sum), mask=m_r)
 
 
-def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None, window=None, softcap=None):
-    """Attention of one query token per sequence over a paged KV cache.
+def paged_decode(
+    q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
+    window=None, softcap=None, alibi_slopes=None, sinks=None, k_scale=None, v_scale=None, q_len=1,
+):  # fmt: skip
+    """Attention of the last `q_len` tokens of each sequence over a paged KV cache.
 
-    q            [num_seqs, num_q_heads, head_dim] float32, float16 or bfloat16, any strides
-    k_cache      [num_blocks, block_size, num_kv_heads, head_dim], any strides
-    v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim], any strides
+    q            [num_seqs * q_len, num_q_heads, head_dim] float32, float16 or bfloat16, any strides; a sequence's tokens in order
+    k_cache      [num_blocks, block_size, num_kv_heads, head_dim] of q's dtype or float8_e4m3fn or float8_e5m2, any strides
+    v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim] of k_cache's dtype, any strides
     block_table  [num_seqs, width] int32, any strides; only entries of visible tokens are read
-    seq_lens     [num_seqs] int32, contiguous; at most width * block_size
-    out          [num_seqs, num_q_heads, value_head_dim] or None: write here instead of into a new tensor
-    window       only the last `window` tokens are visible
+    seq_lens     [num_seqs] int32, contiguous, query tokens included; at most width * block_size
+    out          [num_seqs * q_len, num_q_heads, value_head_dim] or None: write here instead of into a new tensor
+    window       only the last `window` tokens up to a query token are visible to it
     softcap      scores become softcap * tanh(score / softcap)
+    alibi_slopes [num_q_heads] float32: slope * (key position - query position) is added to the scores
+    sinks        [num_q_heads] float32: a logit beside the scores that has no value
+    k_scale, v_scale  floats: what the numbers in the caches are multiplied by
 
-    Returns (out, lse): lse is the natural-log LSE, float32 [num_seqs, num_q_heads]. A row of length 0 gives out = 0, lse = -inf.
-    No device synchronisation: the number of splits comes from the table's width.
+    Returns (out, lse): lse is the natural-log LSE, the sink included, float32 [num_seqs * q_len, num_q_heads]. A row that sees
+    no token gives out = 0, lse = -inf. No device synchronisation: the number of splits comes from the table's width.
     """
-    num_seqs, num_q_heads, head_dim = q.shape
+    num_rows, num_q_heads, head_dim = q.shape
     _, block_size, num_kv_heads, value_head_dim = v_cache.shape
+    num_seqs = seq_lens.shape[0]
     group = num_q_heads // num_kv_heads
-    num_tiles = triton.cdiv(group, BLOCK_H)
+    num_tiles = triton.cdiv(q_len * group, BLOCK_H)
     max_len = block_table.shape[1] * block_size
     block_d = max(16, triton.next_power_of_2(head_dim))
     block_dv = max(16, triton.next_power_of_2(value_head_dim))
@@ -174,13 +207,14 @@ def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
     num_splits, split_len = _splits(max_len, num_seqs * num_kv_heads, tile, _programs_wanted(q.device))
 
     if out is None:
-        out = torch.empty(num_seqs, num_q_heads, value_head_dim, dtype=q.dtype, device=q.device)
-    lse = torch.empty(num_seqs, num_q_heads, dtype=torch.float32, device=q.device)
-    partial_out = torch.empty(num_seqs, num_q_heads, num_splits, value_head_dim, dtype=torch.float32, device=q.device)
-    partial_lse = torch.empty(num_seqs, num_q_heads, num_splits, dtype=torch.float32, device=q.device)
+        out = torch.empty(num_rows, num_q_heads, value_head_dim, dtype=q.dtype, device=q.device)
+    lse = torch.empty(num_rows, num_q_heads, dtype=torch.float32, device=q.device)
+    partial_out = torch.empty(num_rows, num_q_heads, num_splits, value_head_dim, dtype=torch.float32, device=q.device)
+    partial_lse = torch.empty(num_rows, num_q_heads, num_splits, dtype=torch.float32, device=q.device)
     _attend_split[(num_seqs * num_tiles * num_kv_heads * num_splits,)](
-        q, k_cache, v_cache, block_table, seq_lens, partial_out, partial_lse,
-        float(scale), float(softcap or 0.0), min(window or max_len, max_len),
+        q, k_cache, v_cache, block_table, seq_lens, alibi_slopes, partial_out, partial_lse,
+        float(scale) * float(k_scale or 1.0), float(v_scale or 1.0), float(softcap or 0.0),
+        min(window or max_len, max_len), q_len,
         num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles, split_len, num_splits,
         *q.stride(),
         *k_cache.stride(),
@@ -194,10 +228,9 @@ def paged_decode(q, k_cache, v_cache, block_table, seq_lens, scale, *, out=None,
         PRECISION="tf32x3" if q.is_cuda and torch.version.hip is None else "ieee",
         **options,
     )  # fmt: skip
-    num_rows = num_seqs * num_q_heads
-    _merge_splits[(triton.cdiv(num_rows, BLOCK_R),)](
-        partial_out, partial_lse, out, lse,
-        num_rows, num_q_heads, value_head_dim, num_splits,
+    _merge_splits[(triton.cdiv(num_rows * num_q_heads, BLOCK_R),)](
+        partial_out, partial_lse, sinks, out, lse,
+        num_rows * num_q_heads, num_q_heads, value_head_dim, num_splits,
         *out.stride(),
         BLOCK_R=BLOCK_R,
         BLOCK_DV=block_dv,

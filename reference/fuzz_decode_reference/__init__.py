@@ -1,6 +1,6 @@
 """Paged decode attention as its definition says, in float64, and how far a correct kernel may be from it."""
 
-from fuzz_decode_reference.bound import ErrorBound, Rounding, error_bound, gathered_bound
-from fuzz_decode_reference.gather_attention import attend, gather_attention
+from fuzz_decode_reference.bound import ErrorBound, Rounding, error_bound
+from fuzz_decode_reference.gather_attention import gather_attention
 
-__all__ = ["ErrorBound", "Rounding", "attend", "error_bound", "gather_attention", "gathered_bound"]
+__all__ = ["ErrorBound", "Rounding", "error_bound", "gather_attention"]

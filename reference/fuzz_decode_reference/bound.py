@@ -11,13 +11,16 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
    tree, not a chain: a lane of 32 adds its own terms, in vectors of 8 at least, then the lanes are added: D / 32 + 16 steps.
 2. Scaling, the change of base to 2, the subtraction of the running maximum and the split's LSE each round once: together at
    most 8 u_acc * max_j |s_j|. softcap adds the rounding of tanh, 16 u_acc * softcap, and does not amplify (slope <= 1);
-   a hardware tanh adds its relative error, `rounding.tanh` * max_j |s_j|.
+   a hardware tanh adds its relative error, `rounding.tanh` * max_j |s_j|. An ALiBi bias adds 8 u_acc * |slope| * position,
+   since a kernel may add slope * key position and rely on the shift cancelling; a sink 8 u_acc * |sink|. K * k_scale rounded
+   to the dtype of q adds `rounding.dequantised` to each product.
    E is the largest error of any visible score.
 3. An exponent that errs by E changes a weight by a factor within exp(+-E); normalising doubles that: expm1(2 E). Rounding P
    adds u_p and, below P's smallest normal number, an absolute 2**-k, with P <= 1 relative to the largest weight. Summing n
    products and rescaling them from tile to tile and split to split adds (n + 2) u_acc, exp itself a few ulp.
-4. So |out_d - o_d| <= u_out |o_d| + (1 + u_out) * sum_j p_j |v_jd| * (expm1(2 E) + u_p + (n + 32) u_acc)
+4. So |out_d - o_d| <= u_out |o_d| + (1 + u_out) * sum_j p_j |v_jd| * (expm1(2 E) + u_p + u_v + (n + 32) u_acc)
                      + p_tiny * sum_j |v_jd| + out_tiny,
+   with u_v = `rounding.dequantised`,
    and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P).
 
 Second-order terms are covered by SLACK.
@@ -27,16 +30,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fuzz_decode_reference.gather_attention import attention_scores, visible_tokens, weighted_sum
+from fuzz_decode_reference.gather_attention import Options, Row, attention_scores, gather_rows, weighted_sum
 
 SLACK = 1.25
 # tf32 has 10 bits after the point, and tensor cores cut the rest off
-UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-10, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-TINY = {"float64": 0.0, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+UNIT_ROUNDOFF = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-10,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    "float8_e4m3fn": 2.0**-4,
+    "float8_e5m2": 2.0**-3,
+}
+TINY = {  # the spacing of subnormals
+    "float64": 0.0,
+    "float32": 2.0**-149,
+    "float16": 2.0**-24,
+    "bfloat16": 2.0**-133,
+    "float8_e4m3fn": 2.0**-9,
+    "float8_e5m2": 2.0**-16,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,7 @@ class Rounding:
     `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
     the way to a score (0: nothing), `score_sums` of the sum q.k, `accumulate` of other sums. `out_tiny` and
     `probabilities_tiny` are the spacing of subnormals. `tanh`: relative error of a softcap's tanh beyond float32's.
-    `scaled_after_sum`: q.k is summed as it is and scaled afterwards.
+    `scaled_after_sum`: q.k is summed as it is and scaled afterwards. `dequantised` of K * k_scale and V * v_scale (0: nothing).
     """
 
     out: float
@@ -58,6 +77,7 @@ class Rounding:
     accumulate: float = UNIT_ROUNDOFF["float32"]
     tanh: float = 0.0
     scaled_after_sum: bool = False
+    dequantised: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,55 +96,48 @@ def error_bound(
     seq_lens: Tensor,
     scale: float,
     rounding: Rounding,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
+    **options: Any,
 ) -> ErrorBound:
     """The bound above for every output element. Arguments as in `gather_attention`."""
-    num_seqs, num_q_heads, _ = q.shape
-    tiny = SLACK * rounding.out_tiny
-    out = torch.full((num_seqs, num_q_heads, v_cache.shape[3]), tiny, dtype=torch.float64, device=q.device)
-    lse = torch.zeros(num_seqs, num_q_heads, dtype=torch.float64, device=q.device)
-    for seq, length in enumerate(seq_lens.tolist()):
-        if length == 0:
-            continue
-        blocks, slots = visible_tokens(block_table[seq], length, k_cache.shape[1], window)
-        rows, k, v = q[seq].double(), k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
-        out[seq], lse[seq] = gathered_bound(rows, k, v, scale, softcap, rounding)
-    return ErrorBound(out, lse)
+    num_rows, num_q_heads, _ = q.shape
+    out = torch.full((num_rows, num_q_heads, v_cache.shape[3]), rounding.out_tiny, dtype=torch.float64, device=q.device)
+    lse = torch.zeros(num_rows, num_q_heads, dtype=torch.float64, device=q.device)
+    for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
+        out_error, lse[index] = row_bound(row, rounding)
+        out[index] += out_error
+    return ErrorBound(SLACK * out, SLACK * lse)
 
 
-def gathered_bound(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, rounding: Rounding
-) -> tuple[Tensor, Tensor]:
-    """The bound for one sequence's gathered rows (`attend`): out [num_q_heads, value_head_dim] and lse [num_q_heads]."""
-    u, n = rounding, len(k)
-    scores = attention_scores(q, k, scale, softcap)
-    exact_lse = scores.logsumexp(dim=-1)
-    probabilities = (scores - exact_lse[:, None]).exp()
-    score_error = _score_error(q, k, scale, softcap, rounding)
-
-    mean_size = weighted_sum(probabilities, v.abs())
-    exact = weighted_sum(probabilities, v)
-    relative = torch.expm1(2 * score_error) + u.probabilities + (n + 32) * u.accumulate
-    out = u.out_tiny + u.out * exact.abs() + (1 + u.out) * mean_size * relative[:, None]
-    out += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), v.abs())
-    lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
-    return SLACK * out, SLACK * lse
+def row_bound(row: Row, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    """The bound of one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse [num_q_heads]."""
+    u, n = rounding, len(row.distance)
+    exact, exact_lse = row.attend()
+    probabilities = (row.scores() - exact_lse[:, None]).exp()
+    sizes = row.v.abs() * row.v_scale
+    score_error = _score_error(row, rounding)
+    relative = torch.expm1(2 * score_error) + u.probabilities + u.dequantised + (n + 32) * u.accumulate
+    out = u.out * exact.abs() + (1 + u.out) * weighted_sum(probabilities, sizes) * relative[:, None]
+    out += u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
+    return out, score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs() + u.probabilities
 
 
-def _score_error(q: Tensor, k: Tensor, scale: float, softcap: float | None, rounding: Rounding) -> Tensor:
+def _score_error(row: Row, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
     u = rounding.accumulate
-    sizes = attention_scores(q.abs(), k.abs(), scale, None)
-    on_grid = rounding.scaled_after_sum or math.frexp(scale)[0] == 0.5
-    exact = on_grid and _sums_exactly(q, k, 1 / rounding.score_sums)
-    dot = (0.0 if exact else _sum_error(q.shape[-1], rounding.score_sums)) + rounding.scores
-    uncapped = attention_scores(q, k, scale, None).abs()
+    sizes = attention_scores(row.q.abs(), row.k.abs(), row.scale, None)
+    on_grid = rounding.scaled_after_sum or math.frexp(row.scale)[0] == 0.5
+    exact = on_grid and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
+    dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores + rounding.dequantised
+    uncapped = attention_scores(row.q, row.k, row.scale, None).abs()
     error = (dot * sizes + 8 * u * uncapped).amax(dim=-1)
-    if softcap is None:
-        return error
-    return error + 16 * u * softcap + rounding.tanh * attention_scores(q, k, scale, softcap).abs().amax(dim=-1)
+    if row.softcap is not None:
+        capped = attention_scores(row.q, row.k, row.scale, row.softcap).abs()
+        error = error + 16 * u * row.softcap + rounding.tanh * capped.amax(dim=-1)
+    if row.alibi_slopes is not None:
+        error = error + 8 * u * row.alibi_slopes.double().abs() * row.position
+    if row.sinks is not None:
+        error = error + 8 * u * row.sinks.double().abs()
+    return error
 
 
 def _sum_error(terms: int, u: float) -> float:

@@ -1,13 +1,60 @@
-"""Paged decode attention by gathering: the definition, in float64, one sequence at a time.
+"""Paged decode attention by gathering: the definition, in float64, one query token at a time.
 
-Only the tokens that a sequence can see are ever read, so whatever lies in unused slots, foreign blocks or unused table
+Only the tokens that a query token can see are ever read, so whatever lies in unused slots, foreign blocks or unused table
 entries cannot reach the result (a reference that masks with -inf instead shares the kernels' 0 * NaN bug, see Wan2GP PR 1628).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is not plain about a decode; `gather_attention` explains each. The defaults mean: not used."""
+
+    window: int | None = None
+    softcap: float | None = None
+    alibi_slopes: Tensor | None = None
+    sinks: Tensor | None = None
+    k_scale: float | None = None
+    v_scale: float | None = None
+    q_len: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One query token and what it sees, float64: q [num_q_heads, head_dim], k [n, num_kv_heads, head_dim] and v [n,
+    num_kv_heads, value_head_dim] as they are stored, `distance` [n] from the query token, at `position`, to each key, 0 for
+    itself, else negative. `scale` is the softmax scale times k_scale."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    distance: Tensor
+    position: int
+    scale: float
+    v_scale: float = 1.0
+    softcap: float | None = None
+    alibi_slopes: Tensor | None = None
+    sinks: Tensor | None = None
+
+    def scores(self) -> Tensor:
+        """[num_q_heads, n]"""
+        scores = attention_scores(self.q, self.k, self.scale, self.softcap)
+        return scores if self.alibi_slopes is None else scores + self.alibi_slopes.double()[:, None] * self.distance
+
+    def attend(self) -> tuple[Tensor, Tensor]:
+        """out [num_q_heads, value_head_dim] and the natural-log LSE [num_q_heads], the sink included."""
+        scores = self.scores()
+        lse = scores.logsumexp(dim=-1)
+        lse = lse if self.sinks is None else torch.logaddexp(lse, self.sinks.double())
+        return weighted_sum((scores - lse[:, None]).exp(), self.v) * self.v_scale, lse
 
 
 def gather_attention(
@@ -17,46 +64,72 @@ def gather_attention(
     block_table: Tensor,
     seq_lens: Tensor,
     scale: float,
-    *,
-    window: int | None = None,
-    softcap: float | None = None,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Attention of one query token per sequence over its paged keys and values.
+    """Attention of the last `q_len` tokens of each sequence over its paged keys and values.
 
-    q            [num_seqs, num_q_heads, head_dim], any float dtype; q head h reads KV head h // (num_q_heads // num_kv_heads)
+    q            [num_seqs * q_len, num_q_heads, head_dim], any float dtype; the query tokens of a sequence stand together, in
+                 order; q head h reads KV head h // (num_q_heads // num_kv_heads)
     k_cache      [num_blocks, block_size, num_kv_heads, head_dim], any strides
     v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim], any strides
     block_table  [num_seqs, width] int; entry i // block_size is the block of token i, others are not read
-    seq_lens     [num_seqs] int
-    window       only the last `window` tokens are visible; None: all
+    seq_lens     [num_seqs] int, query tokens included: a query token sees the tokens up to itself
+    window       only the last `window` of them; None: all
     softcap      scores become softcap * tanh(score / softcap)
+    alibi_slopes [num_q_heads]: slope * (key position - query position) is added to the scores then (Press et al. 2022)
+    sinks        [num_q_heads]: a logit beside the scores that has no value (gpt-oss)
+    k_scale, v_scale  what the stored numbers are multiplied by; None: 1
 
-    Returns out [num_seqs, num_q_heads, value_head_dim] and the natural-log LSE [num_seqs, num_q_heads], both float64. A
-    sequence of length 0 gives out = 0 and lse = -inf.
+    Returns out [num_seqs * q_len, num_q_heads, value_head_dim] and the natural-log LSE [num_seqs * q_len, num_q_heads], both
+    float64. A query token that sees nothing gives out = 0 and lse = -inf.
     """
-    num_seqs, num_q_heads, _ = q.shape
-    out = torch.zeros(num_seqs, num_q_heads, v_cache.shape[3], dtype=torch.float64, device=q.device)
-    lse = torch.full((num_seqs, num_q_heads), -torch.inf, dtype=torch.float64, device=q.device)
-    for seq, length in enumerate(seq_lens.tolist()):
-        if length == 0:
-            continue
-        blocks, slots = visible_tokens(block_table[seq], length, k_cache.shape[1], window)
-        rows, k, v = q[seq].double(), k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
-        out[seq], lse[seq] = attend(rows, k, v, scale, softcap)
+    num_rows, num_q_heads, _ = q.shape
+    out = torch.zeros(num_rows, num_q_heads, v_cache.shape[3], dtype=torch.float64, device=q.device)
+    lse = torch.full((num_rows, num_q_heads), -torch.inf, dtype=torch.float64, device=q.device)
+    for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
+        out[index], lse[index] = row.attend()
     return out, lse
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None) -> tuple[Tensor, Tensor]:
-    """out [num_q_heads, value_head_dim] and lse [num_q_heads] of one sequence's gathered rows, as in `attention_scores`."""
-    scores = attention_scores(q, k, scale, softcap)
-    lse = scores.logsumexp(dim=-1)
-    return weighted_sum((scores - lse[:, None]).exp(), v), lse
+def gather_rows(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    options: Options,
+) -> Iterator[tuple[int, Row]]:
+    """Number and contents of each query token that sees something. Arguments as in `gather_attention`."""
+    window, q_len = options.window, options.q_len
+    for seq, length in enumerate(seq_lens.tolist()):
+        num_seen = length - q_len + 1  # by the first query token
+        first = 0 if window is None else max(0, num_seen - window)
+        blocks, slots = locate(block_table[seq], first, length, k_cache.shape[1])
+        k, v = k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
+        for query in range(max(0, -num_seen + 1), q_len):
+            start, end = first if window is None else max(0, num_seen + query - window), num_seen + query
+            index, seen = seq * q_len + query, slice(start - first, end - first)
+            yield (
+                index,
+                Row(
+                    q=q[index].double(),
+                    k=k[seen],
+                    v=v[seen],
+                    distance=torch.arange(start - end + 1, 1, dtype=torch.float64, device=q.device),
+                    position=end - 1,
+                    scale=scale * (1.0 if options.k_scale is None else options.k_scale),
+                    v_scale=1.0 if options.v_scale is None else options.v_scale,
+                    softcap=options.softcap,
+                    alibi_slopes=options.alibi_slopes,
+                    sinks=options.sinks,
+                ),
+            )
 
 
-def visible_tokens(table_row: Tensor, length: int, block_size: int, window: int | None) -> tuple[Tensor, Tensor]:
-    """Block id and slot of each visible token of one sequence, oldest first."""
-    first = 0 if window is None else max(0, length - window)
-    tokens = torch.arange(first, length, device=table_row.device)
+def locate(table_row: Tensor, first: int, end: int, block_size: int) -> tuple[Tensor, Tensor]:
+    """Block id and slot of tokens `first` to `end` of one sequence, oldest first."""
+    tokens = torch.arange(first, max(first, end), device=table_row.device)
     return table_row[tokens // block_size].long(), tokens % block_size
 
 

@@ -100,11 +100,11 @@ def query_faults() -> Iterator[Fault]:
     for mine, other in (("q", "out"), ("out", "q")):
         row = ROW[mine]
         rules: tuple[tuple[str, int, str, Rule], ...] = (
-            ("sequence-stride-dense", 0, f"num_q_heads * {row}", lambda c, s, d: c.num_q_heads * d),
+            ("row-stride-dense", 0, f"num_q_heads * {row}", lambda c, s, d: c.num_q_heads * d),
             ("head-stride-dense", 1, row, lambda c, s, d: d),
             ("dim-stride-one", 2, "1", lambda c, s, d: 1),
-            ("sequence-stride-of-heads", 0, "num_q_heads * head stride", lambda c, s, d: c.num_q_heads * s[1]),
-            ("sequence-stride-ignored", 0, "0", lambda c, s, d: 0),
+            ("row-stride-of-heads", 0, "num_q_heads * head stride", lambda c, s, d: c.num_q_heads * s[1]),
+            ("row-stride-ignored", 0, "0", lambda c, s, d: 0),
             ("head-stride-ignored", 1, "0", lambda c, s, d: 0),
             (
                 "head-stride-of-head-dim",
@@ -116,8 +116,8 @@ def query_faults() -> Iterator[Fault]:
         for suffix, axis, why, rule in rules:
             yield _restrided(f"{mine}-{suffix}", mine, axis, why, rule)
         yield _replaced(f"{mine}-strides-dense", mine, "contiguous", lambda c, s, d: (c.num_q_heads * d, d, 1))
-        yield _replaced(f"{mine}-strides-swapped", mine, "sequence and head stride swapped", lambda c, s, d: (s[1], s[0], s[2]))
-        yield _replaced(f"{mine}-head-major", mine, "heads outermost", lambda c, s, d: (d, c.num_seqs * d, 1))
+        yield _replaced(f"{mine}-strides-swapped", mine, "row and head stride swapped", lambda c, s, d: (s[1], s[0], s[2]))
+        yield _replaced(f"{mine}-head-major", mine, "heads outermost", lambda c, s, d: (d, c.num_rows * d, 1))
         yield misplaced(f"{mine}-uses-{other}-strides", mine, f"{other}'s strides", _borrowed(mine, other, strides=range(3)))
         for axis, name in enumerate(AXES[mine]):
             why = f"{other}'s {name} stride"
@@ -193,7 +193,7 @@ def _from_start(tensor: str) -> Callable[[Problem, Reading], Place | None]:
 def _narrow(tensor: str, bits: str) -> Callable[[Problem, Reading], Place | None]:
     def move(problem: Problem, correct: Reading) -> Place | None:
         place: Place = getattr(correct, tensor)
-        reach = problem.case.num_blocks * abs(place.strides[BLOCK]) * (1 if bits == "int32" else problem.q.element_size())
+        reach = problem.case.num_blocks * abs(place.strides[BLOCK]) * (1 if bits == "int32" else problem.k_cache.element_size())
         return dataclasses.replace(place, bits=bits) if reach >= 2**31 else None
 
     return move

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fuzz_decode.diagnosis.observation import Observation, observe, scene
+from fuzz_decode.diagnosis.observation import Observation, observe, row_name, scene
 from fuzz_decode.diagnosis.result import Diagnosis
 from fuzz_decode.targets.contract import Target
 
@@ -51,10 +51,10 @@ def _differ(one: Observation, other: Observation, tolerance: float) -> bool:
 
 
 def _where(one: Observation, other: Observation, tolerance: float) -> Tensor:
-    """Rows [num_seqs, num_q_heads] whose out or lse differ. What is unwritten in both is another matter."""
+    """Rows [num_rows, num_q_heads] whose out or lse differ. What is unwritten in both is another matter."""
     blank = one.unwritten & other.unwritten
     case, place = one.scene.problem.case, one.scene.correct.out
-    shape = (case.num_seqs, case.num_q_heads, case.value_head_dim)
+    shape = (case.num_rows, case.num_q_heads, case.value_head_dim)
     written = ~blank.as_strided(shape, place.strides, place.offset)
     differs = (_apart(one.out, other.out, tolerance) & written).any(-1)
     return differs if one.lse is None or other.lse is None else differs | _apart(one.lse, other.lse, tolerance)
@@ -67,5 +67,5 @@ def _apart(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
 
 def _rows(one: Observation, other: Observation, tolerance: float) -> str:
     where = _where(one, other, tolerance)
-    seq, head = (int(number) for number in where.nonzero()[0])
-    return f"{int(where.sum())} of {where.numel()} rows, the first of sequence {seq}, q head {head}"
+    row, head = (int(number) for number in where.nonzero()[0])
+    return f"{int(where.sum())} of {where.numel()} rows, the first {row_name(one.scene.problem.case, row)}, q head {head}"

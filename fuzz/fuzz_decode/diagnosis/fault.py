@@ -15,11 +15,11 @@ Words = Callable[[Problem, Reading, Reading], str]
 
 NAMES = {"q": "q", "k": "K", "v": "V", "out": "out", "table": "the block table"}
 AXES = {
-    "q": ("sequence", "head", "dim"),
-    "out": ("sequence", "head", "dim"),
+    "q": ("row", "head", "dim"),
+    "out": ("row", "head", "dim"),
     "k": ("block", "slot", "head", "dim"),
     "v": ("block", "slot", "head", "dim"),
-    "table": ("row", "column"),
+    "table": ("sequence", "column"),
 }
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem
 from fuzz_decode.diagnosis.reading import Place, Reading, Span
-from fuzz_decode_reference import Rounding, attend, gathered_bound
-from fuzz_decode_reference.gather_attention import attention_scores
+from fuzz_decode_reference import Rounding
+from fuzz_decode_reference.bound import SLACK, row_bound
+from fuzz_decode_reference.gather_attention import Row
 
 CHUNK = 2**22  # elements of K or V that are gathered at once
 LOG2_E = math.log2(math.e)
@@ -58,8 +59,8 @@ EMPTY_LSE = {
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """out [num_seqs, num_q_heads, value_head_dim] and lse [num_seqs, num_q_heads] in float64, and how far a kernel may be from
-    them. Rows [num_seqs, num_q_heads] that are not `known` are made of what lies outside the storage."""
+    """out [num_rows, num_q_heads, value_head_dim] and lse [num_rows, num_q_heads] in float64, and how far a kernel may be from
+    them. Those [num_rows, num_q_heads] that are not `known` are made of what lies outside the storage."""
 
     reading: Reading
     out: Tensor
@@ -70,15 +71,15 @@ class Prediction:
 
     @property
     def addresses(self) -> Tensor:
-        """Where each element of out is stored [num_seqs, num_q_heads, value_head_dim + overhang], by elements of its buffer."""
-        (s_seq, s_head, s_dim), (seqs, heads, dims) = self.reading.out.strides, self.out.shape
-        seq, head, dim = torch.arange(seqs), torch.arange(heads), torch.arange(dims + self.reading.overhang)
-        return self.reading.out.offset + (seq[:, None] * s_seq + head * s_head)[..., None] + dim * s_dim
+        """Where each element of out is stored [num_rows, num_q_heads, value_head_dim + overhang], by elements of its buffer."""
+        (s_row, s_head, s_dim), (_, heads, dims) = self.reading.out.strides, self.out.shape
+        row, head, dim = torch.tensor(self.reading.out_row), torch.arange(heads), torch.arange(dims + self.reading.overhang)
+        return self.reading.out.offset + (row[:, None] * s_row + head * s_head)[..., None] + dim * s_dim
 
 
 def predict(problem: Problem, reading: Reading, rounding: Rounding) -> Prediction:
     """The outcome of a kernel that reads so and is right otherwise."""
-    shape = (problem.case.num_seqs, problem.case.num_q_heads, problem.case.value_head_dim)
+    shape = (problem.case.num_rows, problem.case.num_q_heads, problem.case.value_head_dim)
     empty_out = math.nan if reading.empty_out is None else reading.empty_out
     found = Prediction(
         reading,
@@ -88,49 +89,60 @@ def predict(problem: Problem, reading: Reading, rounding: Rounding) -> Predictio
         lse_bound=torch.zeros(shape[:2], dtype=torch.float64),
         known=torch.ones(shape[:2], dtype=torch.bool),
     )
-    for seq, spans in enumerate(reading.spans):
-        if spans or any(reading.phantoms[seq : seq + 1]):
+    for row, spans in enumerate(reading.spans):
+        if spans or any(reading.phantoms[row : row + 1]):
             tokens = _tokens(spans)
             step = max(1, CHUNK // max(1, len(tokens) * max(problem.case.head_dim, problem.case.value_head_dim)))
             for first in range(0, shape[1], step):
-                _fill(found, problem, seq, slice(first, min(first + step, shape[1])), tokens, rounding)
+                _fill(found, problem, row, slice(first, min(first + step, shape[1])), tokens, rounding)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What some q heads of one sequence are made of, float64: q [heads, dim], k and v [tokens, heads, dim]. `known` [heads]."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    known: Tensor
-
-
-def gather(problem: Problem, reading: Reading, seq: int, heads: slice, tokens: Tensor) -> Rows:
-    """The rows that a sequence's q heads are computed from, phantoms included."""
+def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
+    """What some q heads of one row are computed from, phantoms included, each with a KV head of its own, and which of them are
+    known [heads]."""
     numbers = torch.arange(problem.case.num_q_heads)[heads]
     dims, value_dims = torch.arange(reading.head_dim), torch.arange(min(reading.value_head_dim, problem.case.value_head_dim))
-    blocks, inside = block_ids(problem, reading, seq, tokens)
-    kv_heads, v_heads = torch.tensor(reading.kv_head)[heads], torch.tensor(reading.v_head)[heads]
-    s_seq, s_head, s_dim = reading.q.strides
-    q, q_known = _read(problem, reading.q, reading.q_row[seq] * s_seq + numbers[:, None] * s_head + dims * s_dim)
-    k, k_known = _read(problem, reading.k, cache_offsets(problem, reading.k, blocks, tokens % reading.block_size, kv_heads, dims))
-    v, v_known = _read(
-        problem, reading.v, cache_offsets(problem, reading.v, blocks, tokens % reading.block_size, v_heads, value_dims)
+    blocks, inside = block_ids(problem, reading, row, tokens)
+    slots, kv_heads, v_heads = (
+        tokens % reading.block_size,
+        torch.tensor(reading.kv_head)[heads],
+        torch.tensor(reading.v_head)[heads],
     )
+    s_row, s_head, s_dim = reading.q.strides
+    q, q_known = _read(problem, reading.q, reading.q_row[row] * s_row + numbers[:, None] * s_head + dims * s_dim)
+    k, k_known = _read(problem, reading.k, cache_offsets(problem, reading.k, blocks, slots, kv_heads, dims))
+    v, v_known = _read(problem, reading.v, cache_offsets(problem, reading.v, blocks, slots, v_heads, value_dims))
     v = torch.nn.functional.pad(v, (0, problem.case.value_head_dim - v.shape[-1]))
-    if extra := sum(reading.phantoms[seq : seq + 1]):
-        k, v = (torch.cat([rows, rows.new_zeros(extra, *rows.shape[1:])]) for rows in (k, v))
-    known = q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & inside.all()
-    return Rows(q, k, v, known)
+    distance = (tokens - reading.position[row]).double()
+    if extra := sum(reading.phantoms[row : row + 1]):
+        k, v, distance = (torch.cat([part, part.new_zeros(extra, *part.shape[1:])]) for part in (k, v, distance))
+    slopes = _of_heads(problem.alibi_slopes, reading.slope[heads], reading.alibi_sign)
+    sinks = _of_heads(problem.sinks, reading.sink[heads], 1.0)
+    found = Row(
+        q,
+        k,
+        v,
+        distance,
+        reading.position[row],
+        reading.scale * reading.k_scale,
+        reading.v_scale,
+        reading.softcap,
+        slopes,
+        None if sinks is None else sinks + math.log(reading.sink_count),
+    )
+    return found, q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & inside.all()
 
 
-def block_ids(problem: Problem, reading: Reading, seq: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _of_heads(numbers: Tensor | None, heads: tuple[int, ...], factor: float) -> Tensor | None:
+    return None if numbers is None or not heads else numbers.double().cpu()[list(heads)] * factor
+
+
+def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The block of each token, and which of them the table's storage tells."""
-    columns, row = tokens // reading.columns, reading.table_row[seq]
-    ids, known = _read(problem, reading.table, row * reading.table.strides[0] + columns * reading.table.strides[1])
-    return BLOCK_IDS[reading.block_id](ids.long(), row, columns, problem.case.table_width), known
+    columns, seq = tokens // reading.columns, reading.table_row[row]
+    ids, known = _read(problem, reading.table, seq * reading.table.strides[0] + columns * reading.table.strides[1])
+    return BLOCK_IDS[reading.block_id](ids.long(), seq, columns, problem.case.table_width), known
 
 
 def cache_offsets(problem: Problem, where: Place, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
@@ -138,25 +150,24 @@ def cache_offsets(problem: Problem, where: Place, blocks: Tensor, slots: Tensor,
     s_block, s_slot, s_head, s_dim = where.strides
     rows = (blocks * s_block + slots * s_slot)[:, None] + heads * s_head
     if where.bits:
-        width = 2**32 if where.bits == "int32" else 2**32 // problem.q.element_size()
+        width = 2**32 if where.bits == "int32" else 2**32 // problem.k_cache.element_size()
         rows = (rows + width // 2) % width - width // 2
     return rows[..., None] + dims * s_dim
 
 
-def _fill(found: Prediction, problem: Problem, seq: int, heads: slice, tokens: Tensor, rounding: Rounding) -> None:
-    reading = found.reading
-    rows = gather(problem, reading, seq, heads, tokens)
-    scale, softcap = reading.scale, reading.softcap
-    out, lse = attend(rows.q, rows.k, rows.v, scale, softcap)
-    out_bound, lse_bound = gathered_bound(rows.q, rows.k, rows.v, scale, softcap, rounding)
-    if reading.lse != "natural":
-        top = attention_scores(rows.q, rows.k, scale, softcap).amax(dim=-1)
+def _fill(found: Prediction, problem: Problem, row: int, heads: slice, tokens: Tensor, rounding: Rounding) -> None:
+    seen, known = gather(problem, found.reading, row, heads, tokens)
+    out, lse = seen.attend()
+    out_bound, lse_bound = row_bound(seen, rounding)
+    out_bound, lse_bound = SLACK * (out_bound + rounding.out_tiny), SLACK * lse_bound
+    if found.reading.lse != "natural":
+        convention, top = LSE[found.reading.lse], seen.scores().amax(dim=-1)
         # a steep convention amplifies the error as it amplifies the number
-        steep = (LSE[reading.lse](lse + lse_bound, top) - LSE[reading.lse](lse, top)).abs()
-        lse, lse_bound = LSE[reading.lse](lse, top), 2 * (lse_bound + steep)
-    found.out[seq, heads], found.lse[seq, heads] = out, lse
-    found.out_bound[seq, heads], found.lse_bound[seq, heads] = out_bound, lse_bound
-    found.known[seq, heads] = rows.known & torch.isfinite(out).all(-1) & torch.isfinite(lse)
+        steep = (convention(lse + lse_bound, top) - convention(lse, top)).abs()
+        lse, lse_bound = convention(lse, top), 2 * (lse_bound + steep)
+    found.out[row, heads], found.lse[row, heads] = out, lse
+    found.out_bound[row, heads], found.lse_bound[row, heads] = out_bound, lse_bound
+    found.known[row, heads] = known & torch.isfinite(out).all(-1) & torch.isfinite(lse)
 
 
 def _tokens(spans: tuple[Span, ...]) -> Tensor:
@@ -168,6 +179,7 @@ def _read(problem: Problem, where: Place, offsets: Tensor) -> tuple[Tensor, Tens
     storage = problem.buffers[where.buffer].storage
     addresses = where.offset + offsets
     inside = (addresses >= 0) & (addresses < storage.numel())
-    found = storage[torch.where(inside, addresses, 0).to(storage.device)].cpu().double()
+    bits = storage.view(torch.uint8) if storage.element_size() == 1 else storage  # float8 cannot be indexed everywhere
+    found = bits[torch.where(inside, addresses, 0).to(storage.device)].view(storage.dtype).cpu().double()
     known = inside & torch.isfinite(found)
     return torch.where(known, found, 0.0), known

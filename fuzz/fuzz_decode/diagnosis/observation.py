@@ -47,9 +47,9 @@ class Observation:
 
     @property
     def out(self) -> Tensor:
-        """[num_seqs, num_q_heads, value_head_dim], as the caller sees it."""
+        """[num_rows, num_q_heads, value_head_dim], as the caller sees it."""
         case, place = self.scene.problem.case, self.scene.correct.out
-        return self.memory.as_strided((case.num_seqs, case.num_q_heads, case.value_head_dim), place.strides, place.offset)
+        return self.memory.as_strided((case.num_rows, case.num_q_heads, case.value_head_dim), place.strides, place.offset)
 
     def is_explained_by(self, reading: Reading) -> bool:
         """Whether a kernel that reads so would have left this, to the bit in what it writes and within the bound in numbers."""
@@ -89,7 +89,7 @@ def scene(case: Case, target: Target, device: str) -> Scene:
     if "out" not in target.options:
         shape = problem.out.shape
         correct = dataclasses.replace(correct, out=Place("result", 0, (shape[1] * shape[2], shape[2], 1)))
-    rounding = rounding_of(target.arithmetic_of(case), case.dtype, interpreted=device == "cpu")
+    rounding = rounding_of(target.arithmetic_of(case), case, interpreted=device == "cpu")
     return Scene(problem, correct, rounding)
 
 
@@ -106,6 +106,11 @@ def observe(label: str, on: Scene, target: Target, dirt: int = POISON) -> Observ
         )
     copied = None if lse is None else lse.detach().cpu().double()
     return Observation(label, on, storage.detach().cpu().double().clone(), unwritten.cpu(), copied)
+
+
+def row_name(case: Case, row: int) -> str:
+    """`sequence 1`, or `sequence 1, query token 2`."""
+    return f"sequence {row // case.q_len}" + (f", query token {row % case.q_len}" if case.q_len > 1 else "")
 
 
 def _close(got: Tensor, wanted: Tensor, bound: Tensor, unknown: Tensor) -> Tensor:

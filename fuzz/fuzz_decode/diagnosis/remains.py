@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets
-from fuzz_decode.diagnosis.observation import Observation
-from fuzz_decode.diagnosis.reading import Place, Reading
+from fuzz_decode.diagnosis.observation import Observation, row_name
+from fuzz_decode.diagnosis.reading import Reading
 from fuzz_decode.diagnosis.result import Diagnosis
 
 MAX_GRID = 2**20  # addresses of rows among which one is looked up
@@ -45,14 +45,14 @@ def _only_lse(run: Observation) -> str:
         return "no known fault explains it; all of out is right, memory around it is written"
     right = run.scene.predict(run.scene.correct)
     close = ((run.lse - right.lse).abs() <= right.lse_bound) | (run.lse == right.lse)
-    seqs, heads = ((~close).any(1 - axis).nonzero().flatten().tolist() for axis in (0, 1))
-    where = f"{_some(seqs, 'sequence', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
+    rows, heads = ((~close).any(1 - axis).nonzero().flatten().tolist() for axis in (0, 1))
+    where = f"{_some(rows, 'row of q', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
     return f"no known fault explains it; out is right, lse is wrong in {where}"
 
 
 def _summary(run: Observation, wrong: Tensor) -> str:
     """`sequence 1 of 3, all q heads, dims 16 to 31 of 32`."""
-    names = ("sequence", "q head", "dim")
+    names = ("sequence" if run.scene.problem.case.q_len == 1 else "row", "q head", "dim")
     axes = [wrong.any(dim=[other for other in range(3) if other != axis]).nonzero().flatten().tolist() for axis in range(3)]
     where = ", ".join(_some(places, name, size) for places, name, size in zip(axes, names, wrong.shape, strict=True))
     unwritten = int(_unwritten(run).sum())
@@ -79,36 +79,37 @@ def _read_instead(run: Observation) -> Iterator[str]:
     """For rows with one visible token, whose out is a row of V: where the row that came lies in the memory of K and V."""
     problem, reading = run.scene.problem, run.scene.correct
     wrong = _wrong(run).any(-1)
-    for seq, spans in enumerate(reading.spans):
-        if len(spans) != 1 or spans[0][1] - spans[0][0] != 1:
+    for row, spans in enumerate(reading.spans):
+        if len(spans) != 1 or spans[0][1] - spans[0][0] != 1 or reading.sink:
             continue
-        for head in wrong[seq].nonzero().flatten().tolist():
-            found = _find(problem, reading.v, run.out[seq, head])
+        for head in wrong[row].nonzero().flatten().tolist():
+            found = _find(problem, reading, run.out[row, head])
             if found is not None:
                 name, at = found
-                wanted = _wanted(problem, reading, seq, head, spans[0][0])
+                wanted = _wanted(problem, reading, row, head, spans[0][0])
                 here = f"element {at} of {name}'s memory{_address(problem, reading, name, at)}"
                 there = f"element {wanted}{_address(problem, reading, reading.v.buffer, wanted)}"
-                yield f"sequence {seq}, q head {head} read {here}, wanted {there}"
+                yield f"{row_name(problem.case, row)}, q head {head} read {here}, wanted {there}"
 
 
-def _find(problem: Problem, place: Place, row: Tensor) -> tuple[str, int] | None:
+def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | None:
     """The one address where this row lies, dims strided as in V, and its allocation; addresses count from the layout's start."""
+    place, close = reading.v, torch.finfo(problem.q.dtype).eps * row.abs()
     for name in dict.fromkeys((place.buffer, "k", "v", "q")):
         if name not in problem.buffers:
             continue
         buffer = problem.buffers[name]
-        storage, steps = buffer.storage.cpu().double(), torch.arange(len(row)) * place.strides[-1]
-        starts = (storage[: max(0, len(storage) - int(steps[-1]))] == row[0]).nonzero().flatten()
-        matches = [start for start in starts.tolist() if bool((storage[start + steps] == row).all())]
+        storage, steps = buffer.storage.cpu().double() * reading.v_scale, torch.arange(len(row)) * place.strides[-1]
+        starts = ((storage[: max(0, len(storage) - int(steps[-1]))] - row[0]).abs() <= close[0]).nonzero().flatten()
+        matches = [start for start in starts.tolist() if bool(((storage[start + steps] - row).abs() <= close).all())]
         if len(matches) == 1 and len(row) >= 4:
             return name, matches[0] - buffer.guard
     return None
 
 
-def _wanted(problem: Problem, reading: Reading, seq: int, head: int, token: int) -> int:
+def _wanted(problem: Problem, reading: Reading, row: int, head: int, token: int) -> int:
     tokens = torch.tensor([token])
-    blocks, _ = block_ids(problem, reading, seq, tokens)
+    blocks, _ = block_ids(problem, reading, row, tokens)
     heads = torch.tensor([reading.v_head[head]])
     offset = cache_offsets(problem, reading.v, blocks, tokens % reading.block_size, heads, torch.tensor([0]))
     return reading.v.offset + int(offset) - problem.buffers[reading.v.buffer].guard

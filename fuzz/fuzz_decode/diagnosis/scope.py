@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from fuzz_decode.build import Problem
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.fault import Fault, simple
 from fuzz_decode.diagnosis.model import BLOCK_IDS
-from fuzz_decode.diagnosis.reading import Reading, Span, span, visible
+from fuzz_decode.diagnosis.reading import Reading, Span, row_ends, span, visible
 
 TILES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -76,12 +77,57 @@ def rows() -> Iterator[Fault]:
         ("reversed-rows", "of the sequences in reverse", lambda n, seq: n - 1 - seq),
     ):
         yield simple(f"seq-len-{suffix}", f"each sequence uses the length {words}", _lengths_of(rule))
-        for field, what in (("table_row", "block table row"), ("q_row", "q")):
-            name = f"{field.replace('_row', '')}-{suffix}"
-            yield simple(name, f"each sequence uses the {what} {words}", _rows(rule, (field,)))
+        yield simple(f"table-{suffix}", f"each sequence uses the block table row {words}", _tables_of(rule))
+        yield simple(f"q-{suffix}", f"each sequence uses the q {words}", _queries_of(rule))
         yield simple(f"cache-{suffix}", f"each sequence uses the block table row and length {words}", _both(rule))
     yield simple("seq-len-longest", "each sequence uses the longest one's length", _resized(lambda c, n: max(c.seq_lens)))
     yield simple("seq-len-shortest", "each sequence uses the shortest one's length", _resized(lambda c, n: min(c.seq_lens)))
+
+
+def queries() -> Iterator[Fault]:
+    """Several query tokens in a sequence: what each of them sees, and where it is (class Q2)."""
+    for name, words, rule in (
+        (
+            "causal-mask-missing",
+            "every query token sees what the last one of its sequence may see",
+            lambda c, n, last: _cut(c, n, last),
+        ),
+        (
+            "query-window-of-last",
+            "every query token uses the last one's window and end",
+            lambda c, n, last: visible(last, c.window),
+        ),
+        ("query-window-start-of-last", "the window of every query token starts where the last one's does", _late_start),
+        ("query-window-start-of-first", "the window of every query token starts where the first one's does", _early_start),
+        (
+            "query-end-of-first",
+            "every query token sees what the first one may see",
+            lambda c, n, last: visible(last - c.q_len + 1, c.window),
+        ),
+        (
+            "query-from-length",
+            "query token i sees i tokens more than there are",
+            lambda c, n, last: visible(n + c.q_len - 1, c.window),
+        ),
+        ("causal-mask-one-less", "a query token does not see itself", lambda c, n, last: _cut(c, n, n - 1)),
+    ):
+        yield simple(name, words, _per_query(rule))
+    for name, words, place in (
+        ("query-major", "token by token, not sequence by sequence", lambda c, row: row % c.q_len * c.num_seqs + row // c.q_len),
+        (
+            "reversed-queries",
+            "with each sequence's query tokens in reverse",
+            lambda c, row: row // c.q_len * c.q_len + c.q_len - 1 - row % c.q_len,
+        ),
+        ("one-query", "as if each sequence had one query token", lambda c, row: row // c.q_len),
+    ):
+        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",)))
+        yield simple(f"out-{name}", f"out is written {words}", _repacked(place, ("out_row",)))
+        yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(place, ("q_row", "out_row")))
+    by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
+    yield simple("table-by-query", "row r of q uses the block table row r % num_seqs", by_number)
+    clipped = _repacked(lambda c, row: min(row, c.num_seqs - 1), ("table_row",))
+    yield simple("table-by-row", "row r of q uses the block table row r", clipped)
 
 
 def tokens() -> Iterator[Fault]:
@@ -144,8 +190,50 @@ def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:
 
 
 def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading]:
+    """What a row sees by how many tokens there are up to it; one that sees nothing still does."""
+
     def change(problem: Problem, reading: Reading) -> Reading:
-        return dataclasses.replace(reading, spans=tuple(rule(problem.case, n) if n else () for n in problem.case.seq_lens))
+        spans = (rule(problem.case, end) if end > 0 else () for end in row_ends(problem.case))
+        return dataclasses.replace(reading, spans=tuple(spans))
+
+    return change
+
+
+def _per_query(rule: Callable[[Case, int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
+    """By the row's own end and that of its sequence's last row."""
+
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        case, ends = problem.case, row_ends(problem.case)
+        if case.q_len == 1:
+            return None
+        spans = (rule(case, end, case.seq_lens[row // case.q_len]) for row, end in enumerate(ends))
+        return dataclasses.replace(reading, spans=tuple(spans))
+
+    return change
+
+
+def _cut(case: Case, own: int, end: int) -> tuple[Span, ...]:
+    """From the row's own window start to another end."""
+    return span(0 if case.window is None else own - case.window, end)
+
+
+def _late_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
+    return span(0 if case.window is None else last - case.window, own)
+
+
+def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
+    return span(0 if case.window is None else last - case.q_len + 1 - case.window, own)
+
+
+def _repacked(place: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading | None]:
+    """Another row of some tensors for each row."""
+
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        if problem.case.q_len == 1:
+            return None
+        used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
+        changes: dict[str, Any] = dict.fromkeys(names, used)
+        return dataclasses.replace(reading, **changes)
 
     return change
 
@@ -156,11 +244,13 @@ def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading],
 
 
 def _resized(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
-    """Another length for everything, empty sequences and the window's start included."""
+    """Another length for each sequence, given its number, its window's start and empty ones included."""
 
     def change(problem: Problem, reading: Reading) -> Reading:
         case = problem.case
-        return dataclasses.replace(reading, spans=tuple(visible(rule(case, n), case.window) for n in case.seq_lens))
+        lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
+        ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
+        return dataclasses.replace(reading, spans=tuple(visible(end, case.window) for end in ends))
 
     return change
 
@@ -198,33 +288,37 @@ def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:
 def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
     def change(problem: Problem, reading: Reading) -> Reading:
         read = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
-        changes: dict[str, tuple[int, ...]] = dict.fromkeys(names, read)
-        return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
+        changes: dict[str, Any] = dict.fromkeys(names, read)
+        return dataclasses.replace(reading, **changes)
 
     return change
 
 
-def _rows(rule: Callable[[int, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
+def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
     def change(problem: Problem, reading: Reading) -> Reading:
-        count = problem.case.num_seqs
-        used = tuple(rule(count, seq) for seq in range(count))
-        changes: dict[str, tuple[int, ...]] = dict.fromkeys(names, used)
-        return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
+        case = problem.case
+        return dataclasses.replace(
+            reading, table_row=tuple(rule(case.num_seqs, row // case.q_len) for row in range(case.num_rows))
+        )
+
+    return change
+
+
+def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case, n = problem.case, problem.case.q_len
+        used = tuple(rule(case.num_seqs, row // n) * n + row % n for row in range(case.num_rows))
+        return dataclasses.replace(reading, q_row=used)
 
     return change
 
 
 def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
-    def change(problem: Problem, reading: Reading) -> Reading:
-        case = problem.case
-        lengths = [case.seq_lens[rule(case.num_seqs, seq)] for seq in range(case.num_seqs)]
-        return dataclasses.replace(reading, spans=tuple(visible(length, case.window) for length in lengths))
-
-    return change
+    return _resized(lambda case, seq: case.seq_lens[rule(case.num_seqs, seq)])
 
 
 def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
-    return lambda problem, reading: _lengths_of(rule)(problem, _rows(rule, ("table_row",))(problem, reading))
+    return lambda problem, reading: _lengths_of(rule)(problem, _tables_of(rule)(problem, reading))
 
 
 def _power_above(number: int) -> int:

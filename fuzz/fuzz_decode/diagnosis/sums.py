@@ -120,8 +120,8 @@ def _set(field: str, value: Any) -> Change:
 
 
 def _if_empty(change: Change) -> Change:
-    """Only where some sequence is empty."""
-    return lambda problem, reading: None if all(problem.case.seq_lens) else change(problem, reading)
+    """Only where some row sees nothing."""
+    return lambda problem, reading: None if all(reading.spans) else change(problem, reading)
 
 
 def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, Reading], Reading]:

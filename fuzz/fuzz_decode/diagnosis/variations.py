@@ -108,6 +108,10 @@ def _contiguous_around(case: Case) -> Case:
     return replace(case, q=query, out=query, table=replace(case.table, layout=Layout(TABLE_AXES)))
 
 
+def _other_scales(case: Case) -> Case:
+    return case if case.cache_dtype is None else replace(case, k_scale=0.55, v_scale=2.3)
+
+
 ROOM: tuple[tuple[str, Change], ...] = (
     *((f"with room after K's {axis}s", _padded("k", axis, 24)) for axis in ("block", "slot", "head")),
     *((f"with room after V's {axis}s", _padded("v", axis, 40)) for axis in ("block", "slot", "head")),
@@ -149,6 +153,15 @@ SINGLE: tuple[tuple[str, Change], ...] = (
     ("with several layers in a block", _cross_layer),
     ("with another scale", _with(scale=0.37)),
     ("with another window", lambda case: replace(case, window=None if case.window is None else case.window + 2)),
+    ("with one more query token", lambda case: replace(case, q_len=case.q_len + 1)),
+    ("with one query token", _with(q_len=1)),
+    ("with sinks", _with(sinks=True)),
+    ("without sinks", _with(sinks=False)),
+    ("with ALiBi", _with(alibi=True)),
+    ("without ALiBi", _with(alibi=False)),
+    ("with a float8 cache", _with(cache_dtype="float8_e4m3fn", k_scale=0.7, v_scale=1.9)),
+    ("without a float8 cache", _with(cache_dtype=None, k_scale=None, v_scale=None)),
+    ("with other scales of K and V", _other_scales),
     ("with a window", lambda case: replace(case, window=case.window or max(1, max(case.seq_lens) - 2))),
     ("without a window", _with(window=None)),
     ("with a softcap", lambda case: replace(case, softcap=case.softcap or 1.5)),

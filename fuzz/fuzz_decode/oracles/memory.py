@@ -93,7 +93,8 @@ def snapshot_of(problem: Problem, name: str) -> Tensor:
 
 def _live_parts(problem: Problem, name: str) -> list[Tensor]:
     """What a case references of one buffer; K's buffer may hold V."""
-    whole = {"q": problem.q, "block_table": problem.block_table, "seq_lens": problem.seq_lens}
+    small = ("q", "block_table", "seq_lens", "alibi_slopes", "sinks")
+    whole = {small_name: getattr(problem, small_name) for small_name in small}
     if name in whole:
         return [whole[name]]
     caches = {"k": [problem.k_cache, *([] if "v" in problem.buffers else [problem.v_cache])], "v": [problem.v_cache]}

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.calls import differences
-from fuzz_decode.case import Case
+from fuzz_decode.case import DEFAULTS, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
 
+OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 
 
@@ -25,7 +26,7 @@ def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None
 
 def finding_panel(entry: Entry, title: str) -> Panel:
     """What was wrong, the case, and why nothing can be left out of it."""
-    parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry.finding), Text()]
+    parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry), Text()]
     if entry.diagnosis:
         parts.insert(0, clean(entry.diagnosis, "bold"))
     if entry.note:
@@ -38,13 +39,17 @@ def finding_panel(entry: Entry, title: str) -> Panel:
     return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
 
 
-def worst_element(finding: dict[str, Any]) -> Text:
+def worst_element(entry: Entry) -> Text:
     """`out[sequence 0, q head 1, dim 5]: expected 0.6476, got 0.6536, allowed +-1.4e-05`."""
+    finding: dict[str, Any] = entry.finding
     where = finding.get("where") or ()
     axes = AXES.get(str(finding.get("tensor")), ())
     if not where or len(axes) != len(where):
         return Text()
-    index = ", ".join(f"{axis} {place}" for axis, place in zip(axes, where, strict=True))
+    row, *inner = where
+    token = [("query token", row % entry.case.q_len)] if entry.case.q_len > 1 else []
+    places = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
+    index = ", ".join(f"{axis} {place}" for axis, place in places)
     values = [("expected", "expected", "green"), ("got", "got", "red"), ("allowed", "allowed ±", "cyan")]
     text = Text(f"{finding['tensor']}[{index}]")
     for key, word, style in values:
@@ -65,9 +70,10 @@ def case_table(case: Case) -> Table:
     table.add_row("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}")
     table.add_row("head_dim", f"{case.head_dim}, V {case.value_head_dim}")
     table.add_row("block_size", f"{case.block_size}  ({case.num_blocks} blocks in the pool)")
-    table.add_row("dtype, data", f"{case.dtype}, {case.data}, seed {case.seed}")
-    for name in ("window", "softcap", "scale"):
-        if getattr(case, name) is not None:
+    caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
+    table.add_row("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}")
+    for name in OPTIONAL:
+        if getattr(case, name) != DEFAULTS[name]:
             table.add_row(name, str(getattr(case, name)))
     if case.layers > 1:
         table.add_row("layer", f"{case.layer} of {case.layers}")

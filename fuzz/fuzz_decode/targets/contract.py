@@ -14,10 +14,10 @@ from typing import Any, Literal, TypeVar
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError
 from fuzz_decode.strides import Strides
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
-GENERATED_OPTIONS = frozenset({"out", "window", "softcap"})
+GENERATED_OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 DEVICES = ("cpu", "cuda")
 _LIMITS = ("head_dims", "value_head_dims", "block_sizes", "groups", "num_kv_heads")
 _ATTRIBUTE = "__fuzz_decode_target__"
@@ -32,9 +32,11 @@ class Arithmetic:
     `probabilities`: the dtype of P where it meets V, "input" for the dtype of q. `scores`: "input" if q * scale, or each product
     q_i * k_i, is rounded to the dtype of q; "float32" if nothing is. `score_sums`: "input" if q.k is summed in the dtype of q
     (`tl.sum(q * k)` in Triton). `dots`: what a matrix product makes of float32 operands on a GPU; `tl.dot` without
-    input_precision makes them tf32. `tanh`: "approx" if softcap is tanh.approx.f32. `scaled_after_sum`: q.k is summed first and
-    scaled then, so that data on an integer grid sums exactly (a sharper bound). `same_bits_anywhere`: the same values in another
-    layout must give the same bits; otherwise both are held to the bound. `deterministic`: two runs must give the same bits.
+    input_precision makes them tf32. `tanh`: "approx" if softcap is tanh.approx.f32. `dequantised`: "input" if K * k_scale and
+    V * v_scale of float8 caches are rounded to the dtype of q, "float32" if only scores and sums are scaled.
+    `scaled_after_sum`: q.k is summed first and scaled then, so that data on an integer grid sums exactly (a sharper bound).
+    `same_bits_anywhere`: the same values in another layout must give the same bits; otherwise both are held to the bound.
+    `deterministic`: two runs must give the same bits.
     """
 
     probabilities: str = "input"
@@ -42,6 +44,7 @@ class Arithmetic:
     score_sums: str = "float32"
     dots: str = "tf32"
     tanh: str = "float32"
+    dequantised: str = "input"
     scaled_after_sum: bool = False
     same_bits_anywhere: bool = False
     deterministic: bool = True
@@ -55,6 +58,7 @@ class Target:
     fn: Callable[..., Any]
     options: frozenset[str]
     dtypes: tuple[str, ...] = DTYPES
+    cache_dtypes: tuple[str, ...] = CACHE_DTYPES
     head_dims: tuple[int, ...] | None = None
     value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None
     block_sizes: tuple[int, ...] | None = None
@@ -71,6 +75,7 @@ class Target:
         value_head_dims = (case.head_dim,) if self.value_head_dims == "head_dim" else self.value_head_dims
         lists = (
             ("dtype", case.dtype, self.dtypes),
+            ("cache_dtype", case.cache_dtype, (None, *self.cache_dtypes)),
             ("head_dim", case.head_dim, self.head_dims),
             ("value_head_dim", case.value_head_dim, value_head_dims),
             ("block_size", case.block_size, self.block_sizes),
@@ -80,9 +85,8 @@ class Target:
         for name, value, allowed in lists:
             if allowed is not None and value not in allowed:
                 return f"{name} {value}"
-        for option in ("window", "softcap"):
-            if getattr(case, option) is not None and option not in self.options:
-                return f"no {option}"
+        for option in case.options() - self.options:
+            return f"no {option}"
         if min(case.seq_lens) < self.min_seq_len:
             return f"sequence shorter than {self.min_seq_len}"
         return self.strides.why_not(case) or (self.supports(case) if self.supports else None)
@@ -95,13 +99,20 @@ class Target:
         """Arguments of `strategies.cases` that keep to what the target can do."""
         limits = {name: getattr(self, name) for name in _LIMITS}
         given = {name: values for name, values in limits.items() if values is not None}
-        own = {"dtypes": self.dtypes, "options": self.options, "min_seq_len": self.min_seq_len, "strides": self.strides}
+        own = {
+            "dtypes": self.dtypes,
+            "cache_dtypes": self.cache_dtypes,
+            "options": self.options,
+            "min_seq_len": self.min_seq_len,
+            "strides": self.strides,
+        }
         return {**given, **own}
 
 
 def target(
     *,
     dtypes: tuple[str, ...] = DTYPES,
+    cache_dtypes: tuple[str, ...] = CACHE_DTYPES,
     head_dims: tuple[int, ...] | None = None,
     value_head_dims: tuple[int, ...] | Literal["head_dim"] | None = None,
     block_sizes: tuple[int, ...] | None = None,
@@ -115,12 +126,14 @@ def target(
 ) -> Callable[[Function], Function]:
     """Declare what a decode function can do, beyond what its signature says.
 
+    `cache_dtypes`: what a function that takes `k_scale` and `v_scale` can read beside caches of q's dtype.
     `value_head_dims="head_dim"`: V's rows are as long as K's. `strides` says which strides it assumes; cases keep to it.
     `supports(case)` returns None, or in a few words why the case is not for this kernel; such a case is drawn, and rejected.
     `arithmetic` may be a function of the case. `devices`: where it runs. The function itself is returned unchanged.
     """
     limits = {
         "dtypes": dtypes,
+        "cache_dtypes": cache_dtypes,
         "head_dims": head_dims,
         "value_head_dims": value_head_dims,
         "block_sizes": block_sizes,

@@ -12,19 +12,24 @@ from fuzz_decode.validity import DTYPES
 Rows = tuple[tuple[str, str], ...]
 
 SHAPES = {
-    "q": "[num_seqs, num_q_heads, head_dim]",
+    "q": "[num_seqs * q_len, num_q_heads, head_dim]",
     "k_cache": "[num_blocks, block_size, num_kv_heads, head_dim]",
     "v_cache": "[num_blocks, block_size, num_kv_heads, value_head_dim]",
     "block_table": "[num_seqs, width] int32",
     "seq_lens": "[num_seqs] int32, contiguous",
     "scale": "float: the softmax scale",
-    "out": "[num_seqs, num_q_heads, value_head_dim]",
+    "out": "[num_seqs * q_len, num_q_heads, value_head_dim]",
 }
 STRIDED = {"q": "q", "k_cache": "k", "v_cache": "v", "block_table": "table", "out": "out"}  # argument -> its name in Strides
 UNUSED_OPTIONS = {
     "out": "a tensor to write into",
     "window": "sliding windows",
     "softcap": "logit softcaps",
+    "alibi_slopes": "ALiBi",
+    "sinks": "attention sinks",
+    "k_scale": "float8 caches",
+    "v_scale": "float8 caches",
+    "q_len": "several query tokens of a sequence",
 }
 
 
@@ -72,6 +77,11 @@ def _option(target: Target, name: str) -> str:
         "out": f"{_given(target, 'out')}; write here",
         "window": "int, or None: only the last `window` tokens are visible",
         "softcap": "float, or None: scores become softcap * tanh(score / softcap)",
+        "alibi_slopes": "[num_q_heads] float32, or None: slope * (key position - query position) is added to the scores",
+        "sinks": "[num_q_heads] float32, or None: a logit beside the scores that has no value",
+        "k_scale": f"float, or None: caches are {' or '.join(target.cache_dtypes)}, K is what they hold * k_scale",
+        "v_scale": "float, or None: the same for V",
+        "q_len": "int: query tokens of each sequence, its last ones; a token sees those up to itself",
     }
     return words[name]
 
@@ -122,6 +132,8 @@ def _rounded(target: Target) -> tuple[str, ...]:
         "q.k is summed and scaled in float32": (rounding.scores, rounding.score_sums) == ("float32", "float32"),
         "matrix products of float32 may be tf32 on a GPU": rounding.dots == "tf32",
         "softcap may be tanh.approx": rounding.tanh == "approx",
+        "K * k_scale and V * v_scale may be rounded to the dtype of q": rounding.dequantised == "input"
+        and {"k_scale", "v_scale"} <= target.options,
         "q.k is summed first and scaled then": rounding.scaled_after_sum,
         "the same values laid out otherwise give the same bits": rounding.same_bits_anywhere,
         "two runs give the same bits": rounding.deterministic,

@@ -19,7 +19,7 @@ from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
-BUNDLED_ARITHMETIC = Arithmetic(dots="float32", scaled_after_sum=True, same_bits_anywhere=True)
+BUNDLED_ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=True, same_bits_anywhere=True)
 
 
 def resolve(name: str) -> Target:
