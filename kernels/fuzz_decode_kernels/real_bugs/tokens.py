@@ -1,0 +1,307 @@
+"""Faults of what is visible: over-reads, partial blocks, empty sequences, splits, windows, block sizes, query tokens."""
+
+from __future__ import annotations
+
+from fuzz_decode_kernels.mutant import Mutant
+
+COLUMN = "(o_t // block_size) * s_tc, mask=m_t, other=0)"
+NUM_SEEN = "num_seen = tl.load(seq_lens + i_seq) - q_len + 1"
+V_MASK = "mask=m_t[:, None] & m_v, other=0.0)"
+SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
+IN_BLOCKS = "(o_t < (num_seen + q_len - 1 + block_size - 1) // block_size * block_size)"
+TILE_PIVOT = 'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_p ='
+MERGE_PIVOT = (
+    'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ='
+)
+SINK_BEFORE_OUT = "        b_max = b_new\n\n    b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]\n    p_out"
+STORE_OUT = "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o)"
+STORE_LSE = "tl.store(lse + i_row, b_max + tl.log(b_sum), mask=m_r)"
+SPLIT_LSE = "b_lse = b_max + tl.log(b_sum)\n"
+LAST = "last = tl.minimum((i_split + 1) * split_len, num_seen + last_query)"
+
+MUTANTS: dict[str, Mutant] = {
+    "tail-v-unmasked": Mutant(
+        "T1",
+        "V of the last block's unused slots is loaded and multiplied by weight 0",
+        "NaN in unused slots",
+        ("vllm-project/vllm/pull/936", "vllm-project/vllm/pull/53856", "Dao-AILab/flash-attention/issues/1745"),
+        (
+            (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
+            (V_MASK, f"mask={IN_BLOCKS}[:, None] & m_v, other=0.0)"),
+        ),
+    ),
+    "before-window-v-unmasked": Mutant(
+        "T1",
+        "V before the window is loaded and multiplied by weight 0",
+        "freed blocks that hold NaN",
+        ("vllm-project/vllm/pull/30887", "vllm-project/vllm/pull/53628"),
+        (("first = tl.maximum(i_split * split_len, num_seen + first_query - window)", "first = i_split * split_len"),),
+    ),
+    "tail-k-masked-by-adding": Mutant(
+        "T1",
+        "K of unused slots is loaded, and -inf added to its scores",
+        "NaN in unused slots: NaN - inf is NaN",
+        ("deepbeepmeep/Wan2GP/pull/1628", "vllm-project/vllm/pull/47305"),
+        (
+            (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
+            ("mask=m_k & m_t[None, :], other=0.0)", f"mask=m_k & {IN_BLOCKS}[None, :], other=0.0)"),
+            (SEEN, 'b_s = b_s + tl.where(m_s, 0.0, float("-inf"))'),
+        ),
+    ),
+    "tail-reads-block-0": Mutant(
+        "T1",
+        "tokens past the end fold to block 0, whose V is multiplied by weight 0",
+        "NaN in block 0",
+        ("ROCm/aiter/pull/4245", "vllm-project/vllm/issues/57156"),
+        ((V_MASK, "mask=m_v, other=0.0)"),),
+    ),
+    "tail-off-by-one": Mutant(
+        "T2",
+        "one token past the end of the sequence is visible",
+        "always",
+        ("vllm-project/vllm-xpu-kernels/pull/181",),
+        ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) - q_len + 2"),),
+    ),
+    "tail-weighs-in": Mutant(
+        "T2",
+        "lanes past the end score 0 instead of -inf, so that the denominator holds them",
+        "lengths that are no multiple of the tile",
+        ("flashinfer-ai/flashinfer/issues/3716",),
+        ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"),),
+    ),
+    "visible-to-the-block-s-end": Mutant(
+        "T2",
+        "the last block counts as filled",
+        "lengths that are no multiple of block_size",
+        ("pytorch/pytorch/pull/160861", "vllm-project/vllm/pull/2231"),
+        ((NUM_SEEN, "num_seen = (tl.load(seq_lens + i_seq) + block_size - 1) // block_size * block_size - q_len + 1"),),
+    ),
+    "partial-block-dropped": Mutant(
+        "T2",
+        "tokens of the last, partly filled block are left out",
+        "sequences of a block and a part",
+        ("vllm-project/vllm/pull/438",),
+        ((LAST, "last = tl.minimum((i_split + 1) * split_len, (num_seen + last_query) // block_size * block_size)"),),
+    ),
+    "two-empty-states-merge-to-nan": Mutant(
+        "Z1",
+        "the merge computes -inf - -inf",
+        "a row without tokens, or a first split without",
+        ("vllm-project/vllm/pull/28181", "flashinfer-ai/flashinfer/issues/4051", "Dao-AILab/flash-attention/commit/26d7d92f"),
+        ((MERGE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ="),),
+    ),
+    "empty-row-unwritten": Mutant(
+        "Z1",
+        "rows of empty sequences are skipped",
+        "padded batches",
+        ("vllm-project/vllm/pull/37442",),
+        ((STORE_OUT, "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o & (b_sum > 0.0)[:, None])"),),
+    ),
+    "empty-row-divided-by-zero": Mutant(
+        "Z1",
+        "the output of an empty sequence is 0 / 0",
+        "padded batches",
+        ("flashinfer-ai/flashinfer/issues/2883", "sgl-project/sglang/pull/1779"),
+        ((SINK_BEFORE_OUT, "        b_max = b_new\n\n    b_out = b_out / b_sum[:, None]\n    p_out"),),
+    ),
+    "empty-row-lse-elsewhere": Mutant(
+        "Z1",
+        "an empty row writes its LSE into another row",
+        "an empty sequence in front of others",
+        ("Dao-AILab/flash-attention/pull/2573",),
+        (
+            (
+                STORE_LSE,
+                "tl.store(lse + tl.minimum(i_row + tl.where(b_sum > 0.0, 0, 1), num_rows - 1), b_max + tl.log(b_sum), mask=m_r)",
+            ),
+        ),
+    ),
+    "empty-split-not-neutral": Mutant(
+        "K1",
+        "a split without tokens reports lse = 0 instead of -inf",
+        "more splits than tokens",
+        ("sgl-project/sglang/pull/2479",),
+        ((SPLIT_LSE, "b_lse = tl.where(b_sum > 0.0, b_max + tl.log(b_sum), 0.0)\n"),),
+    ),
+    "empty-split-unwritten": Mutant(
+        "K1",
+        "a split without tokens leaves its scratch as it was",
+        "more splits than tokens, or a window",
+        ("vllm-project/vllm/pull/47188",),
+        (("lse + i_part, b_lse, mask=m_row)", "lse + i_part, b_lse, mask=m_row & (o_row * 0 + last > first))"),),
+    ),
+    "masked-split-is-nan": Mutant(
+        "K1",
+        "a tile that a query row cannot see makes -inf - -inf",
+        "q_len > 1 with a window, or a tile that only later query tokens see",
+        ("ROCm/aiter/pull/4711", "ROCm/aiter/pull/3641", "vllm-project/vllm/pull/4405"),
+        ((TILE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_p ="),),
+    ),
+    "last-split-dropped": Mutant(
+        "K1",
+        "the merge leaves out the last of several splits",
+        "a sequence that reaches into it",
+        ("openvinotoolkit/openvino/pull/38034",),
+        (("in range(num_splits):", "in range(tl.maximum(num_splits - 1, 1)):"),),
+    ),
+    "splits-sized-by-the-first-sequence": Mutant(
+        "K1",
+        "the range of all splits is that of the first sequence",
+        "a longer sequence after a shorter one",
+        ("pie-project/pie/pull/410", "sgl-project/sglang/pull/22688"),
+        (
+            (
+                "max_len = block_table.shape[1] * block_size",
+                "max_len = max(1, triton.cdiv(int(seq_lens[0]), block_size)) * block_size",
+            ),
+        ),
+    ),
+    "merge-without-rescaling": Mutant(
+        "K1",
+        "partials of earlier splits are not rescaled to the new maximum",
+        "several splits with tokens, scores of unlike size",
+        ("sgl-project/sglang/pull/6101",),
+        (("b_out = b_out * b_rescale[:, None] + b_part", "b_out = b_out + b_part"),),
+    ),
+    "partials-rounded": Mutant(
+        "N1",
+        "partials are rounded to bfloat16 before the merge",
+        "float32 or float16",
+        ("vllm-project/vllm-xpu-kernels/pull/204",),
+        (("o_dv[None, :], b_out, mask=m_row", "o_dv[None, :], b_out.to(tl.bfloat16).to(tl.float32), mask=m_row"),),
+    ),
+    "lse-base-2": Mutant(
+        "K2",
+        "LSE returned in base 2",
+        "always",
+        ("vllm-project/vllm/pull/52796", "sgl-project/sglang/issues/40903"),
+        (("b_max + tl.log(b_sum), mask=m_r)", "(b_max + tl.log(b_sum)) * 1.4426950408889634, mask=m_r)"),),
+    ),
+    "lse-base-2-by-layout": Mutant(
+        "K2",
+        "the layout of q decides the base of LSE",
+        "q is not contiguous",
+        ("flashinfer-ai/flashinfer/issues/4485",),
+        (("    return out, lse\n", "    return out, lse if q.is_contiguous() else lse * 1.4426950408889634\n"),),
+    ),
+    "lse-of-nothing-is-plus-infinity": Mutant(
+        "K2",
+        "LSE of a row without keys is +inf",
+        "an empty sequence",
+        ("Dao-AILab/flash-attention/pull/978",),
+        ((STORE_LSE, 'tl.store(lse + i_row, tl.where(b_sum > 0.0, b_max + tl.log(b_sum), float("inf")), mask=m_r)'),),
+    ),
+    "window-one-wider": Mutant(
+        "W1",
+        "the window holds one token too many",
+        "sequences longer than the window",
+        ("ModelTC/LightLLM/pull/1311",),
+        (("min(window or max_len, max_len), q_len,", "min(window + 1 if window else max_len, max_len), q_len,"),),
+    ),
+    "window-ignored": Mutant(
+        "W1",
+        "the kernel is launched without the window",
+        "sequences longer than the window",
+        ("EricLBuehler/mistral.rs/issues/2094", "vllm-project/vllm/pull/29065", "sgl-project/sglang/pull/31501"),
+        (("min(window or max_len, max_len), q_len,", "max_len, q_len,"),),
+    ),
+    "window-of-the-last-query": Mutant(
+        "W1",
+        "one window start, that of the last query token, for all of them",
+        "q_len > 1 with a window",
+        ("flashinfer-ai/flashinfer/pull/4137",),
+        (("row_first = row_last - window", "row_first = row_last * 0 + num_seen + q_len - 1 - window"),),
+    ),
+    "newest-dropped-by-window": Mutant(
+        "W1",
+        "as many parts of 16 tokens as an aligned window needs: the newest tokens of an unaligned one are left out",
+        "a window that starts at no multiple of 16",
+        ("openvinotoolkit/openvino/pull/38034",),
+        (
+            (
+                LAST,
+                "covered = tl.maximum(num_seen + first_query - window, 0) // 16 * 16 + (window + 15) // 16 * 16\n"
+                "    last = tl.minimum((i_split + 1) * split_len, tl.minimum(num_seen + last_query, covered))",
+            ),
+        ),
+    ),
+    "block-size-power-of-two": Mutant(
+        "P1",
+        "block_size is rounded up to a power of two",
+        "block sizes such as 544",
+        ("ROCm/aiter/pull/2393", "ROCm/aiter/pull/2190"),
+        (
+            (
+                "num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles",
+                "num_kv_heads, group, head_dim, value_head_dim, triton.next_power_of_2(block_size), num_tiles",
+            ),
+        ),
+    ),
+    "tile-straddles-block": Mutant(
+        "P1",
+        "one block id serves a whole tile",
+        "tiles that do not divide a block",
+        ("ai-bond/flash-attention-v100/issues/41",),
+        (("(o_t // block_size) * s_tc", "((o_t * 0 + i_t) // block_size) * s_tc"),),
+    ),
+    "v-block-once-a-tile": Mutant(
+        "P1",
+        "V's block id is advanced once a tile of K",
+        "tiles that do not divide a block",
+        ("flashinfer-ai/flashinfer/pull/3022", "NVIDIA/TensorRT-LLM/pull/18244"),
+        (
+            (
+                "(i_block * s_vb + o_s * s_vs)",
+                "(tl.load(p_table + ((o_t * 0 + i_t) // block_size) * s_tc, mask=m_t, other=0).to(tl.int64) * s_vb + o_s * s_vs)",
+            ),
+        ),
+    ),
+    "v-slots-beyond-128-dropped": Mutant(
+        "P1",
+        "V beyond a block's 128th slot is left out",
+        "block_size of 256 or more",
+        ("vllm-project/vllm/pull/438",),
+        ((V_MASK, "mask=(m_t & (o_s < 128))[:, None] & m_v, other=0.0)"),),
+    ),
+    "slots-modulo-16": Mutant(
+        "P1",
+        "a block is taken to have 16 slots",
+        "block_size of 32 or more, 17 tokens or more",
+        ("vllm-project/vllm/issues/57614",),
+        (("o_s = o_t % block_size", "o_s = o_t % block_size % 16"),),
+    ),
+    "middle-of-long-sequences-dropped": Mutant(
+        "P1",
+        "of pages of 256 and more, the first 512 tokens and the last page count",
+        "block_size of 256 or more, long sequences",
+        ("flashinfer-ai/flashinfer/issues/4347",),
+        (
+            (
+                "        m_s = m_t[None, :]",
+                "        m_end = (o_t < 512) | (o_t // block_size == (num_seen + q_len - 2) // block_size)\n"
+                "        m_s = (m_t & (m_end | (block_size < 256)))[None, :]",
+            ),
+        ),
+    ),
+    "causal-mask-ignored": Mutant(
+        "Q2",
+        "every query token sees up to the last one",
+        "q_len > 1",
+        ("flashinfer-ai/flashinfer/pull/4382",),
+        (("row_last = num_seen + i_query", "row_last = num_seen + q_len - 1 + i_query * 0"),),
+    ),
+    "q-padded-to-four": Mutant(
+        "Q2",
+        "q is indexed as if q_len were padded to a multiple of 4",
+        "q_len 2, 3, 5 and two sequences or more",
+        ("flashinfer-ai/flashinfer/pull/4382", "flashinfer-ai/flashinfer/pull/4059"),
+        (("p_q = q + i_packed[:, None] * s_qb", "p_q = q + (i_seq * ((q_len + 3) // 4 * 4) + i_query)[:, None] * s_qb"),),
+    ),
+    "query-tokens-beside-seq-len": Mutant(
+        "Q2",
+        "seq_lens is taken not to count the query tokens",
+        "q_len > 1",
+        ("sgl-project/sgl-kernel-xpu/issues/196",),
+        ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) + 1 - 1 // q_len"),),
+    ),
+}
