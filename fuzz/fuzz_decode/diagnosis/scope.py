@@ -133,6 +133,8 @@ def queries() -> Iterator[Fault]:
 def tokens() -> Iterator[Fault]:
     """Which tokens are visible."""
     yield simple("tail-one-more", "one token past the end of the sequence is visible", _moved_end(lambda c, n: n + 1))
+    within = _moved_end(lambda c, n: min(n + 1, c.table_width * c.block_size))
+    yield simple("tail-one-more", "one token past the end of the sequence is visible", within)
     yield simple("tail-one-less", "the last token of the sequence is not visible", _moved_end(lambda c, n: n - 1))
     yield simple("window-ignored", "the window is ignored: all tokens are visible", _respanned(lambda c, n: visible(n, None)))
     more, less = _windowed(lambda w, n: visible(n, w + 1)), _windowed(lambda w, n: visible(n, w - 1))

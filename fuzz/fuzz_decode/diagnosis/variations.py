@@ -112,6 +112,11 @@ def _other_scales(case: Case) -> Case:
     return case if case.cache_dtype is None else replace(case, k_scale=0.55, v_scale=2.3)
 
 
+def _rich(case: Case) -> Case:
+    """Several sequences and heads, larger blocks, more tokens."""
+    return _more_sequences(_heads(1, 1)(_longer(3)(_larger_blocks(case))))
+
+
 ROOM: tuple[tuple[str, Change], ...] = (
     *((f"with room after K's {axis}s", _padded("k", axis, 24)) for axis in ("block", "slot", "head")),
     *((f"with room after V's {axis}s", _padded("v", axis, 40)) for axis in ("block", "slot", "head")),
@@ -141,12 +146,13 @@ ROOM: tuple[tuple[str, Change], ...] = (
 )
 SINGLE: tuple[tuple[str, Change], ...] = (
     ("with gaussian data in float32", _plain_numbers),
+    ("with more of everything", _rich),
     ("one token longer", _longer(1)),
+    ("in larger blocks", _larger_blocks),
+    ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
     ("with one more KV head", _heads(1, 0)),
     ("with one more query head in a group", _heads(0, 1)),
-    ("in larger blocks", _larger_blocks),
     ("with two more sequences", _more_sequences),
-    ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
     ("with one token less", _longer(-1)),
     *ROOM,
     ("with a contiguous cache", _in_order("NHD", "NHD")),
@@ -174,14 +180,8 @@ SINGLE: tuple[tuple[str, Change], ...] = (
 )
 
 
-def _rich(case: Case) -> Case:
-    """Several sequences and heads, larger blocks, more tokens."""
-    return _more_sequences(_heads(1, 1)(_longer(3)(_larger_blocks(case))))
-
-
 def combined() -> Iterator[tuple[str, Change]]:
     """Each variation of the layout on a larger problem."""
-    yield "with more of everything", _rich
     yield from ((f"with more of everything, {words}", _after_rich(change)) for words, change in ROOM)
 
 
