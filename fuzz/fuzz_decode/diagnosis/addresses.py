@@ -21,7 +21,7 @@ CACHE_RULES: tuple[tuple[str, int, str, Rule], ...] = (
     ("head-stride-dense-HND", HEAD, "block_size * {row}, as in a dense HND cache", lambda c, s, d: c.block_size * d),
     ("slot-stride-dense", SLOT, "num_kv_heads * {row}, as in a dense NHD cache", lambda c, s, d: c.num_kv_heads * d),
     ("slot-stride-dense-HND", SLOT, "{row}, as in a dense HND cache", lambda c, s, d: d),
-    ("dim-stride-one", DIM, "1", lambda c, s, d: 1),
+    ("dim-stride-one", DIM, "contiguous rows", lambda c, s, d: 1),
     ("block-stride-of-shape", BLOCK, "block_size * num_kv_heads * {row}", lambda c, s, d: c.block_size * c.num_kv_heads * d),
     ("block-stride-of-heads", BLOCK, "num_kv_heads * head stride", lambda c, s, d: c.num_kv_heads * s[HEAD]),
     ("block-stride-truncated", BLOCK, "a whole number of slots", lambda c, s, d: s[BLOCK] // max(1, s[SLOT]) * s[SLOT]),
@@ -31,14 +31,22 @@ CACHE_RULES: tuple[tuple[str, int, str, Rule], ...] = (
         "2 * block_size * num_kv_heads * {row}",
         lambda c, s, d: 2 * c.block_size * c.num_kv_heads * d,
     ),
+    ("slot-stride-of-other-rows", SLOT, "num_kv_heads * {other}", lambda c, s, d: c.num_kv_heads * _other(c, d)),
+    ("head-stride-of-other-rows", HEAD, "{other}", lambda c, s, d: _other(c, d)),
     ("slot-stride-of-heads", SLOT, "num_kv_heads * head stride", lambda c, s, d: c.num_kv_heads * s[HEAD]),
     ("head-stride-of-slots", HEAD, "block_size * slot stride", lambda c, s, d: c.block_size * s[SLOT]),
     ("head-stride-of-dims", HEAD, "{row} * dim stride", lambda c, s, d: d * s[DIM]),
-    ("block-stride-ignored", BLOCK, "0", lambda c, s, d: 0),
-    ("slot-stride-ignored", SLOT, "0", lambda c, s, d: 0),
-    ("head-stride-ignored", HEAD, "0", lambda c, s, d: 0),
+    ("block-stride-ignored", BLOCK, "left out", lambda c, s, d: 0),
+    ("slot-stride-ignored", SLOT, "left out", lambda c, s, d: 0),
+    ("head-stride-ignored", HEAD, "left out", lambda c, s, d: 0),
 )
+OTHER_ROW = {"k": "value_head_dim", "v": "head_dim"}
 ROW = {"q": "head_dim", "k": "head_dim", "v": "value_head_dim", "out": "value_head_dim"}
+
+
+def _other(case: Case, row: int) -> int:
+    """The length of the rows of the other cache."""
+    return case.head_dim + case.value_head_dim - row
 
 
 def cache_faults() -> Iterator[Fault]:
@@ -102,15 +110,15 @@ def query_faults() -> Iterator[Fault]:
         rules: tuple[tuple[str, int, str, Rule], ...] = (
             ("row-stride-dense", 0, f"num_q_heads * {row}", lambda c, s, d: c.num_q_heads * d),
             ("head-stride-dense", 1, row, lambda c, s, d: d),
-            ("dim-stride-one", 2, "1", lambda c, s, d: 1),
+            ("dim-stride-one", 2, "contiguous rows", lambda c, s, d: 1),
             ("row-stride-of-heads", 0, "num_q_heads * head stride", lambda c, s, d: c.num_q_heads * s[1]),
-            ("row-stride-ignored", 0, "0", lambda c, s, d: 0),
-            ("head-stride-ignored", 1, "0", lambda c, s, d: 0),
+            ("row-stride-ignored", 0, "left out", lambda c, s, d: 0),
+            ("head-stride-ignored", 1, "left out", lambda c, s, d: 0),
             (
                 "head-stride-of-head-dim",
                 1,
                 f"{ROW[other]}",
-                lambda c, s, d: c.head_dim if d == c.value_head_dim else c.value_head_dim,
+                lambda c, s, d: _other(c, d),
             ),
         )
         for suffix, axis, why, rule in rules:
@@ -134,10 +142,10 @@ def table_faults() -> Iterator[Fault]:
             lambda c, s, d: c.table_width - c.table.extra_columns,
         ),
         ("table-row-stride-width", 0, "its width", lambda c, s, d: c.table_width),
-        ("table-column-stride-one", 1, "1", lambda c, s, d: 1),
+        ("table-column-stride-one", 1, "contiguous rows", lambda c, s, d: 1),
         ("table-row-stride-longest", 0, "the longest sequence", lambda c, s, d: max(c.seq_lens)),
         ("table-row-stride-pool", 0, "the number of blocks", lambda c, s, d: c.num_blocks),
-        ("table-row-stride-ignored", 0, "0", lambda c, s, d: 0),
+        ("table-row-stride-ignored", 0, "left out", lambda c, s, d: 0),
     )
     for name, axis, why, rule in rules:
         yield _restrided(name, "table", axis, why, rule)
@@ -157,7 +165,7 @@ def _restrided(name: str, tensor: str, axis: int, why: str, rule: Rule) -> Fault
         stride = rule(problem.case, place.strides, _row_of(tensor, problem.case))
         return dataclasses.replace(place, strides=(*place.strides[:axis], stride, *place.strides[axis + 1 :]))
 
-    return misplaced(name, tensor, why.format(row=ROW.get(tensor, "")), move)
+    return misplaced(name, tensor, why.format(row=ROW.get(tensor, ""), other=OTHER_ROW.get(tensor, "")), move)
 
 
 def _replaced(name: str, tensor: str, why: str, strides: Callable[[Case, tuple[int, ...], int], tuple[int, ...]]) -> Fault:

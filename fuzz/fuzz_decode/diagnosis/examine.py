@@ -94,8 +94,15 @@ def _look_at(asked: Examination, examiner: Examiner) -> Diagnosis:
         return poison.what_matters(asked.case, target, device)
     found, guess = _by_fault(asked, examiner)
     if found is None:
-        found = latent.search(examiner.observations, _confirm_latent(asked, examiner)) or guess
-    return found or remains.known(_single_tokens(asked, examiner))
+        found = latent.search(examiner.observations, _confirm_latent(asked, examiner))
+    return found or _honestly(remains.known(_single_tokens(asked, examiner)), guess)
+
+
+def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
+    """What is known, and what it looks like on the failing case alone."""
+    if guess is None:
+        return known
+    return dataclasses.replace(guess, sentence=f"{known.sentence}; {guess.sentence}")
 
 
 def _single_tokens(asked: Examination, examiner: Examiner) -> list[Observation]:
@@ -202,9 +209,11 @@ def _apart(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
 
 def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosis:
     """A fault that explains the case, but not what the kernel does nearby: perhaps one path of it, perhaps something else."""
-    last = examiner.observations[-1]
-    sentence = f"on this case as if: {fault.sentence(wrong.scene.problem, wrong.scene.correct)}; not so {last.label}"
-    return Diagnosis(fault.name, sentence, False, _evidence(examiner.observations))
+    sentence = f"on this case as if: {fault.sentence(wrong.scene.problem, wrong.scene.correct)}"
+    contrary = next((seen for seen in examiner.observations if not explains(fault, seen)), None)
+    sentence += f", but not so {contrary.label}" if contrary else ""
+    evidence = tuple(f"{'' if explains(fault, seen) else 'not '}explained: {seen.label}" for seen in examiner.observations)
+    return Diagnosis(fault.name, sentence, False, evidence)
 
 
 def _confirm_latent(asked: Examination, examiner: Examiner) -> Iterator[Observation]:

@@ -103,6 +103,18 @@ def _room(*pads: tuple[str, str, int]) -> Change:
     return change
 
 
+EVERYWHERE = _room(
+    *(("k", "block", 72), ("k", "slot", 24), ("k", "head", 8), ("k", "kv", 16)),
+    *(("v", "block", 8), ("v", "slot", 88), ("v", "head", 56)),
+    *(("q", "seq", 48), ("q", "head", 8), ("out", "seq", 24), ("out", "head", 40), ("table", "seq", 3)),
+)
+
+
+def _room_everywhere(case: Case) -> Case:
+    """Another stride on every axis, and blocks in no order."""
+    return EVERYWHERE(_table(placement="permuted", first_block=1, spare_blocks=2, extra_columns=1)(case))
+
+
 def _contiguous_around(case: Case) -> Case:
     query = Layout(QUERY_AXES)
     return replace(case, q=query, out=query, table=replace(case.table, layout=Layout(TABLE_AXES)))
@@ -147,6 +159,9 @@ ROOM: tuple[tuple[str, Change], ...] = (
 SINGLE: tuple[tuple[str, Change], ...] = (
     ("with gaussian data in float32", _plain_numbers),
     ("with more of everything", _rich),
+    ("with more of everything and room everywhere", lambda case: _room_everywhere(_rich(case))),
+    ("with more of everything and longer rows of K", lambda case: _wider(16, 0)(_rich(case))),
+    ("with more of everything and longer rows of V", lambda case: _wider(0, 16)(_rich(case))),
     ("one token longer", _longer(1)),
     ("in larger blocks", _larger_blocks),
     ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
