@@ -55,7 +55,10 @@ NAMED = {
     ),
     "tail-v-unmasked": ("tail-v-unmasked", "V of the last block's unused slots is read and multiplied by weight 0"),
     "tail-off-by-one": ("tail-one-more", "one token past the end of the sequence is visible"),
-    "empty-split-not-neutral": ("empty-split-not-neutral", "take part in the merge with lse 0 instead of -inf"),
+    "empty-split-not-neutral": (
+        "empty-split-not-neutral",
+        "as if splits without a visible token took part in the merge with lse 0, not -inf",
+    ),
     "last-split-dropped": ("tokens-dropped", "token 64 of sequence 0, which sees 65, does not count"),
     "empty-split-unwritten": ("uninitialised-scratch", "reads memory that it allocated and never wrote"),
     "out-store-too-wide": ("out-store-too-wide", "rows of out are stored too wide: one element past value_head_dim"),

@@ -101,6 +101,14 @@ def _exchanged() -> Iterator[Fault]:
         why = f"{other.upper()} instead"
         yield misplaced(f"{mine}-is-{other}", mine, why, _borrowed(mine, other, strides=range(4), start=True))
         yield misplaced(f"{mine}-offset-ignored", mine, "where its memory starts", _from_start(mine))
+    yield misplaced("v-start-after-k", "v", "right behind a block of K", _behind_k)
+
+
+def _behind_k(problem: Problem, correct: Reading) -> Place | None:
+    """Where both lie in one buffer."""
+    case = problem.case
+    after = correct.k.offset + case.block_size * case.num_kv_heads * case.head_dim
+    return dataclasses.replace(correct.v, offset=after) if correct.v.buffer == correct.k.buffer else None
 
 
 def query_faults() -> Iterator[Fault]:

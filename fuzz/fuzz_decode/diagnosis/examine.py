@@ -26,6 +26,7 @@ from fuzz_decode.run import TargetFailed, TargetRejected, run_case
 from fuzz_decode.targets.contract import Target
 
 CONFIRMATIONS = 8  # runs on variations that a fault must explain although nothing else is left
+ENOUGH = 5  # runs that make a fault certain where time ran out
 TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
 
 
@@ -131,7 +132,8 @@ def is_right(seen: Observation) -> bool:
 
 
 def explains(fault: Fault, seen: Observation) -> bool:
-    return seen.is_explained(predicted(fault, seen.scene))
+    reading = fault.apply(seen.scene.problem, seen.scene.correct) or seen.scene.correct
+    return not seen.rules_out(reading) and seen.is_explained_by(reading)
 
 
 def predicted(fault: Fault, on: Scene) -> Prediction:
@@ -152,13 +154,14 @@ def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None,
     suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
     if not suspects:
         return None, _only_here(first, wrong, examiner)
+    enough = apart or len(examiner.observations) >= ENOUGH
     sentence = suspects[0].sentence(on.problem, on.correct)
     rivals = (
         [] if apart else [other for other in suspects[1:] if predicted(other, on).reading != predicted(suspects[0], on).reading]
     )
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
-    return Diagnosis(suspects[0].name, sentence, not rivals, _evidence(examiner.observations)), None
+    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations)), None
 
 
 def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[list[Fault], bool]:

@@ -11,6 +11,7 @@ FAULTS = (
     *addresses.cache_faults(),
     *scope.tokens(),
     *scope.heads(),
+    *scope.query_heads(),
     *sums.returned(),
     *addresses.table_faults(),
     *addresses.query_faults(),

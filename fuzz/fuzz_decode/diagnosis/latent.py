@@ -39,11 +39,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """`find` gives the reading that may explain a run; `words` says what was found in all that are wrong."""
+    """`find` gives the reading that may explain a run; `words` names and says what was found in all that are wrong."""
 
-    name: str
     find: Callable[[Observation], Reading | None]
-    words: Callable[[list[Found]], str]
+    words: Callable[[list[Found]], tuple[str, str]]
 
 
 def search(seen: list[Observation], more: Iterable[Observation]) -> Diagnosis | None:
@@ -63,7 +62,7 @@ def search(seen: list[Observation], more: Iterable[Observation]) -> Diagnosis | 
         return None
     readings = [one for one in found[alive[0]] if one is not None and one.correct != one.faulty]
     evidence = tuple(f"explained: {run.label}" for run in seen)
-    return Diagnosis(alive[0].name, alive[0].words(readings), True, evidence)
+    return Diagnosis(*alive[0].words(readings), True, evidence)
 
 
 def _explained(latent: Latent, run: Observation) -> Found | None:
@@ -154,7 +153,7 @@ def _phantoms_of(run: Observation, row: int, head: int) -> int:
     return round(extra) if abs(extra) <= MAX_PHANTOMS else 0
 
 
-def _dropped_words(pairs: list[Found]) -> str:
+def _dropped_words(pairs: list[Found]) -> tuple[str, str]:
     parts = [_missing(found.correct.spans[row][0], found.faulty.spans[row]) for found in pairs for row in found.changed]
     row = pairs[0].changed[0]
     (a, b), (first, end) = parts[0], pairs[0].correct.spans[row][0]
@@ -165,20 +164,25 @@ def _dropped_words(pairs: list[Found]) -> str:
         words += ": the newest ones are left out"
         if unit:
             words += f", from a multiple of {unit} on, as if the last split or tile were not merged"
-    return words
+    return "tokens-dropped", words
 
 
-def _twice_words(pairs: list[Found]) -> str:
+def _twice_words(pairs: list[Found]) -> tuple[str, str]:
     row = pairs[0].changed[0]
     a, b = pairs[0].faulty.spans[row][1]
-    return f"{_range(a, b)} of {row_name(pairs[0].case, row)} count{'s' * (b - a == 1)} twice"
+    return "tokens-twice", f"{_range(a, b)} of {row_name(pairs[0].case, row)} count{'s' * (b - a == 1)} twice"
 
 
-def _phantom_words(pairs: list[Found]) -> str:
+def _phantom_words(pairs: list[Found]) -> tuple[str, str]:
     row, count = next((row, count) for row, count in enumerate(pairs[0].faulty.phantoms) if count)
     what = f"{count} token{'s' * (count > 1)} of score 0 and value 0 count{'s' * (count == 1)}"
-    why = "splits without a visible token take part in the merge with lse 0 instead of -inf"
-    return f"{what} beside those of {row_name(pairs[0].case, row)}: {why}"
+    what += f" beside those of {row_name(pairs[0].case, row)}"
+    totals = [
+        found.correct.position[row] + 1 + count for found in pairs for row, count in enumerate(found.faulty.phantoms) if count
+    ]
+    if all(total % 16 == 0 for total in totals):
+        return "tail-weighs-in", f"{what}: as if lanes past the end, up to a multiple of 16, scored 0 instead of -inf"
+    return "empty-split-not-neutral", f"{what}: as if splits without a visible token took part in the merge with lse 0, not -inf"
 
 
 def _missing(visible: Span, left: tuple[Span, ...]) -> Span:
@@ -195,7 +199,7 @@ def _range(a: int, b: int) -> str:
 
 
 LATENTS = (
-    Latent("tokens-dropped", _counted(0), _dropped_words),
-    Latent("tokens-twice", _counted(2), _twice_words),
-    Latent("empty-split-not-neutral", _phantoms, _phantom_words),
+    Latent(_counted(0), _dropped_words),
+    Latent(_counted(2), _twice_words),
+    Latent(_phantoms, _phantom_words),
 )

@@ -29,6 +29,7 @@ BLOCK_IDS: dict[str, Callable[[Tensor, int, Tensor, int], Tensor]] = {
     "& 0xFF": lambda ids, row, columns, width: ids & 0xFF,
     "next block": lambda ids, row, columns, width: ids + 1,
     "previous block": lambda ids, row, columns, width: ids - 1,
+    "consecutive": lambda ids, row, columns, width: ids + columns,
     "column": lambda ids, row, columns, width: columns,
     "row and column": lambda ids, row, columns, width: row * width + columns,
 }
@@ -77,8 +78,8 @@ class Prediction:
         return self.reading.out.offset + (row[:, None] * s_row + head * s_head)[..., None] + dim * s_dim
 
 
-def predict(problem: Problem, reading: Reading, rounding: Rounding) -> Prediction:
-    """The outcome of a kernel that reads so and is right otherwise."""
+def predict(problem: Problem, reading: Reading, rounding: Rounding, only: int | None = None) -> Prediction:
+    """The outcome of a kernel that reads so and is right otherwise; of one row `only`, if it is given."""
     shape = (problem.case.num_rows, problem.case.num_q_heads, problem.case.value_head_dim)
     empty_out = math.nan if reading.empty_out is None else reading.empty_out
     found = Prediction(
@@ -89,7 +90,8 @@ def predict(problem: Problem, reading: Reading, rounding: Rounding) -> Predictio
         lse_bound=torch.zeros(shape[:2], dtype=torch.float64),
         known=torch.ones(shape[:2], dtype=torch.bool),
     )
-    for row, spans in enumerate(reading.spans):
+    for row in range(shape[0]) if only is None else (only,):
+        spans = reading.spans[row]
         if spans or any(reading.phantoms[row : row + 1]):
             tokens = _tokens(spans)
             step = max(1, CHUNK // max(1, len(tokens) * max(problem.case.head_dim, problem.case.value_head_dim)))
@@ -101,7 +103,7 @@ def predict(problem: Problem, reading: Reading, rounding: Rounding) -> Predictio
 def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
     """What some q heads of one row are computed from, phantoms included, each with a KV head of its own, and which of them are
     known [heads]."""
-    numbers = torch.arange(problem.case.num_q_heads)[heads]
+    numbers = torch.tensor(reading.q_head)[heads]
     dims, value_dims = torch.arange(reading.head_dim), torch.arange(min(reading.value_head_dim, problem.case.value_head_dim))
     blocks, inside = block_ids(problem, reading, row, tokens)
     slots, kv_heads, v_heads = (
@@ -117,8 +119,8 @@ def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: T
     distance = (tokens - reading.position[row]).double()
     if extra := sum(reading.phantoms[row : row + 1]):
         k, v, distance = (torch.cat([part, part.new_zeros(extra, *part.shape[1:])]) for part in (k, v, distance))
-    slopes = _of_heads(problem.alibi_slopes, reading.slope[heads], reading.alibi_sign)
-    sinks = _of_heads(problem.sinks, reading.sink[heads], 1.0)
+    slopes = _of_heads(problem.alibi_slopes, reading.slope[heads], reading.alibi_factor)
+    sinks = _of_heads(problem.sinks, reading.sink[heads], reading.sink_factor)
     found = Row(
         q,
         k,
@@ -140,8 +142,9 @@ def _of_heads(numbers: Tensor | None, heads: tuple[int, ...], factor: float) -> 
 
 def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The block of each token, and which of them the table's storage tells."""
-    columns, seq = tokens // reading.columns, reading.table_row[row]
-    ids, known = _read(problem, reading.table, seq * reading.table.strides[0] + columns * reading.table.strides[1])
+    columns, seq = tokens // reading.tile * reading.tile // reading.columns, reading.table_row[row]
+    read = columns if reading.last_column is None else columns.clamp(max=reading.last_column)
+    ids, known = _read(problem, reading.table, seq * reading.table.strides[0] + read * reading.table.strides[1])
     return BLOCK_IDS[reading.block_id](ids.long(), seq, columns, problem.case.table_width), known
 
 

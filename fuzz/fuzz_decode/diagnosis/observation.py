@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,7 @@ class Scene:
         return self._predictions[reading]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
     """What a run left: the memory of out as float64 on the CPU, which of it was never written, and lse if it was returned."""
 
@@ -55,6 +56,25 @@ class Observation:
         """Whether a kernel that reads so would have left this, to the bit in what it writes and within the bound in numbers."""
         return self.is_explained(self.scene.predict(reading))
 
+    def rules_out(self, reading: Reading) -> bool:
+        """Whether the shortest wrong row contradicts the reading, which is quick to tell; False where that tells nothing."""
+        row, correct = self.telling_row, self.scene.correct
+        if row is None or (reading.out, reading.out_row, reading.overhang) != (correct.out, correct.out_row, correct.overhang):
+            return False
+        if reading.empty_out is None:
+            return False
+        told = predict(self.scene.problem, reading, self.scene.rounding, only=row)
+        right = _close(self.out[row], told.out[row], told.out_bound[row], ~told.known[row, :, None])
+        return not bool(right.all())
+
+    @functools.cached_property
+    def telling_row(self) -> int | None:
+        """The row of out with the fewest tokens that is wrong."""
+        right = self.scene.predict(self.scene.correct)
+        wrong = (~_close(self.out, right.out, right.out_bound, ~right.known[..., None])).flatten(1).any(1).nonzero().flatten()
+        tokens = {row: sum(end - first for first, end in self.scene.correct.spans[row]) for row in wrong.tolist()}
+        return min(tokens, key=lambda row: (tokens[row], row)) if tokens else None
+
     def is_explained(self, prediction: Prediction) -> bool:
         if self.lse is not None and not bool(_close(self.lse, prediction.lse, prediction.lse_bound, ~prediction.known).all()):
             return False
@@ -71,12 +91,13 @@ class Observation:
         written[cells.flatten()] = True
         if not bool(self.unwritten[~written].all()):
             return False
-        dims = prediction.out.shape[2]
         places = prediction.addresses
+        dims = min(prediction.out.shape[2], places.shape[2])
         inside = (places >= 0) & (places < len(self.memory))
         got = self.memory[torch.where(inside, places, 0)]
         right = torch.ones_like(inside)  # an overhang may hold anything
-        right[..., :dims] = _close(got[..., :dims], prediction.out, prediction.out_bound, ~prediction.known[..., None])
+        out, bound = prediction.out[..., :dims], prediction.out_bound[..., :dims]
+        right[..., :dims] = _close(got[..., :dims], out, bound, ~prediction.known[..., None])
         explained = torch.zeros_like(written)
         explained[places[right & inside]] = True
         return bool(explained[written].all())

@@ -29,12 +29,12 @@ HEADS: tuple[tuple[str, str, Callable[[Case, int], int]], ...] = (
 
 def alibi() -> Iterator[Fault]:
     yield simple("alibi-ignored", "alibi_slopes are ignored", _if("slope", lambda p, r: dataclasses.replace(r, slope=())))
-    yield simple("alibi-sign", "ALiBi has the wrong sign", _if("slope", lambda p, r: dataclasses.replace(r, alibi_sign=-1.0)))
-    log2 = _if("slope", lambda p, r: dataclasses.replace(r, alibi_sign=1 / math.log(2)))
+    yield simple("alibi-sign", "ALiBi has the wrong sign", _if("slope", lambda p, r: dataclasses.replace(r, alibi_factor=-1.0)))
+    log2 = _if("slope", lambda p, r: dataclasses.replace(r, alibi_factor=1 / math.log(2)))
     yield simple("alibi-log2", "ALiBi is multiplied by log2(e)", log2)
-    exp2 = _if("slope", lambda p, r: dataclasses.replace(r, alibi_sign=math.log(2)))
+    exp2 = _if("slope", lambda p, r: dataclasses.replace(r, alibi_factor=math.log(2)))
     yield simple("alibi-exp2", "ALiBi is added in base 2 without conversion", exp2)
-    scaled = _if("slope", lambda p, r: dataclasses.replace(r, alibi_sign=r.scale))
+    scaled = _if("slope", lambda p, r: dataclasses.replace(r, alibi_factor=r.scale))
     yield simple("alibi-scaled", "ALiBi is multiplied by scale", scaled)
     for suffix, words, rule in HEADS:
         yield simple(f"alibi-of-{suffix}", f"query head h uses the ALiBi slope of {words}", _if("slope", _other("slope", rule)))
@@ -53,6 +53,8 @@ def alibi() -> Iterator[Fault]:
 
 def sinks() -> Iterator[Fault]:
     yield simple("sinks-ignored", "sinks are ignored", _if("sink", lambda p, r: dataclasses.replace(r, sink=())))
+    scaled = _if("sink", lambda p, r: dataclasses.replace(r, sink_factor=r.scale))
+    yield simple("sink-scaled", "sinks are multiplied by scale", scaled)
     for count in range(2, 17):
         words = f"sinks count {count} times" + ": once per split" * (count > 2)
         yield simple(f"sinks-count-{count}-times", words, _if("sink", _counting(count)))

@@ -34,12 +34,13 @@ class Reading:
 
     A row is a query token: number seq * q_len + query. For each row, `spans`: the tokens that it sees, one in two of them counts
     twice; `table_row`, `q_row`, `out_row`: which row of those it uses; `position`: where ALiBi believes it to be; `phantoms`: how
-    many tokens of score 0 and value 0 it sees besides. For each q head, `kv_head`, `v_head`, `slope`, `sink`: which one of K, V,
-    the ALiBi slopes and the sinks it uses; a sink counts `sink_count` times.
+    many tokens of score 0 and value 0 it sees besides. For each q head, `q_head`, `kv_head`, `v_head`, `slope`, `sink`: which one
+    of q, K, V, the ALiBi slopes and the sinks it uses; a sink counts `sink_count` times.
 
-    `columns`: tokens of one table column. `block_id`: a name in `model.BLOCK_IDS`. `head_dim`, `value_head_dim`: how many dims of
-    q and K, and of V, are read. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`. `empty_out`: what is written into
-    rows that see nothing; None: nothing. `overhang`: dims stored beyond each row of out.
+    `columns`: tokens of one table column; `tile`: tokens that use the column of the first one; `last_column`: the one that all
+    later ones use. `block_id`: a name in `model.BLOCK_IDS`. `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are
+    read. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`. `empty_out`: what is written into rows that see nothing;
+    None: nothing. `overhang`: dims stored beyond each row of out, negative if some are left out.
     """
 
     q: Place
@@ -49,6 +50,7 @@ class Reading:
     table: Place
     block_size: int
     columns: int
+    q_head: tuple[int, ...]
     spans: tuple[tuple[Span, ...], ...]
     table_row: tuple[int, ...]
     q_row: tuple[int, ...]
@@ -66,7 +68,10 @@ class Reading:
     value_head_dim: int
     block_id: str = "as it is"
     phantoms: tuple[int, ...] = ()
-    alibi_sign: float = 1.0
+    tile: int = 1
+    last_column: int | None = None
+    alibi_factor: float = 1.0
+    sink_factor: float = 1.0
     sink_count: int = 1
     lse: str = "natural"
     empty_lse: str = "-inf"
@@ -93,6 +98,7 @@ def read_correctly(problem: Problem) -> Reading:
         q_row=rows,
         out_row=rows,
         position=tuple(end - 1 for end in ends),
+        q_head=heads,
         kv_head=kv_heads,
         v_head=kv_heads,
         slope=heads if case.alibi else (),

@@ -32,6 +32,15 @@ def table_use() -> Iterator[Fault]:
     yield simple(
         "table-by-token", "the block table is indexed by token, not by block", lambda p, r: dataclasses.replace(r, columns=1)
     )
+    for limit in (1, 2, 4, 8, 16, 32, 64, 128):
+        words = f"blocks after number {limit} of a sequence are taken to be that one"
+        yield simple(f"table-beyond-{limit}", words, _set("last_column", limit - 1))
+    words = "only the first entry of a table row is read, and the blocks are taken to follow it"
+    yield simple("blocks-consecutive", words, lambda p, r: dataclasses.replace(r, last_column=0, block_id="consecutive"))
+    for tile in TILES[:4]:
+        yield simple(f"tile-{tile}-straddles-block", f"one block id serves a tile of {tile} tokens", _set("tile", tile))
+    yield simple("slot-modulo-16", "slots are counted modulo 16", _set("block_size", 16))
+    yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("columns", 16))
     for name, words, size in (
         ("block-size-power-of-two", "the next power of two", lambda n: _power_above(n)),
         ("block-size-power-of-two-below", "the power of two below it", lambda n: _power_above(n + 1) // 2),
@@ -65,6 +74,30 @@ def heads() -> Iterator[Fault]:
         ):
             text = f"query head h reads {which} {words} instead of h // group"
             yield simple(prefix + name, text, _heads(rule, fields))
+
+
+def query_heads() -> Iterator[Fault]:
+    """Which head of q a row of out is made of."""
+    for name, words, rule in (
+        (
+            "q-head-beyond-8",
+            "after the eighth of a group repeat the first ones",
+            lambda c, h: h // c.group * c.group + h % c.group % 8,
+        ),
+        (
+            "q-head-beyond-16",
+            "after the 16th of a group repeat the first ones",
+            lambda c, h: h // c.group * c.group + h % c.group % 16,
+        ),
+        ("q-head-of-kv-head", "are read at the number of their KV head", lambda c, h: h // c.group),
+        ("q-head-zero", "are all read as the first one", lambda c, h: 0),
+        (
+            "q-heads-transposed",
+            "are read in the order of swapped group and KV head",
+            lambda c, h: h % c.group * c.num_kv_heads + h // c.group,
+        ),
+    ):
+        yield simple(name, f"query heads {words}", _heads(rule, ("q_head",)))
 
 
 def rows() -> Iterator[Fault]:
@@ -115,6 +148,11 @@ def queries() -> Iterator[Fault]:
     for name, words, place in (
         ("query-major", "token by token, not sequence by sequence", lambda c, row: row % c.q_len * c.num_seqs + row // c.q_len),
         (
+            "padded-to-4",
+            "as if q_len were padded to a multiple of 4",
+            lambda c, row: row // c.q_len * (-(-c.q_len // 4) * 4) + row % c.q_len,
+        ),
+        (
             "reversed-queries",
             "with each sequence's query tokens in reverse",
             lambda c, row: row // c.q_len * c.q_len + c.q_len - 1 - row % c.q_len,
@@ -127,6 +165,7 @@ def queries() -> Iterator[Fault]:
     by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
     yield simple("table-by-query", "row r of q uses the block table row r % num_seqs", by_number)
     clipped = _repacked(lambda c, row: min(row, c.num_seqs - 1), ("table_row",))
+    yield simple("table-by-row", "row r of q uses the block table row r", _repacked(lambda c, row: row, ("table_row",)))
     yield simple("table-by-row", "row r of q uses the block table row r", clipped)
 
 
@@ -184,6 +223,11 @@ def _tiled(tile: int) -> Iterator[Fault]:
     yield simple(f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n: min(n, tile)))
     last = _respanned(lambda c, n: visible(n, min(tile, c.window or tile)))
     yield simple(f"only-last-{tile}", f"only the last {tile} tokens are visible", last)
+
+
+def _set(field: str, value: int) -> Callable[[Problem, Reading], Reading]:
+    changes: dict[str, Any] = {field: value}
+    return lambda problem, reading: dataclasses.replace(reading, **changes)
 
 
 def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:

@@ -63,6 +63,11 @@ def dims() -> Iterator[Fault]:
             lambda c: {"value_head_dim": below(c.value_head_dim)},
         ),
         (
+            "head-dim-multiple-of-32",
+            "dims of q.k beyond a multiple of 32 are left out",
+            lambda c: {"head_dim": max(1, c.head_dim // 32 * 32)},
+        ),
+        (
             "head-dim-multiple-of-16",
             "dims of q.k beyond a multiple of 16 are left out",
             lambda c: {"head_dim": max(1, c.head_dim // 16 * 16)},
@@ -81,6 +86,10 @@ def dims() -> Iterator[Fault]:
     yield simple("out-store-too-wide", f"{wide}: one element past value_head_dim", _changed(lambda c: {"overhang": 1}))
     yield simple("out-store-padded", f"{wide}: value_head_dim padded to a power of two", padded)
     longer = _changed(lambda c: {"overhang": max(0, c.head_dim - c.value_head_dim)})
+    floored = _changed(lambda c: {"overhang": c.value_head_dim // 16 * 16 - c.value_head_dim})
+    yield simple("out-multiple-of-16", "dims of out beyond a multiple of 16 are never written", floored)
+    shorter = _changed(lambda c: {"overhang": min(0, c.head_dim - c.value_head_dim)})
+    yield simple("out-beyond-head-dim-unwritten", "dims of out beyond head_dim are never written", shorter)
     yield simple("out-store-head-dim", f"{wide}: head_dim elements instead of value_head_dim", longer)
 
 
