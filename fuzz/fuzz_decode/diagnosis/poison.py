@@ -5,6 +5,7 @@ One region at a time is poisoned, all else holds finite noise. What matters is r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,15 +16,16 @@ from fuzz_decode.build import Problem
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.observation import observe, scene
 from fuzz_decode.diagnosis.result import Diagnosis
-from fuzz_decode.run import TargetFailed, TargetRejected
+from fuzz_decode.run import TargetFailed, TargetRejected, run_case
 from fuzz_decode.targets.contract import Target
 
 MAX_SLOTS = 2**22  # of a pool that is looked at slot by slot
-FOREIGN, TAIL, BEFORE, LIVE = range(4)
+FOREIGN, TAIL, BEFORE, LIVE, FIRST = range(5)
 SLOTS = {
     TAIL: ("tail", "the last block's unused slots"),
     BEFORE: ("window", "tokens before the window"),
-    FOREIGN: ("foreign", "blocks that no sequence uses"),
+    FIRST: ("block-0", "block 0 (which no sequence uses)"),
+    FOREIGN: ("foreign", "other blocks that no sequence uses"),
 }
 
 
@@ -38,7 +40,17 @@ class Region:
 
 
 def what_matters(case: Case, target: Target, device: str) -> Diagnosis:
-    """The regions whose NaN reaches the output."""
+    """The regions whose NaN reaches the output, told on a case whose blocks do not begin with block 0, if that fails, too."""
+    table = dataclasses.replace(
+        case.table, first_block=max(2, case.table.first_block), spare_blocks=max(2, case.table.spare_blocks)
+    )
+    spread = dataclasses.replace(case, table=table)
+    if spread.valid and target.why_unsupported(spread) is None and run_case(spread, target, device).findings:
+        return _what_matters(spread, target, device)
+    return _what_matters(case, target, device)
+
+
+def _what_matters(case: Case, target: Target, device: str) -> Diagnosis:
     if case.num_blocks * case.block_size > MAX_SLOTS:
         return Diagnosis(
             sentence="right on finite memory, wrong where all that it must not read is NaN; the pool is too large to say where"
@@ -94,6 +106,8 @@ def _kinds(case: Case) -> Tensor:
             mine = {TAIL: tokens >= length, BEFORE: tokens < first, LIVE: (tokens >= first) & (tokens < length)}[kind]
             pages = torch.tensor(row, dtype=torch.long)
             kinds[blocks[pages[tokens[mine] // case.block_size]], tokens[mine] % case.block_size] = kind
+    if bool((kinds[0] == FOREIGN).all()):
+        kinds[0] = FIRST
     return kinds
 
 

@@ -171,10 +171,17 @@ def queries() -> Iterator[Fault]:
 
 def tokens() -> Iterator[Fault]:
     """Which tokens are visible."""
-    yield simple("tail-one-more", "one token past the end of the sequence is visible", _moved_end(lambda c, n: n + 1))
-    within = _moved_end(lambda c, n: min(n + 1, c.table_width * c.block_size))
-    yield simple("tail-one-more", "one token past the end of the sequence is visible", within)
-    yield simple("tail-one-less", "the last token of the sequence is not visible", _moved_end(lambda c, n: n - 1))
+    # by the end alone, by the length and thus the window, within the table or not: the same in a word
+    for more in (
+        _moved_end(lambda c, n: n + 1),
+        _moved_end(lambda c, n: min(n + 1, _room(c))),
+        _resized(lambda c, seq: c.seq_lens[seq] + 1),
+        _resized(lambda c, seq: min(c.seq_lens[seq] + 1, _room(c))),
+    ):
+        yield simple("tail-one-more", "one token past the end of the sequence is visible", more)
+    words = "the last token of the sequence is not visible"
+    yield simple("tail-one-less", words, _moved_end(lambda c, n: n - 1))
+    yield simple("tail-one-less", words, _resized(lambda c, seq: c.seq_lens[seq] - 1))
     yield simple("window-ignored", "the window is ignored: all tokens are visible", _respanned(lambda c, n: visible(n, None)))
     more, less = _windowed(lambda w, n: visible(n, w + 1)), _windowed(lambda w, n: visible(n, w - 1))
     yield simple("window-one-more", "one token before the window is visible", more)
@@ -208,7 +215,7 @@ def tokens() -> Iterator[Fault]:
     yield simple(
         "length-of-table",
         "the whole width of the block table is visible",
-        _respanned(lambda c, n: visible(c.table_width * c.block_size, c.window)),
+        _respanned(lambda c, n: visible(_room(c), c.window)),
     )
     for tile in TILES:
         yield from _tiled(tile)
@@ -296,7 +303,8 @@ def _resized(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], R
         case = problem.case
         lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
         ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
-        return dataclasses.replace(reading, spans=tuple(visible(end, case.window) for end in ends))
+        spans, positions = tuple(visible(end, case.window) for end in ends), tuple(end - 1 for end in ends)
+        return dataclasses.replace(reading, spans=spans, position=positions)
 
     return change
 
@@ -311,6 +319,11 @@ def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem
 
 def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, Reading], Reading]:
     return _respanned(lambda case, n: span((n - (case.window or n)) // size(case) * size(case), n))
+
+
+def _room(case: Case) -> int:
+    """Tokens that a row of the block table has room for."""
+    return case.table_width * case.block_size
 
 
 def _first(case: Case, length: int, skipped: int) -> tuple[Span, ...]:
