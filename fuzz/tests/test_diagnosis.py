@@ -212,6 +212,6 @@ WITNESSES = (
         sinks=True,
     ),
     Case(seq_lens=(1,), k=FAR, v=FAR, table=BlockTable(first_block=5)),
-    Case(seq_lens=(2100,), block_size=512),
+    Case(seq_lens=(2100,), block_size=512, group=17),
     Case(value_head_dim=40, v=Layout(FAMILIES["NHD"], (0, 0, 0, 2)), out=Layout(QUERY_AXES, (0, 0, 2))),
 )

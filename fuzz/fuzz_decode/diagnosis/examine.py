@@ -25,7 +25,7 @@ from fuzz_decode.outcome import PASSED, REJECTED
 from fuzz_decode.run import TargetFailed, TargetRejected, run_case
 from fuzz_decode.targets.contract import Target
 
-CONFIRMATIONS = 8  # runs on variations that a fault must explain although nothing else is left
+CONFIRMATIONS = 10  # runs on variations that a fault must explain although nothing else is left
 ENOUGH = 5  # runs that make a fault certain where time ran out
 TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
 
@@ -95,8 +95,8 @@ def _look_at(asked: Examination, examiner: Examiner) -> Diagnosis:
         return poison.what_matters(asked.case, target, device)
     found, guess = _by_fault(asked, examiner)
     if found is None:
-        found = latent.search(examiner.observations, _confirm_latent(asked, examiner))
-    return found or _honestly(remains.known(_single_tokens(asked, examiner)), guess)
+        found = latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    return found or _honestly(remains.known(_single_tokens(asked, examiner), examiner.out_of_time), guess)
 
 
 def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
@@ -136,6 +136,12 @@ def explains(fault: Fault, seen: Observation) -> bool:
     return not seen.rules_out(reading) and seen.is_explained_by(reading)
 
 
+def _speaks_of(fault: Fault, wrong: Observation) -> bool:
+    """Whether the fault predicts what is wrong; numbers from outside the storage would agree with everything."""
+    known, row = predicted(fault, wrong.scene).known, wrong.telling_row
+    return bool(known.all() if row is None else known[row].all())
+
+
 def predicted(fault: Fault, on: Scene) -> Prediction:
     """What the fault gives there: the correct answer where it changes nothing."""
     return on.predict(fault.apply(on.problem, on.correct) or on.correct)
@@ -145,12 +151,12 @@ def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None,
     """The known fault that explains every run, and one that explains the case but not what the kernel does nearby."""
     wrong = examiner.wrong[0]
     on = wrong.scene
-    suspects = [fault for fault in FAULTS if fault.apply(on.problem, on.correct) is not None]
-    for seen in (wrong, *examiner.observations):
-        suspects = [fault for fault in suspects if explains(fault, seen)]
-    if not any(bool(predicted(fault, on).known.all()) for fault in suspects):
+    suspects = _explaining_both(wrong, examiner)
+    if not suspects:
         return None, None
     first = suspects[0]
+    for seen in examiner.observations:
+        suspects = [fault for fault in suspects if explains(fault, seen)]
     suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
     if not suspects:
         return None, _only_here(first, wrong, examiner)
@@ -162,6 +168,19 @@ def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None,
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
     return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations)), None
+
+
+def _explaining_both(wrong: Observation, examiner: Examiner) -> list[Fault]:
+    """The faults that explain a run that is wrong and the case with other data; none if there is no time to try them all."""
+    suspects = []
+    for fault in FAULTS:
+        if examiner.out_of_time:
+            return []
+        if fault.apply(wrong.scene.problem, wrong.scene.correct) is None or not explains(fault, wrong):
+            continue
+        if _speaks_of(fault, wrong) and all(explains(fault, seen) for seen in examiner.observations[:2]):
+            suspects.append(fault)
+    return suspects
 
 
 def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[list[Fault], bool]:

@@ -5,6 +5,7 @@ and parts without tokens that count. What is found must predict the whole output
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -45,9 +46,11 @@ class Latent:
     words: Callable[[list[Found]], tuple[str, str]]
 
 
-def search(seen: list[Observation], more: Iterable[Observation]) -> Diagnosis | None:
+def search(seen: list[Observation], more: Iterable[Observation], deadline: float) -> Diagnosis | None:
     """The first latent fault that explains every run, those of `more` included, which are made until enough of them are wrong."""
-    found = {latent: [_explained(latent, run) for run in seen] for latent in LATENTS}
+    found: dict[Latent, list[Found | None]] = {}
+    for latent in LATENTS:
+        found[latent] = [None if time.monotonic() > deadline else _explained(latent, run) for run in seen]
     alive = [latent for latent, readings in found.items() if None not in readings]
     confirmed = 0
     if alive:

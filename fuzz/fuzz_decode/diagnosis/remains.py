@@ -18,18 +18,15 @@ from fuzz_decode.diagnosis.result import Diagnosis
 MAX_GRID = 2**20  # addresses of rows among which one is looked up
 
 
-def known(runs: list[Observation]) -> Diagnosis:
-    """The runs are wrong, and no known fault explains them."""
+def known(runs: list[Observation], hurried: bool) -> Diagnosis:
+    """The runs are wrong, and no known fault explains them; `hurried`: or there was no time to try them all."""
+    nothing = "there was no time to try every known fault" if hurried else "no known fault explains it"
     for run in runs:
         if addresses := list(_read_instead(run)):
             return Diagnosis(sentence=addresses[0], evidence=tuple(addresses[:8]))
     first = runs[0]
     wrong = _wrong(first)
-    parts = [
-        f"no known fault explains it; on finite memory {_summary(first, wrong)} are wrong"
-        if bool(wrong.any())
-        else _only_lse(first)
-    ]
+    parts = [f"{nothing}; on finite memory {_summary(first, wrong)} are wrong" if bool(wrong.any()) else _only_lse(first)]
     if bool(torch.isnan(first.out[wrong]).any()):
         parts.append("some are NaN although all that could be read is finite")
     return Diagnosis(sentence="; ".join(parts), evidence=tuple(f"{run.label}: {_summary(run, _wrong(run))}" for run in runs[:8]))
@@ -42,12 +39,12 @@ def _wrong(run: Observation) -> Tensor:
 
 def _only_lse(run: Observation) -> str:
     if run.lse is None:
-        return "no known fault explains it; all of out is right, memory around it is written"
+        return "all of out is right, memory around it is written"
     right = run.scene.predict(run.scene.correct)
     close = ((run.lse - right.lse).abs() <= right.lse_bound) | (run.lse == right.lse)
     rows, heads = ((~close).any(1 - axis).nonzero().flatten().tolist() for axis in (0, 1))
     where = f"{_some(rows, 'row of q', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
-    return f"no known fault explains it; out is right, lse is wrong in {where}"
+    return f"out is right, lse is wrong in {where}"
 
 
 def _summary(run: Observation, wrong: Tensor) -> str:

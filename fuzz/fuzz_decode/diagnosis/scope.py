@@ -172,13 +172,13 @@ def queries() -> Iterator[Fault]:
 def tokens() -> Iterator[Fault]:
     """Which tokens are visible."""
     # by the end alone, by the length and thus the window, within the table or not: the same in a word
-    for more in (
+    for further in (
         _moved_end(lambda c, n: n + 1),
         _moved_end(lambda c, n: min(n + 1, _room(c))),
         _resized(lambda c, seq: c.seq_lens[seq] + 1),
         _resized(lambda c, seq: min(c.seq_lens[seq] + 1, _room(c))),
     ):
-        yield simple("tail-one-more", "one token past the end of the sequence is visible", more)
+        yield simple("tail-one-more", "one token past the end of the sequence is visible", further)
     words = "the last token of the sequence is not visible"
     yield simple("tail-one-less", words, _moved_end(lambda c, n: n - 1))
     yield simple("tail-one-less", words, _resized(lambda c, seq: c.seq_lens[seq] - 1))
