@@ -89,7 +89,7 @@ def cases(
     if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(draw, 20):
         case = draw(_with_float8(case, cache_dtypes))
     case = draw(_with_cache(case))
-    if huge_spans and _percent(draw, 3):
+    if huge_spans and _percent(draw, 4):
         case = draw(_with_huge_span(case))
     case = strides.conform(case)
     return dataclasses.replace(case, data=draw(_data_mode(case)))

@@ -13,6 +13,7 @@ from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, Primit
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.relatives import calls_from
+from fuzz_decode.steering import richest_first
 from fuzz_decode.strategies import cases
 from fuzz_decode.strides import Strides
 
@@ -22,8 +23,8 @@ BACKEND = "fuzz-decode"
 
 def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
     """The campaign's cases for a seed: the same ones in the same order however they are run."""
-    for chunk in _chunks(seed, generates):
-        yield from chunk
+    drawn = (case for chunk in _chunks(seed, generates) for case in chunk)
+    yield from richest_first(drawn)
 
 
 def call_stream(seed: int, generates: dict[str, Any], length: int) -> Generator[Calls, None, None]:

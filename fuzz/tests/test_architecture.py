@@ -13,7 +13,7 @@ ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_r
 PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments"}
 LAYERS = (
     PLAIN,
-    {"strategies", "data", "build", "interpreter", "relatives", "stream"},
+    {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream"},
     {"oracles", "targets"},
     {"run"},
     {"diagnosis"},
