@@ -191,7 +191,12 @@ class PatientWorker:
             self._worker.renew()
             self._revive()
             self._worker.submit(Examination(case, raw if probes else None, seconds, probes))
-            answer = self._worker.diagnosis()
+            try:
+                answer = self._worker.diagnosis()
+            except HarnessError as error:  # a finding is worth more than what can be said about it
+                return Diagnosis(
+                    sentence=f"could not be examined: {str(error).strip().splitlines()[-1]}"[:300], evidence=(str(error),)
+                )
             if isinstance(answer, Diagnosis):
                 return answer
             how = answer.findings[0].message

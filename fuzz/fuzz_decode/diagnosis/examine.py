@@ -25,7 +25,7 @@ from fuzz_decode.outcome import PASSED, REJECTED
 from fuzz_decode.run import TargetFailed, TargetRejected, run_case
 from fuzz_decode.targets.contract import Target
 
-CONFIRMATIONS = 10  # runs on variations that a fault must explain although nothing else is left
+CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
 ENOUGH = 5  # runs that make a fault certain where time ran out
 TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
 

@@ -1,23 +1,23 @@
 """Every fault that is known, the most likely first: of two that predict the same, the earlier one is named.
 
-Add one where it belongs by what it changes: `addresses`, `scope`, `options` or `sums`.
+Add one where it belongs by what it changes: `addresses`, `lookup`, `visibility`, `options` or `sums`.
 """
 
 from __future__ import annotations
 
-from fuzz_decode.diagnosis import addresses, options, scope, sums
+from fuzz_decode.diagnosis import addresses, lookup, options, sums, visibility
 
 FAULTS = (
     *addresses.cache_faults(),
-    *scope.tokens(),
-    *scope.heads(),
-    *scope.query_heads(),
+    *visibility.tokens(),
+    *lookup.heads(),
+    *lookup.query_heads(),
     *sums.returned(),
     *addresses.table_faults(),
     *addresses.query_faults(),
-    *scope.table_use(),
-    *scope.rows(),
-    *scope.queries(),
+    *lookup.table_use(),
+    *lookup.rows(),
+    *visibility.queries(),
     *options.alibi(),
     *options.sinks(),
     *options.scales(),

@@ -6,6 +6,7 @@ Each keeps what the failing case needs and adds something: other data, another l
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -14,17 +15,32 @@ from fuzz_decode.layout import FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.targets.contract import Target
 
 MAX_TOKENS = 2048  # of a variation, all sequences together; enough to tell, and quick in the interpreter
+MAX_EXTENT = 2**27  # elements of all its allocations: many are kept at once
 Change = Callable[[Case], Case]
 
 
 def variations(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
     """What differs, and the case; valid and within what the target takes, each once."""
     seen = {case}
-    for words, change in (*SINGLE, *combined()):
+    for words, change in (*_plainer(case), *SINGLE, *combined()):
         other = target.strides.conform(change(case))
-        if other not in seen and other.valid and fits(other) and target.why_unsupported(other) is None:
+        if other not in seen and _suits(other, target):
             seen.add(other)
             yield words, other
+
+
+def _plainer(case: Case) -> Iterator[tuple[str, Change]]:
+    """What is only so with a feature is no fault of its own."""
+    for feature in case.features():
+        yield f"without {feature}", functools.partial(Case.without, feature=feature)
+
+
+def _suits(case: Case, target: Target) -> bool:
+    return case.valid and fits(case) and _extent(case) <= MAX_EXTENT and target.why_unsupported(case) is None
+
+
+def _extent(case: Case) -> int:
+    return sum(layout.extent(sizes) for layout, sizes in case.layouts().values())
 
 
 def fits(case: Case) -> bool:
@@ -158,13 +174,6 @@ ROOM: tuple[tuple[str, Change], ...] = (
 )
 SINGLE: tuple[tuple[str, Change], ...] = (
     ("with gaussian data in float32", _plain_numbers),
-    # what is only so with an option is no fault of its own
-    ("without a window", _with(window=None)),
-    ("without a softcap", _with(softcap=None)),
-    ("without sinks", _with(sinks=False)),
-    ("without ALiBi", _with(alibi=False)),
-    ("without a float8 cache", _with(cache_dtype=None, k_scale=None, v_scale=None)),
-    ("with one query token", _with(q_len=1)),
     ("with more of everything", _rich),
     ("with more of everything and room everywhere", lambda case: _room_everywhere(_rich(case))),
     ("with more of everything and longer rows of K", lambda case: _wider(16, 0)(_rich(case))),
