@@ -53,7 +53,7 @@ NAMED = {
         "table-row-stride-needed-width",
         "of the block table read as 1 (the blocks that the longest",
     ),
-    "tail-v-unmasked": ("tail-v-unmasked", "V of the last block's unused slots is read and multiplied by weight 0"),
+    "tail-v-unmasked": ("tail-v-unmasked", "V of the last block's unused slots is read, and weighs nothing"),
     "tail-off-by-one": ("tail-one-more", "one token past the end of the sequence is visible"),
     "empty-split-not-neutral": (
         "empty-split-not-neutral",

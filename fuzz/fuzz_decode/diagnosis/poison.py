@@ -148,5 +148,5 @@ def _sentence(guilty: list[Region]) -> str:
     for region in guilty:
         places.setdefault(region.place, []).append(region.tensor)
     parts = [f"{' and '.join(tensors)} of {place}" for place, tensors in places.items()]
-    verb = "are" if len(guilty) > 1 else "is"
-    return f"{'; '.join(parts)} {verb} read and multiplied by weight 0: NaN there reaches the output, finite numbers do not"
+    weigh = "are read, and weigh" if len(guilty) > 1 else "is read, and weighs"
+    return f"{'; '.join(parts)} {weigh} nothing: NaN there reaches the output, finite numbers do not"

@@ -26,7 +26,8 @@ def known(runs: list[Observation], hurried: bool) -> Diagnosis:
             return Diagnosis(sentence=addresses[0], evidence=tuple(addresses[:8]))
     first = runs[0]
     wrong = _wrong(first)
-    parts = [f"{nothing}; on finite memory {_summary(first, wrong)} are wrong" if bool(wrong.any()) else _only_lse(first)]
+    about = f"on finite memory {_summary(first, wrong)} are wrong" if bool(wrong.any()) else _only_lse(first)
+    parts = [f"{nothing}; {about}"]
     if bool(torch.isnan(first.out[wrong]).any()):
         parts.append("some are NaN although all that could be read is finite")
     return Diagnosis(sentence="; ".join(parts), evidence=tuple(f"{run.label}: {_summary(run, _wrong(run))}" for run in runs[:8]))

@@ -163,6 +163,7 @@ ROOM: tuple[tuple[str, Change], ...] = (
     ("with longer rows of V", _wider(0, 16)),
     ("with longer rows of K", _wider(16, 0)),
     ("with longer rows", _wider(24, 24)),
+    ("with much longer rows", _wider(72, 72)),
     ("with K and V interleaved", _in_order("interleaved", None)),
     ("with K and V interleaved, heads outside", _in_order("interleaved HND", None)),
     ("with K and V side by side", _in_order("packed", None)),
