@@ -20,6 +20,7 @@ from fuzz_decode.diagnosis.result import Diagnosis
 
 MAX_TOKENS = 512  # of a sequence: pairs of tokens are tried
 MAX_PHANTOMS = 64
+MAX_SINKS = 32
 MORE_RUNS = 10
 CONFIRMATIONS = 2
 
@@ -134,6 +135,16 @@ def _respanned(visible: Span, a: int, b: int, times: int) -> tuple[Span, ...]:
     return (visible, (first + a, first + b))
 
 
+def _sinks(run: Observation) -> Reading | None:
+    """How many times the sinks count, 0 included."""
+    correct = run.scene.correct
+    if not correct.sink:
+        return None
+    readings = [dataclasses.replace(correct, sink=())]
+    readings += [dataclasses.replace(correct, sink_count=count) for count in range(2, MAX_SINKS + 1)]
+    return next((reading for reading in readings if run.is_explained_by(reading)), None)
+
+
 def _phantoms(run: Observation) -> Reading | None:
     """How many tokens of score 0 and value 0 each row must have seen besides its own."""
     counts = [0] * run.scene.problem.case.num_rows
@@ -188,6 +199,14 @@ def _phantom_words(pairs: list[Found]) -> tuple[str, str]:
     return "empty-split-not-neutral", f"{what}: as if splits without a visible token took part in the merge with lse 0, not -inf"
 
 
+def _sink_words(pairs: list[Found]) -> tuple[str, str]:
+    counts = sorted({found.faulty.sink_count if found.faulty.sink else 0 for found in pairs})
+    if counts == [0]:
+        return "sinks-ignored", "sinks are ignored, though not always"
+    times = " or ".join(map(str, counts))
+    return "sink-for-each-split", f"sinks count {times} times, which depends on the case: as if once for each split"
+
+
 def _missing(visible: Span, left: tuple[Span, ...]) -> Span:
     first, end = visible
     if not left:
@@ -205,4 +224,5 @@ LATENTS = (
     Latent(_counted(0), _dropped_words),
     Latent(_counted(2), _twice_words),
     Latent(_phantoms, _phantom_words),
+    Latent(_sinks, _sink_words),
 )

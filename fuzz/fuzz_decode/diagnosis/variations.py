@@ -33,6 +33,8 @@ def _plainer(case: Case) -> Iterator[tuple[str, Change]]:
     """What is only so with a feature is no fault of its own."""
     for feature in case.features():
         yield f"without {feature}", functools.partial(Case.without, feature=feature)
+    yield "with one query head for each KV head", _with(group=1)
+    yield "with one KV head", _with(num_kv_heads=1)
 
 
 def _suits(case: Case, target: Target) -> bool:
