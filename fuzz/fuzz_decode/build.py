@@ -169,10 +169,10 @@ def is_unwritten(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def dirty_allocations() -> Iterator[None]:
-    """While active, memory that torch.empty and its relatives hand out is poisoned: fresh processes get zeros, which hide
-    uninitialised scratch."""
-    with _DirtyEmpty():
+def dirty_allocations(dirt: int = POISON) -> Iterator[None]:
+    """While active, memory that torch.empty and its relatives hand out is filled with the byte `dirt`: fresh processes get
+    zeros, which hide uninitialised scratch."""
+    with _DirtyEmpty(dirt):
         yield
 
 
@@ -195,10 +195,15 @@ _EMPTY = {torch.empty, torch.empty_like, torch.empty_strided, torch.empty_permut
 
 
 class _DirtyEmpty(TorchFunctionMode):
+    def __init__(self, dirt: int) -> None:
+        super().__init__()
+        self.dirt = dirt
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in _EMPTY and result.dtype != torch.bool:
-            _poison(torch.as_strided(result, (result.untyped_storage().nbytes() // result.element_size(),), (1,), 0))
+            whole = torch.as_strided(result, (result.untyped_storage().nbytes() // result.element_size(),), (1,), 0)
+            whole.view(torch.uint8).fill_(self.dirt)
         return result
 
 

@@ -19,6 +19,7 @@ from fuzz_decode import corpus
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
+from fuzz_decode.diagnosis.result import SECONDS, beyond_reach
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.plan import Plan, Ready
@@ -220,6 +221,8 @@ class Campaign:
             else:
                 still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
                 bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
+                bug.entry = diagnosed(bug.entry, worker, self.minimise_seconds)
+                bug.path = corpus.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
 
     def _forget_slow(self, bug: Bug) -> OnlySlow:
@@ -268,3 +271,14 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
         needed=shrunk.needed,
         minimised=shrunk.complete,
     )
+
+
+def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
+    """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
+    that fails by itself says why."""
+    if entry.before or entry.diagnosis:
+        return entry
+    if entry.stage == "run":
+        return dataclasses.replace(entry, diagnosis=beyond_reach(entry.case))
+    raw = entry.raw_case if entry.raw_case != entry.case else None
+    return dataclasses.replace(entry, diagnosis=worker.diagnose(entry.case, raw, min(seconds, SECONDS)).sentence)

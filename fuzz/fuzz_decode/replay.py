@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode import corpus
-from fuzz_decode.campaign import minimised_entry
+from fuzz_decode.campaign import diagnosed, minimised_entry
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import KnownFailure, load_ledger
@@ -87,5 +87,7 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
         shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.excusing)
         if shrunk is None:
             return None
-        smaller = minimised_entry(raw, shrunk)
-        return *corpus.settle(path, smaller, ledger.same_bug(smaller, worker.failing_as(raw.signature))), shrunk
+        smaller = dataclasses.replace(minimised_entry(raw, shrunk), diagnosis="")
+        path, smaller = corpus.settle(path, smaller, ledger.same_bug(smaller, worker.failing_as(raw.signature)))
+        smaller = diagnosed(smaller, worker, seconds)
+        return corpus.replace(path, smaller), smaller, shrunk

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, alone_if_large, build, dirty_allocations, is_small, moved
+from fuzz_decode.build import POISON, Problem, alone_if_large, build, dirty_allocations, is_small, moved
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
@@ -121,24 +121,29 @@ def _judge(problem: Problem, run: Run) -> list[Finding]:
 
 def _launch(problem: Problem, expected: Expected, target: Target, *, give_out: bool) -> Run:
     before = snapshot(problem)
-    out, lse = results(problem, target, give_out=give_out)
-    checked_lse = None if lse is None else _checked("lse", lse, expected.lse, torch.float32, problem.q.device)
-    return Run(_checked("out", out, expected.out, problem.q.dtype, problem.q.device), checked_lse, expected, before)
+    dirt = POISON if problem.memory == "poisoned" else None
+    return Run(*returned(problem, target, dirt, give_out=give_out), expected, before)
 
 
-def results(problem: Problem, target: Target, *, give_out: bool = True) -> tuple[Any, Any]:
-    """out and lse (None without) as the target left them; unless `give_out`, it allocates out itself."""
+def returned(
+    problem: Problem, target: Target, dirt: int | None = POISON, *, give_out: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that is
+    not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
     options = target.options if give_out else target.options - {"out"}
-    result = _call(problem, target, options)
+    result = _call(problem, target, options, dirt)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-    return (problem.out if "out" in options else out), lse
+    if "out" in options:
+        out = problem.out
+    checked_lse = None if lse is None else _checked("lse", lse, problem.out.shape[:2], torch.float32, problem)
+    return _checked("out", out, problem.out.shape, problem.q.dtype, problem), checked_lse
 
 
-def _call(problem: Problem, target: Target, passed: frozenset[str]) -> Any:
-    """The target's result, once the device has finished. Where memory is poisoned, what the target allocates is dirty, too."""
+def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | None) -> Any:
+    """The target's result, once the device has finished."""
     options = {"out": problem.out, **problem.options()}
     try:
-        with dirty_allocations() if problem.memory == "poisoned" else contextlib.nullcontext():
+        with contextlib.nullcontext() if dirt is None else dirty_allocations(dirt):
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(passed)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
@@ -152,12 +157,12 @@ def _call(problem: Problem, target: Target, passed: frozenset[str]) -> Any:
     return result
 
 
-def _checked(name: str, got: Any, expected: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
     """The result on the CPU, if it is what it must be."""
     if not isinstance(got, Tensor):
         raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
-    if (got.shape, got.dtype, got.device) != (expected.shape, dtype, device):
-        wanted = f"{list(expected.shape)} {dtype} on {device}"
+    if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
+        wanted = f"{list(shape)} {dtype} on {problem.q.device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
         raise TargetFailed(Finding("contract", "wrong-shape", name, message))
     return got.cpu()

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fuzz_decode.case import Case
+from fuzz_decode.diagnosis import Diagnosis, Examination
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.nursery import RENEW, return_in_forks
 from fuzz_decode.outcome import Finding, Outcome, failure
@@ -24,7 +25,8 @@ DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: Plan, log: str) -> None:
-    """Answer Ready or an error once, then an Outcome for every Case or Trial until the parent hangs up."""
+    """Answer Ready or an error once, then every Case or Trial with an Outcome and every Examination with a Diagnosis until the
+    parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
     if plan.device == "cpu":
@@ -38,17 +40,18 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
     forked = False
     while True:
         try:
-            case = connection.recv()
+            asked = connection.recv()
         except EOFError:
             return
-        if case is None and forked:
+        if asked is None and forked:
             os._exit(RENEW)
-        if case is None:
+        if asked is None:
             return_in_forks()
             forked = True
             continue
         os.ftruncate(1, 0)
-        connection.send(_run_guarded(case, target, plan.device))
+        answer = _examine_guarded if isinstance(asked, Examination) else _run_guarded
+        connection.send(answer(asked, target, plan.device))
 
 
 def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
@@ -65,6 +68,18 @@ def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | Har
     if outcome.stage == "run" and outcome.findings and _is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
+
+
+def _examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
+    """Diagnose a case. A context that died on the way is the target's crash."""
+    from fuzz_decode.diagnosis.examine import examine
+
+    try:
+        found = examine(asked, target, device)
+    except Exception:
+        story = traceback.format_exc()
+        return _crash(story) if _is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
+    return _crash(found.sentence) if _is_dead(device) else found
 
 
 def _prepare(plan: Plan) -> tuple[Any, Ready]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
+from fuzz_decode.diagnosis import Diagnosis, Examination
+from fuzz_decode.diagnosis.result import SECONDS
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
 from fuzz_decode.plan import Plan, Ready
@@ -65,18 +67,30 @@ class Worker:
         assert isinstance(answer, Ready)
         return answer
 
-    def submit(self, case: Case | Trial) -> None:
-        """Start a case, or a trial of another target than the plan's."""
+    def submit(self, asked: Case | Trial | Examination) -> None:
+        """Start a case, a trial of another target than the plan's, or the examination of a case."""
         self._unused = False
-        self.deadline = time.monotonic() + self.plan.timeout
+        more = asked.seconds if isinstance(asked, Examination) else 0.0
+        self.deadline = time.monotonic() + self.plan.timeout + more
         with contextlib.suppress(BrokenPipeError):  # result() tells of the death
-            self.connection.send(case)
+            self.connection.send(asked)
+
+    def diagnosis(self) -> Diagnosis | Outcome:
+        """Wait for the submitted examination; an Outcome if the target did not survive it. Raises HarnessError like `result`."""
+        answer = self._answer()
+        assert isinstance(answer, (Diagnosis, Outcome))
+        return answer
 
     def result(self) -> Outcome:
         """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed.
 
         Raises HarnessError if it was our own code that failed.
         """
+        answer = self._answer()
+        assert isinstance(answer, Outcome)
+        return answer
+
+    def _answer(self) -> Any:
         try:
             answer = self._receive()
         except TimeoutError:
@@ -89,8 +103,7 @@ class Worker:
         if isinstance(answer, HarnessError):
             self.close()
             raise answer
-        assert isinstance(answer, Outcome)
-        if answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
+        if isinstance(answer, Outcome) and answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
             self.close()
         return answer
 
@@ -170,6 +183,25 @@ class PatientWorker:
     def failing_as(self, signature: str) -> Callable[[Calls], bool]:
         """Whether calls fail with that signature in a fresh process, as a question to ask."""
         return lambda calls: self.run_fresh(calls).signature == signature
+
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
+        """What the target does wrong on a failing case, in a fresh process. A target that dies of it is asked once more, on
+        nothing but the case itself."""
+        how = ""
+        for probes in (True, False):
+            self._worker.renew()
+            self._revive()
+            self._worker.submit(Examination(case, raw if probes else None, seconds, probes))
+            try:
+                answer = self._worker.diagnosis()
+            except HarnessError as error:  # a finding is worth more than what can be said about it
+                return Diagnosis(
+                    sentence=f"could not be examined: {str(error).strip().splitlines()[-1]}"[:300], evidence=(str(error),)
+                )
+            if isinstance(answer, Diagnosis):
+                return answer
+            how = answer.findings[0].message
+        return Diagnosis(sentence=f"the kernel {how} while it was examined")
 
     def close(self) -> None:
         self._worker.close()

@@ -1,0 +1,252 @@
+"""From a failing case and a target to a Diagnosis: look, suppose, eliminate, confirm.
+
+A fault is named with confidence only if it explains every run, the correct reading does not, and no other known fault that
+predicts anything else on the variations of the case is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from fuzz_decode.case import Case
+from fuzz_decode.diagnosis import dirt, latent, poison, remains
+from fuzz_decode.diagnosis.fault import Fault
+from fuzz_decode.diagnosis.faults import FAULTS
+from fuzz_decode.diagnosis.model import Prediction
+from fuzz_decode.diagnosis.observation import Observation, Scene, observe, scene
+from fuzz_decode.diagnosis.result import Diagnosis, Examination, beyond_reach
+from fuzz_decode.diagnosis.variations import fits, other_seed, variations
+from fuzz_decode.outcome import PASSED, REJECTED
+from fuzz_decode.run import TargetFailed, TargetRejected, run_case
+from fuzz_decode.targets.contract import Target
+
+CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
+ENOUGH = 5  # runs that make a fault certain where time ran out
+TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
+
+
+@dataclass(slots=True)
+class Examiner:
+    """A target under examination; runs it on cases and keeps what came out."""
+
+    target: Target
+    device: str
+    deadline: float
+    observations: list[Observation] = field(default_factory=list)
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def look(self, label: str, on: Scene) -> Observation | None:
+        """Run the target and keep what it left; None if it did not finish."""
+        try:
+            seen = observe(label, on, self.target)
+        except (TargetFailed, TargetRejected):
+            return None
+        self.observations.append(seen)
+        return seen
+
+    def scene(self, case: Case) -> Scene:
+        return scene(case, self.target, self.device)
+
+    @property
+    def returns_lse(self) -> bool:
+        return self.observations[0].lse is not None
+
+    @property
+    def wrong(self) -> list[Observation]:
+        return [seen for seen in self.observations if not is_right(seen)]
+
+
+def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
+    """What the target does wrong on the case. Empty if it does nothing wrong there."""
+    outcome = run_case(asked.case, target, device)
+    if outcome.status in (PASSED, REJECTED):
+        return Diagnosis()
+    first = outcome.findings[0]
+    if outcome.stage == "run" or not fits(asked.case):
+        return Diagnosis(sentence=beyond_reach(asked.case))
+    if first.symptom == "input-modified":
+        return Diagnosis("input-modified", f"it writes into its own input: {first.message}", True, (first.message,))
+    examiner = Examiner(target, device, time.monotonic() + asked.seconds)
+    return _look_at(asked, examiner)
+
+
+def _look_at(asked: Examination, examiner: Examiner) -> Diagnosis:
+    target, device = examiner.target, examiner.device
+    first = examiner.look("the case", examiner.scene(asked.case))
+    if first is None:
+        return Diagnosis(sentence="fails to run when all memory holds finite numbers")
+    if found := dirt.unsteady(first, target) or dirt.depends_on_dirt(first, target):
+        return found
+    for label, case in _others(asked):
+        if case is not None and fits(case) and target.why_unsupported(case) is None:
+            examiner.look(label, examiner.scene(case))
+    if not examiner.wrong and asked.probes:
+        for label, case in _plainer(asked.case, target):
+            examiner.look(label, examiner.scene(case))
+    if not examiner.wrong:
+        return poison.what_matters(asked.case, target, device)
+    found, guess = _by_fault(asked, examiner)
+    if found is None:
+        found = latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    return found or _honestly(remains.known(_single_tokens(asked, examiner), examiner.out_of_time), guess)
+
+
+def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
+    """What is known, and what it looks like on the failing case alone."""
+    if guess is None:
+        return known
+    return dataclasses.replace(guess, sentence=f"{known.sentence}; {guess.sentence}")
+
+
+def _single_tokens(asked: Examination, examiner: Examiner) -> list[Observation]:
+    """Wrong runs, first one in which each sequence sees one token: its out is a row of V, which tells where it was read."""
+    case = dataclasses.replace(asked.case, seq_lens=tuple(min(1, length) for length in asked.case.seq_lens))
+    if asked.probes and case.valid and examiner.target.why_unsupported(case) is None:
+        examiner.look("with one token in each sequence", examiner.scene(case))
+    wrong = examiner.wrong
+    return [*wrong[-1:], *wrong[:-1]] if wrong[-1].label.startswith("with one token in") else wrong
+
+
+def _others(asked: Examination) -> Iterator[tuple[str, Case | None]]:
+    yield "the case with other data", other_seed(asked.case)
+    if asked.raw != asked.case:
+        yield "the case as it was drawn", asked.raw
+
+
+def _plainer(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
+    """Large and tagged data may give a wrong token the weight 0."""
+    wanted = ("with gaussian data in float32", "with all tokens weighing the same")
+    return ((words, other) for words, other in variations(case, target) if words in wanted)
+
+
+def is_right(seen: Observation) -> bool:
+    return seen.is_explained_by(seen.scene.correct)
+
+
+def explains(fault: Fault, seen: Observation) -> bool:
+    reading = fault.apply(seen.scene.problem, seen.scene.correct) or seen.scene.correct
+    return not seen.rules_out(reading) and seen.is_explained_by(reading)
+
+
+def _speaks_of(fault: Fault, wrong: Observation) -> bool:
+    """Whether the fault predicts what is wrong; numbers from outside the storage would agree with everything."""
+    known, row = predicted(fault, wrong.scene).known, wrong.telling_row
+    return bool(known.all() if row is None else known[row].all())
+
+
+def predicted(fault: Fault, on: Scene) -> Prediction:
+    """What the fault gives there: the correct answer where it changes nothing."""
+    return on.predict(fault.apply(on.problem, on.correct) or on.correct)
+
+
+def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None, Diagnosis | None]:
+    """The known fault that explains every run, and one that explains the case but not what the kernel does nearby."""
+    wrong = examiner.wrong[0]
+    on = wrong.scene
+    suspects = _explaining_both(wrong, examiner)
+    if not suspects:
+        return None, None
+    first = suspects[0]
+    for seen in examiner.observations:
+        suspects = [fault for fault in suspects if explains(fault, seen)]
+    suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
+    if not suspects:
+        return None, _only_here(first, wrong, examiner)
+    enough = apart or len(examiner.observations) >= ENOUGH
+    sentence = suspects[0].sentence(on.problem, on.correct)
+    rivals = (
+        [] if apart else [other for other in suspects[1:] if predicted(other, on).reading != predicted(suspects[0], on).reading]
+    )
+    if rivals:
+        sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
+    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations)), None
+
+
+def _explaining_both(wrong: Observation, examiner: Examiner) -> list[Fault]:
+    """The faults that explain a run that is wrong and the case with other data; none if there is no time to try them all."""
+    suspects = []
+    for fault in FAULTS:
+        if examiner.out_of_time:
+            return []
+        if fault.apply(wrong.scene.problem, wrong.scene.correct) is None or not explains(fault, wrong):
+            continue
+        if _speaks_of(fault, wrong) and all(explains(fault, seen) for seen in examiner.observations[:2]):
+            suspects.append(fault)
+    return suspects
+
+
+def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[list[Fault], bool]:
+    """Those that also explain the target on variations of the case, on which suspects differ from each other or, a few times,
+    from the correct reading; and whether there was time for all that can tell them apart."""
+    confirmed = 0
+    for words, other in variations(case, examiner.target):
+        if not suspects or (len(suspects) == 1 and confirmed >= CONFIRMATIONS):
+            break
+        if examiner.out_of_time:
+            return suspects, False
+        on = examiner.scene(other)
+        telling = _telling(suspects, on, examiner.returns_lse)
+        if telling or (
+            confirmed < CONFIRMATIONS and _differ(predicted(suspects[0], on), on.predict(on.correct), examiner.returns_lse)
+        ):
+            seen = examiner.look(words, on)
+            if seen is not None:
+                confirmed += 1
+                suspects = [fault for fault in suspects if explains(fault, seen)]
+    return suspects, True
+
+
+def _telling(suspects: list[Fault], on: Scene, lse: bool) -> bool:
+    """Whether the suspects predict different things there."""
+    first = predicted(suspects[0], on)
+    return any(_differ(first, predicted(fault, on), lse) for fault in suspects[1:])
+
+
+def _differ(one: Prediction, other: Prediction, lse: bool) -> bool:
+    if one is other:
+        return False
+    if one.reading.out != other.reading.out or one.reading.overhang != other.reading.overhang:
+        return not (one.addresses.shape == other.addresses.shape and bool((one.addresses == other.addresses).all()))
+    if (one.reading.empty_out is None) != (other.reading.empty_out is None):
+        return any(not spans for spans in one.reading.spans)
+    known = one.known & other.known
+    out = _apart(one.out, other.out, one.out_bound + other.out_bound) & known[..., None]
+    if bool(out.any()):
+        return True
+    return lse and bool((_apart(one.lse, other.lse, one.lse_bound + other.lse_bound) & known).any())
+
+
+def _apart(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
+    same = (one == other) | (one.isnan() & other.isnan())
+    return ~same & ~((one - other).abs() <= TOLD_APART * bound)
+
+
+def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosis:
+    """A fault that explains the case, but not what the kernel does nearby: perhaps one path of it, perhaps something else."""
+    sentence = f"on this case as if: {fault.sentence(wrong.scene.problem, wrong.scene.correct)}"
+    contrary = next((seen for seen in examiner.observations if not explains(fault, seen)), None)
+    sentence += f", but not so {contrary.label}" if contrary else ""
+    evidence = tuple(f"{'' if explains(fault, seen) else 'not '}explained: {seen.label}" for seen in examiner.observations)
+    return Diagnosis(fault.name, sentence, False, evidence)
+
+
+def _confirm_latent(asked: Examination, examiner: Examiner) -> Iterator[Observation]:
+    """Runs on variations, for hypotheses whose numbers are found anew in each run."""
+    for words, other in variations(asked.case, examiner.target) if asked.probes else ():
+        if examiner.out_of_time:
+            return
+        seen = examiner.look(words, examiner.scene(other))
+        if seen is not None:
+            yield seen
+
+
+def _evidence(observations: list[Observation]) -> tuple[str, ...]:
+    return tuple(f"explained: {seen.label}" + (" (right there)" if is_right(seen) else "") for seen in observations)

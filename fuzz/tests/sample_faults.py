@@ -1,0 +1,82 @@
+"""Targets with faults of their own, in plain torch, for what tells faults apart."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from sample_targets import honest
+from torch import Tensor
+
+from fuzz_decode.targets import target
+
+
+def v_heads_taken_to_be_dense(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The head stride of V is rebuilt from its shape."""
+    s_block, s_slot, _, s_dim = v_cache.stride()
+    v = v_cache.as_strided(v_cache.shape, (s_block, s_slot, v_cache.shape[3], s_dim), v_cache.storage_offset())
+    return honest(q, k_cache, v, block_table, seq_lens, scale)
+
+
+def k_and_v_blocks_taken_to_be_dense(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """One formula for both caches: block_size * slot stride."""
+    dense = []
+    for cache in (k_cache, v_cache):
+        _, s_slot, s_head, s_dim = cache.stride()
+        dense.append(cache.as_strided(cache.shape, (cache.shape[1] * s_slot, s_slot, s_head, s_dim), cache.storage_offset()))
+    return honest(q, *dense, block_table, seq_lens, scale)[0]
+
+
+def out_rows_taken_to_be_dense(q: Tensor, *rest: Any, out: Tensor) -> Tensor:
+    _, heads, dims = out.shape
+    out.as_strided(out.shape, (heads * dims, *out.stride()[1:]), out.storage_offset()).copy_(honest(q, *rest)[0])
+    return out
+
+
+def five_percent_too_much(q: Tensor, *rest: Any) -> Tensor:
+    """Nothing that is read wrongly explains it."""
+    return honest(q, *rest)[0] * 1.05
+
+
+def blocks_in_a_cipher(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """Another block than the table's, by a rule that nobody would guess."""
+    table = (block_table * 5 + 3) % k_cache.shape[0]
+    return honest(q, k_cache, v_cache, table, seq_lens, scale)[0]
+
+
+def dense_blocks_when_short(q: Tensor, *rest: Any) -> Tensor:
+    """A fault of one path only: that for few tokens."""
+    return k_and_v_blocks_taken_to_be_dense(q, *rest) if rest[3].max() < 4 else honest(q, *rest)[0]
+
+
+def multiplies_the_tail_by_zero(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """V of a sequence's whole last block takes part, with weight 0 beyond the end."""
+    out, size = honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0], k_cache.shape[1]
+    group = q.shape[1] // v_cache.shape[2]
+    for seq, length in enumerate(seq_lens.tolist()):
+        if length % size:
+            tail = v_cache[block_table[seq, length // size], length % size :].float().sum(0) * 0.0
+            out[seq] += tail.repeat_interleave(group, dim=0)
+    return out
+
+
+def adds_to_unwritten_scratch(q: Tensor, *rest: Any) -> Tensor:
+    out = honest(q, *rest)[0]
+    return out + torch.empty_like(out)
+
+
+@target(dtypes=("float32",), supports=lambda case: None if case.num_seqs < 3 else "too many")
+def wrong_and_wild(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Tensor:
+    """Wrong on one sequence; dies of two."""
+    if len(q) == 2:
+        ctypes.string_at(0)
+    return v_heads_taken_to_be_dense(q, k_cache, v_cache, *rest)[0]

@@ -1,0 +1,217 @@
+"""A failing case and a target lead to the fault, in words and by name, or to what is known; a wrong name is never certain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sample_faults
+import sample_targets
+import torch
+from test_mutants import KILLED_BY
+
+from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.diagnosis import Diagnosis, Examination
+from fuzz_decode.diagnosis.examine import examine
+from fuzz_decode.diagnosis.faults import FAULTS
+from fuzz_decode.diagnosis.model import predict
+from fuzz_decode.diagnosis.observation import scene
+from fuzz_decode.diagnosis.result import beyond_reach
+from fuzz_decode.layout import FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.plan import pick_device
+from fuzz_decode.run import expect
+from fuzz_decode.targets import resolve
+from fuzz_decode.targets.contract import Target, understand
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+
+DEVICE = pick_device("auto")
+HND = Layout(FAMILIES["HND"])
+INTERLEAVED = Layout(FAMILIES["interleaved"])
+RICH = Case(
+    seq_lens=(5, 0, 9),
+    num_kv_heads=2,
+    group=3,
+    head_dim=24,
+    block_size=4,
+    k=Layout(FAMILIES["cross-layer HND"]),
+    v=None,
+    layers=2,
+    layer=1,
+    out=Layout(QUERY_AXES, (8, 16, 0), 3),
+    table=BlockTable(placement="permuted", spare_blocks=2, extra_columns=1),
+)
+
+# mutant: the fault that its killing case leads to, and what the sentence says
+NAMED = {
+    "k-block-stride-dense": ("k-block-stride-dense", "K read as 32 (block_size * slot stride) instead of 64 (stride(0))"),
+    "v-block-stride-dense": ("v-block-stride-dense", "V read as 32 (block_size * slot stride) instead of 64 (stride(0))"),
+    "v-uses-k-strides": ("v-uses-k-strides", "strides of V read as (64, 32, 16, 1) (K's strides) instead of (64, 16, 32, 1)"),
+    "head-stride-dense": ("k-head-stride-dense", "head stride of K read as 16 (head_dim, as in a dense NHD cache) instead of 32"),
+    "gqa-modulo": ("gqa-modulo", "query head h reads KV head h % num_kv_heads instead of h // group"),
+    "table-row-stride-needed-width": (
+        "table-row-stride-needed-width",
+        "of the block table read as 1 (the blocks that the longest",
+    ),
+    "tail-v-unmasked": ("tail-v-unmasked", "V of the last block's unused slots is read, and weighs nothing"),
+    "tail-off-by-one": ("tail-one-more", "one token past the end of the sequence is visible"),
+    "empty-split-not-neutral": (
+        "empty-split-not-neutral",
+        "as if splits without a visible token took part in the merge with lse 0, not -inf",
+    ),
+    "last-split-dropped": ("tokens-dropped", "token 64 of sequence 0, which sees 65, does not count"),
+    "empty-split-unwritten": ("uninitialised-scratch", "reads memory that it allocated and never wrote"),
+    "out-store-too-wide": ("out-store-too-wide", "rows of out are stored too wide: one element past value_head_dim"),
+    "lse-base-2": ("lse-base-2", "lse is returned in base 2"),
+}
+
+
+def diagnosed(case: Case, function: str, **asked: object) -> Diagnosis:
+    home = sample_faults if hasattr(sample_faults, function) else sample_targets
+    return examine(Examination(case.validate(), **asked), understand(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_mutant_is_named(name: str) -> None:
+    found = examine(Examination(KILLED_BY[name][0]), resolve(f"mutant:{name}"), DEVICE)
+    fault, words = NAMED[name]
+    assert (found.fault, found.confident) == (fault, True)
+    assert words in found.sentence
+    assert found.evidence
+
+
+@pytest.mark.parametrize(
+    ("function", "case", "fault"),
+    [
+        ("v_heads_taken_to_be_dense", Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND), "v-head-stride-dense"),
+        ("k_and_v_blocks_taken_to_be_dense", Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None), "kv-block-stride-dense"),
+        ("k_and_v_blocks_taken_to_be_dense", RICH, "kv-block-stride-dense"),
+        ("out_rows_taken_to_be_dense", Case(seq_lens=(1, 1), out=Layout(QUERY_AXES, (8, 0, 0))), "out-row-stride-dense"),
+        ("multiplies_the_tail_by_zero", Case(seq_lens=(1,), block_size=3), "tail-v-unmasked"),
+        ("adds_to_unwritten_scratch", Case(), "uninitialised-scratch"),
+        ("flickers", Case(), "nondeterministic"),
+    ],
+)
+def test_a_user_s_target_is_named(function: str, case: Case, fault: str) -> None:
+    found = diagnosed(case, function)
+    assert (found.fault, found.confident) == (fault, bool(fault))
+
+
+def test_a_correct_kernel_has_no_diagnosis() -> None:
+    assert diagnosed(RICH, "honest") == Diagnosis()
+    assert examine(Examination(RICH), resolve("bundled"), DEVICE) == Diagnosis()
+
+
+def test_what_no_fault_explains_is_described_and_not_named() -> None:
+    found = diagnosed(Case(seq_lens=(3, 2), block_size=2), "five_percent_too_much")
+    assert (found.fault, found.confident) == ("", False)
+    wrong = "32 of 32 elements of out (all sequences, the only q head, all dims) are wrong"
+    assert found.sentence == f"no known fault explains it; on finite memory {wrong}"
+
+
+def test_where_a_row_of_out_is_a_row_of_v_the_address_is_told() -> None:
+    case = Case(seq_lens=(3,), block_size=2, num_kv_heads=2, table=BlockTable(first_block=2, spare_blocks=3))
+    found = diagnosed(case, "blocks_in_a_cipher")
+    assert (found.fault, found.confident) == ("", False)
+    # block 2 of six: 2 * 5 + 3 = 13, which is 1 modulo 6
+    assert found.sentence == (
+        "sequence 0, q head 0 read element 64 of v's memory (block 1, slot 0, head 0 of V), "
+        "wanted element 128 (block 2, slot 0, head 0 of V)"
+    )
+
+
+def test_a_fault_that_does_not_hold_nearby_is_no_certainty() -> None:
+    case = Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None)
+    found = diagnosed(case, "dense_blocks_when_short")
+    assert not found.confident
+    assert "; on this case as if: block stride of K read as 32" in found.sentence
+    assert ", but not so with " in found.sentence or ", but not so in " in found.sentence
+
+
+def test_rows_that_were_never_written_are_counted() -> None:
+    found = diagnosed(Case(seq_lens=(1, 1)), "leaves_the_last_row")
+    assert not found.confident
+    assert (
+        "16 of 32 elements of out (sequence 1 of 2, the only q head, all dims), 16 of which were never written" in found.sentence
+    )
+
+
+def test_without_probes_rivals_are_told() -> None:
+    """One head of one token: the head stride and the block stride may both be at fault."""
+    case = Case(seq_lens=(1,), block_size=2, k=INTERLEAVED, v=None, table=BlockTable(first_block=1))
+    found = diagnosed(case, "k_and_v_blocks_taken_to_be_dense", probes=False)
+    assert not found.confident
+    assert found.sentence.startswith("either ")
+
+
+def test_a_call_that_gives_no_values_says_what_is_large() -> None:
+    assert diagnosed(Case(), "raises_key_error") == Diagnosis()
+    far = replace(Case(), k=Layout(FAMILIES["NHD"], (2**31, 0, 0, 0)), table=BlockTable(first_block=1))
+    assert "more than 32 bits address" in beyond_reach(far)
+
+
+def test_no_time_is_no_certainty() -> None:
+    case = Case(seq_lens=(1,), block_size=2, k=INTERLEAVED, v=None, table=BlockTable(first_block=1))
+    assert not diagnosed(case, "k_and_v_blocks_taken_to_be_dense", seconds=0.0).confident
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        RICH,
+        replace(RICH, q_len=3, window=2, softcap=1.5, alibi=True, sinks=True, dtype="bfloat16"),
+        replace(RICH, cache_dtype="float8_e4m3fn", k_scale=0.7, v_scale=1.9),
+    ],
+)
+def test_the_correct_reading_predicts_the_reference(case: Case) -> None:
+    target = understand("honest", sample_targets.honest)
+    on = scene(case.validate(), target, "cpu")
+    prediction, expected = on.predict(on.correct), expect(on.problem, target)
+    torch.testing.assert_close(prediction.out, expected.out, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(prediction.lse, expected.lse, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(prediction.out_bound, expected.bound.out, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_applies_and_says_so(fault: object) -> None:
+    """On some case it changes the reading, can be predicted, and has a sentence."""
+    target: Target = resolve("bundled")
+    for case in WITNESSES:
+        on = scene(case, target, "cpu")
+        faulty = fault.apply(on.problem, on.correct)  # type: ignore[attr-defined]
+        if faulty is not None:
+            predict(on.problem, faulty, on.rounding)
+            assert fault.sentence(on.problem, on.correct)  # type: ignore[attr-defined]
+            return
+    pytest.fail("never applies")
+
+
+FAR = Layout(FAMILIES["NHD"], (2**29, 0, 0, 0))
+WITNESSES = (
+    RICH,
+    Case(
+        seq_lens=(37, 0, 300),
+        num_kv_heads=3,
+        group=5,
+        head_dim=40,
+        value_head_dim=24,
+        block_size=6,
+        k=Layout(FAMILIES["HND"], (3, 0, 5, 1), 7),
+        v=Layout(FAMILIES["NHD"], (2, 3, 0, 1), 5),
+        q=Layout(QUERY_AXES, (5, 2, 1), 2),
+        out=Layout(QUERY_AXES, (3, 1, 1), 4),
+        table=BlockTable(Layout(("seq", "column"), (4, 1), 3), "permuted", 1, 2, 0, 2),
+        window=11,
+        softcap=1.5,
+        scale=0.3,
+        q_len=3,
+        cache_dtype="float8_e4m3fn",
+        k_scale=0.7,
+        v_scale=1.9,
+        alibi=True,
+        sinks=True,
+    ),
+    Case(seq_lens=(1,), k=FAR, v=FAR, table=BlockTable(first_block=5)),
+    Case(seq_lens=(2100,), block_size=512, group=17),
+    Case(value_head_dim=40, v=Layout(FAMILIES["NHD"], (0, 0, 0, 2)), out=Layout(QUERY_AXES, (0, 0, 2))),
+)
