@@ -25,7 +25,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, the target in
-    words, and dtypes that Triton's interpreter computes wrongly here, with what is wrong; they are not drawn."""
+    words, and dtypes, of q or of caches, that Triton's interpreter computes wrongly here, with what is wrong: not drawn."""
 
     generates: dict[str, Any]
     versions: dict[str, str]

@@ -114,7 +114,8 @@ def _mended_interpreter() -> dict[str, str]:
 
 
 def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
-    """The target with the wanted dtypes that are right here. Raises UsageError if nothing is left, or on the wrong device."""
+    """The target with the wanted dtypes that are right here; float8 caches may go altogether. Raises UsageError if no dtype is
+    left, or on the wrong device."""
     if plan.device not in target.devices:
         raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {plan.device}")
     wanted = tuple(dtype for dtype in target.dtypes if not plan.dtypes or dtype in plan.dtypes)
@@ -124,7 +125,8 @@ def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
     if not right:
         wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
         raise UsageError(f"target {target.name}: Triton's interpreter is wrong here in every dtype to draw ({wrong})")
-    return dataclasses.replace(target, dtypes=right)
+    narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
+    return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
 
 
 def _redirect_output(log: str) -> None:

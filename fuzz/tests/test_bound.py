@@ -16,6 +16,9 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem, build
 from fuzz_decode.case import Case
+from fuzz_decode.run import rounding_of
+from fuzz_decode.targets import Arithmetic
+from fuzz_decode.validity import CACHE_DTYPES
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF, _sums_exactly
 from fuzz_decode_reference.gather_attention import locate
@@ -32,44 +35,86 @@ class Kernel:
     sum_rounded: bool = False  # the denominator sums the rounded P
     base2: bool = False
     tanh: float = 0.0  # relative error of softcap's tanh, up on every second token and down on the others
+    dequantises: bool = False  # K * k_scale and V * v_scale are rounded to q's dtype
+    absolute_positions: bool = False  # ALiBi adds slope * key position: a constant more than the definition
     seed: int = 0
     tile: int = 8
     splits: int = 2
 
     def rounding(self, dtype: str) -> Rounding:
         scores = 2 * UNIT_ROUNDOFF[dtype] if self.round_scores else 0.0
-        weights = self.probabilities
-        return Rounding(UNIT_ROUNDOFF[dtype], TINY[dtype], UNIT_ROUNDOFF[weights], TINY[weights], scores, tanh=self.tanh)
+        unit, weights = UNIT_ROUNDOFF[dtype], self.probabilities
+        dequantised = (unit, TINY[dtype]) if self.dequantises else (0.0, 0.0)
+        return Rounding(
+            out=unit,
+            out_tiny=TINY[dtype],
+            probabilities=UNIT_ROUNDOFF[weights],
+            probabilities_tiny=TINY[weights],
+            scores=scores,
+            tanh=self.tanh,
+            scaled_after_sum=self.dequantises,
+            dequantised=dequantised[0],
+            dequantised_tiny=dequantised[1],
+            denominator=UNIT_ROUNDOFF[weights] if weights in CACHE_DTYPES else 0.0,
+        )
 
     def __call__(self, problem: Problem) -> tuple[Tensor, Tensor]:
         case = problem.case
-        out = torch.zeros(case.num_seqs, case.num_q_heads, case.value_head_dim, dtype=problem.q.dtype)
-        lse = torch.full((case.num_seqs, case.num_q_heads), -torch.inf)
-        for seq, length in enumerate(case.seq_lens):
-            if length:
-                blocks, slots = locate(
-                    problem.block_table[seq], max(0, length - (case.window or length)), length, case.block_size
-                )
-                k = problem.k_cache[blocks, slots].float().repeat_interleave(case.group, dim=1)
-                v = problem.v_cache[blocks, slots].float().repeat_interleave(case.group, dim=1)
-                out[seq], lse[seq] = self._row(problem.q[seq], k, v, problem.scale, case.softcap)
+        out = torch.zeros(case.num_rows, case.num_q_heads, case.value_head_dim, dtype=problem.q.dtype)
+        lse = torch.full((case.num_rows, case.num_q_heads), -torch.inf)
+        for row in range(case.num_rows):
+            seq, query = divmod(row, case.q_len)
+            end = case.seq_lens[seq] - case.q_len + 1 + query
+            first = max(0, end - (case.window or end))
+            if end > 0:
+                blocks, slots = locate(problem.block_table[seq], first, end, case.block_size)
+                k = self._stored(problem.k_cache[blocks, slots], problem, case.k_scale)
+                v = self._stored(problem.v_cache[blocks, slots], problem, case.v_scale)
+                scores = self._scores(problem.q[row], k, problem.scale * self._left(case.k_scale), case.softcap)
+                shift = self._shift(problem.alibi_slopes, end)
+                scores = self._with_alibi(scores, problem.alibi_slopes, first, end)
+                sinks = None if problem.sinks is None else problem.sinks + shift
+                out[row], lse[row] = self._row(scores, v, sinks, self._left(case.v_scale))
+                lse[row] -= shift
         return out, lse
 
-    def _row(self, q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None) -> tuple[Tensor, Tensor]:
-        """One sequence: q [heads, dim], k and v [tokens, heads, dim]."""
-        scores = self._scores(q, k, scale, softcap) * (LOG2_E if self.base2 else 1.0)
+    def _stored(self, rows: Tensor, problem: Problem, scale: float | None) -> Tensor:
+        """What is multiplied with [tokens, q heads, dim]."""
+        wide = rows.float().repeat_interleave(problem.case.group, dim=1)
+        return (wide * (scale or 1.0)).to(problem.q.dtype).float() if self.dequantises else wide
+
+    def _left(self, scale: float | None) -> float:
+        """The factor that is not yet in what is stored."""
+        return 1.0 if self.dequantises or scale is None else scale
+
+    def _shift(self, slopes: Tensor | None, end: int) -> Tensor:
+        """What all logits of a row have in common where slope * key position is added as it is."""
+        return slopes * (end - 1) if slopes is not None and self.absolute_positions else torch.zeros(1)
+
+    def _with_alibi(self, scores: Tensor, slopes: Tensor | None, first: int, end: int) -> Tensor:
+        origin = 0 if self.absolute_positions else end - 1
+        return scores if slopes is None else scores + slopes[:, None] * (torch.arange(first, end) - origin)
+
+    def _row(self, scores: Tensor, v: Tensor, sinks: Tensor | None, v_scale: float) -> tuple[Tensor, Tensor]:
+        """One query token: scores [heads, tokens], v [tokens, heads, dim]."""
+        base = LOG2_E if self.base2 else 1.0
+        scores = scores * base
         exp = torch.exp2 if self.base2 else torch.exp
         log = torch.log2 if self.base2 else torch.log
-        tokens = random.Random(self.seed + 1).sample(range(len(k)), len(k))
+        tokens = random.Random(self.seed + 1).sample(range(len(v)), len(v))
         partial = [self._split(scores[:, part], v[part]) for part in _parts(tokens, -(-len(tokens) // self.splits))]
         top = torch.stack([high for high, _, _ in partial]).amax(dim=0)
-        total = torch.zeros(len(q))
-        mixed = torch.zeros(len(q), v.shape[2])
+        total = torch.zeros(len(scores))
+        mixed = torch.zeros(len(scores), v.shape[2])
         for high, one_total, one_out in partial:
             total = total + one_total * exp(high - top)
             mixed = mixed + one_out * exp(high - top)[:, None]
+        if sinks is not None:
+            high = torch.maximum(top, sinks * base)
+            total = total * exp(top - high) + exp(sinks * base - high)
+            mixed, top = mixed * exp(top - high)[:, None], high
         lse = top + log(total)
-        return mixed / total[:, None], lse / LOG2_E if self.base2 else lse
+        return mixed * v_scale / total[:, None], lse / LOG2_E if self.base2 else lse
 
     def _scores(self, q: Tensor, k: Tensor, scale: float, softcap: float | None) -> Tensor:
         """[heads, tokens], summed in float32 over the dims in some order."""
@@ -103,7 +148,7 @@ def _parts(items: list[int], size: int) -> list[list[int]]:
 
 def excess(problem: Problem, kernel: Kernel, rounding: Rounding) -> tuple[float, float]:
     """By how many times its allowance the worst element of out and lse is wrong."""
-    options: dict[str, Any] = {"window": problem.case.window, "softcap": problem.case.softcap}
+    options = problem.options()
     expected = gather_attention(*problem.arguments(), **options)
     allowed = error_bound(*problem.arguments(), rounding=rounding, **options)
     got = kernel(problem)
@@ -121,6 +166,7 @@ KERNELS = st.builds(
     round_scores=st.booleans(),
     sum_rounded=st.booleans(),
     base2=st.booleans(),
+    dequantises=st.booleans(),
     seed=st.integers(0, 99),
     tile=st.sampled_from((1, 4, 7, 16)),
     splits=st.integers(1, 4),
@@ -151,6 +197,38 @@ def test_no_honest_kernel_is_outside(case: Case, kernel: Kernel, probabilities: 
     assert lse <= 1
 
 
+OPTIONED = st.builds(
+    dict,
+    q_len=st.sampled_from((1, 1, 2, 3)),
+    alibi=st.booleans(),
+    sinks=st.booleans(),
+    cache_dtype=st.sampled_from((None, *CACHE_DTYPES)),
+    k_scale=st.sampled_from((0.3, 0.5, 1.7, 2.0)),
+    v_scale=st.sampled_from((0.3, 0.5, 1.7, 2.0)),
+)
+
+
+def with_options(case: Case, options: dict[str, Any]) -> Case:
+    narrow = options["cache_dtype"] is not None
+    scales = {name: options[name] if narrow else None for name in ("k_scale", "v_scale")}
+    lengths = tuple(max(length, options["q_len"]) if length else 0 for length in case.seq_lens)
+    return dataclasses.replace(case, **{**options, **scales}, seq_lens=lengths).validate()
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(CASES, OPTIONED, KERNELS, st.booleans(), st.sampled_from(("float32", "input", *CACHE_DTYPES)))
+def test_no_honest_kernel_with_options_is_outside(
+    case: Case, options: dict[str, Any], kernel: Kernel, absolute_positions: bool, probabilities: str
+) -> None:
+    """Sinks and ALiBi in float32, slope * key position taken absolutely; scaled K and V rounded or not; P in float8, too."""
+    case = with_options(case, options)
+    weights = case.dtype if probabilities == "input" else probabilities
+    kernel = dataclasses.replace(kernel, probabilities=weights, absolute_positions=absolute_positions)
+    out, lse = excess(build(case, "cpu"), kernel, kernel.rounding(case.dtype))
+    assert out <= 1
+    assert lse <= 1
+
+
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(st.integers(0, 2**16), st.sampled_from((16, 64, 128)), st.sampled_from(("float32", "bfloat16")))
 def test_no_honest_kernel_is_outside_on_tagged_data(seed: int, dim: int, dtype: str) -> None:
@@ -173,6 +251,95 @@ SHARP = {
     "tanh": (Case(seq_lens=(40,), group=3, softcap=30.0), Kernel(tanh=2.0**-11), 1 / 16),
     "accumulate score_sums": (Case(seq_lens=(40,), group=3, head_dim=128), Kernel(tile=1, splits=4), 0.0),
 }
+
+
+FLOAT8: dict[str, Any] = {"cache_dtype": "float8_e4m3fn", "k_scale": 0.3, "v_scale": 1.7}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("data", ["gaussian", "uniform"])
+def test_dequantised_values_need_their_rounding(data: str, dtype: str) -> None:
+    """K * k_scale and V * v_scale in q's dtype; with q = 0 it is V alone. Some honest result is outside without it."""
+    problem = build(Case(seq_lens=(2,), group=3, dtype=dtype, data=data, head_dim=128, seed=5, **FLOAT8), "cpu")
+    kernel = Kernel(dequantises=True)
+    enough = kernel.rounding(dtype)
+    assert max(excess(problem, kernel, enough)) <= 1
+    without = dataclasses.replace(enough, dequantised=0.0, out=UNIT_ROUNDOFF[dtype] / 2)
+    assert max(excess(problem, kernel, without)) > 1
+
+
+def test_keys_scaled_before_the_sum_leave_the_grid() -> None:
+    """0.3 is no power of two: huge scores of float32 do not sum exactly although scale comes after the sum."""
+    case = Case(seq_lens=(40,), group=3, head_dim=72, data="large", **(FLOAT8 | {"k_scale": 1.7}))
+    kernel = Kernel(dequantises=True, tile=1)
+    problem = build(case, "cpu")
+    on_grid = build(dataclasses.replace(case, k_scale=2.0), "cpu")
+    rounding = dataclasses.replace(kernel.rounding("float32"), scaled_after_sum=True)
+    assert excess(problem, kernel, rounding)[1] <= 1
+    assert bound(problem, rounding).lse.max() > 5 * bound(on_grid, rounding).lse.max()
+
+
+def test_subnormal_keys_and_values_need_their_spacing() -> None:
+    """2**-16 is a float8_e5m2; 0.3 of it is no float16, and off by far more than 2**-11."""
+    problem = build(Case(seq_lens=(1,), dtype="float16", cache_dtype="float8_e5m2", k_scale=0.3, v_scale=0.3), "cpu")
+    problem.q.fill_(60_000.0)
+    problem.k_cache.fill_(2.0**-16)
+    kernel = Kernel(dequantises=True)
+    enough = kernel.rounding("float16")
+    assert excess(problem, kernel, enough)[1] <= 1
+    assert excess(problem, kernel, dataclasses.replace(enough, dequantised_tiny=0.0))[1] > 1
+
+
+def test_summed_float8_probabilities_need_a_denominator() -> None:
+    """300 weights a little above half the spacing of float8_e4m3fn beside the largest: each is rounded up to twice itself."""
+    problem = build(Case(seq_lens=(301,), block_size=512), "cpu")
+    problem.q.fill_(1.0)
+    problem.k_cache[0, :301] = math.log(1.01 * 2.0**-10) / 4
+    problem.k_cache[0, 0] = 0.0
+    problem.v_cache[0, :301] = 0.0
+    problem.v_cache[0, 0] = 1.0
+    kernel = Kernel(probabilities="float8_e4m3fn", sum_rounded=True, splits=1, tile=512)
+    enough = kernel.rounding("float32")
+    assert max(excess(problem, kernel, enough)) <= 1
+    out, lse = excess(problem, kernel, dataclasses.replace(enough, denominator=0.0))
+    assert min(out, lse) > 1
+
+
+@pytest.mark.parametrize("option", ["sinks", "alibi"])
+def test_large_sinks_and_far_positions_round_too(option: str) -> None:
+    """Sinks of 1e4, and slopes of 100 with absolute positions: the bound has room for both, and not for much more."""
+    problem = build(Case(seq_lens=(40,), block_size=64, sinks=option == "sinks", alibi=option == "alibi"), "cpu")
+    if problem.sinks is not None:
+        problem.sinks.fill_(1e4 / 3)
+    if problem.alibi_slopes is not None:
+        problem.alibi_slopes.fill_(100 / 3)
+    kernel = Kernel(absolute_positions=True, base2=True)
+    assert max(excess(problem, kernel, kernel.rounding("float32"))) <= 1
+    assert bound(problem, kernel.rounding("float32")).lse.max() < 0.01
+
+
+@pytest.mark.parametrize("option", ["sinks", "alibi_slopes", "k_scale", "v_scale"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_an_option_that_is_a_few_bounds_off_is_outside(option: str, dtype: str) -> None:
+    """2 % of a scale, a sink or a slope are a fault that no rounding explains."""
+    wrong = 1.02 if dtype != "bfloat16" else 1.2
+    problem = build(Case(seq_lens=(40,), group=3, block_size=64, dtype=dtype, alibi=True, sinks=True, seed=2, **FLOAT8), "cpu")
+    kernel = Kernel(probabilities=dtype)
+    options = problem.options()
+    expected = gather_attention(*problem.arguments(), **options)
+    allowed = bound(problem, kernel.rounding(dtype))
+    got = gather_attention(*problem.arguments(), **{**options, option: options[option] * wrong})
+    assert max(_worst(got[0], expected[0], allowed.out), _worst(got[1], expected[1], allowed.lse)) > 3
+
+
+def test_tf32_is_what_it_was_without_the_new_options() -> None:
+    """The rounding of float32 dots on a GPU: no term of an option that is not used."""
+    tf32 = rounding_of(Arithmetic(), Case(), interpreted=False)
+    assert (tf32.dequantised, tf32.dequantised_tiny, tf32.denominator) == (0.0, 0.0, 0.0)
+    narrow = rounding_of(Arithmetic(), Case(**FLOAT8), interpreted=False)
+    unit = UNIT_ROUNDOFF["float32"]
+    assert narrow == dataclasses.replace(tf32, dequantised=unit, dequantised_tiny=TINY["float32"])
+    assert rounding_of(Arithmetic(dequantised="float32"), Case(**FLOAT8), interpreted=False) == tf32
 
 
 @pytest.mark.parametrize("term", SHARP)
@@ -260,7 +427,7 @@ def test_uniform_data_leaves_no_score_error() -> None:
 
 
 def bound(problem: Problem, rounding: Rounding) -> ErrorBound:
-    return error_bound(*problem.arguments(), rounding=rounding, window=problem.case.window, softcap=problem.case.softcap)
+    return error_bound(*problem.arguments(), rounding=rounding, **problem.options())
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -12,15 +13,21 @@ from torch import Tensor
 
 from fuzz_decode.build import build
 from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.data import Values, live_tokens, make_values, read_tag
+from fuzz_decode.data import Values, live_tokens, make_values, read_tag, tag_base
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.strategies import cases
-from fuzz_decode.validity import DATA_MODES, DTYPES, tags_fit
+from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES, tags_fit
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 TAGGED = Case(seq_lens=(5, 33), num_kv_heads=3, group=2, head_dim=40, value_head_dim=40, block_size=4, data="tagged", seed=3)
+PINNED = {
+    "gaussian": "11ed41a2b81edaf9",
+    "uniform": "17c048397d592867",
+    "large": "dbe715ed4c1db873",
+    "tagged": "f55e32b0b94b0685",
+}
 LARGE = Case(seq_lens=(20, 20, 20), num_kv_heads=2, group=4, head_dim=16, value_head_dim=16, block_size=4, data="large")
 
 
@@ -337,3 +344,94 @@ def test_the_tag_of_the_wrong_mode_is_none() -> None:
     values = make_values(dataclasses.replace(TAGGED, data="gaussian"))
 
     assert read_tag(values.v[0, 0]) is None
+
+
+FLOAT8_TAGGED = replace(TAGGED, k_scale=0.3, v_scale=1.7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cache_dtype", CACHE_DTYPES)
+@pytest.mark.parametrize("v_scale", [0.3, 0.5, 1.7, 2.0])
+def test_tags_round_trip_through_float8_caches_and_scaled_outputs(cache_dtype: str, dtype: str, v_scale: float) -> None:
+    """Digits in base 16 or 8 are exact; the output in q's dtype is that times v_scale, rounded."""
+    table = BlockTable(first_block=2**24 - 200)
+    case = replace(
+        FLOAT8_TAGGED, cache_dtype=cache_dtype, v_scale=v_scale, dtype=dtype, seq_lens=(150,), block_size=100, table=table
+    )
+    values, base = make_values(case), {"float8_e4m3fn": 16, "float8_e5m2": 8}[cache_dtype]
+    stored = values.v.to(getattr(torch, cache_dtype)).float()
+
+    assert tag_base(case) == base
+    assert torch.equal(stored, values.v)
+    assert stored.max() == base - 1
+    assert torch.equal(values.k.to(getattr(torch, cache_dtype)).float(), values.k)
+    for token in range(0, len(stored), 7):
+        for head in range(case.num_kv_heads):
+            out = (stored[token, head] * v_scale).to(getattr(torch, dtype))
+            assert read_tag(out.double() / v_scale, base) == wanted(case, values, token, head)
+
+
+@pytest.mark.parametrize("cache_dtype", CACHE_DTYPES)
+def test_sixteen_dims_spell_an_address_in_float8(cache_dtype: str) -> None:
+    sizes = {"seq_lens": (4096,), "block_size": 4096, "num_kv_heads": 8, "value_head_dim": 16, "data": "tagged"}
+    case = Case(cache_dtype=cache_dtype, k_scale=0.5, v_scale=0.5, **sizes)  # type: ignore[arg-type]  # fields differ in type
+
+    assert read_tag(make_values(case).v[4095, 7], tag_base(case)) == {"block": 0, "slot": 4095, "head": 7}
+
+
+@given(cases(options=("window", "q_len", "sinks", "k_scale", "v_scale"), huge_spans=False, max_seq_len=100))
+@some
+def test_tagged_attention_spells_the_chosen_token_with_every_option_that_tags_allow(case: Case) -> None:
+    assume(tags_fit(case))
+    case = replace(case, data="tagged")
+    problem = build(case, "cpu")
+    out = gather_attention(*problem.arguments(), **problem.options())[0].to(problem.out.dtype).double() / (case.v_scale or 1.0)
+
+    chosen = problem.values.chosen
+    assert chosen is not None
+    for row in range(case.num_seqs * case.q_len):
+        for head in range(case.num_q_heads):
+            token = int(chosen[row, head])
+            assert (token == -1) is (case.seq_lens[row // case.q_len] == 0)
+            if token >= 0:
+                assert read_tag(out[row, head], tag_base(case)) == wanted(case, problem.values, token, head // case.group)
+
+
+@pytest.mark.parametrize("window", [None, 1, 2, 3])
+def test_each_query_token_chooses_what_it_sees(window: int | None) -> None:
+    """The last query token's own token is seen by itself alone, the first one's window ends with itself."""
+    case = Case(seq_lens=(7,), q_len=4, group=16, data="tagged", window=window)
+    seen: list[set[int]] = [set() for _ in range(4)]
+    for seed in range(20):
+        values = make_values(replace(case, seed=seed))
+        assert values.chosen is not None
+        for row, chosen in enumerate(values.chosen):
+            seen[row] |= set(values.tokens.slot[chosen].tolist()) | set(values.tokens.page[chosen].tolist())
+
+    for row, found in enumerate(seen):
+        first = 0 if window is None else max(0, 4 + row - window)
+        assert found - {0} == set(range(first, 4 + row)) - {0}
+
+
+def test_slopes_and_sinks_are_of_ordinary_size_and_of_a_stream_of_their_own() -> None:
+    case = Case(num_kv_heads=8, group=32)
+    values = make_values(case)
+
+    assert values.alibi_slopes.shape == values.sinks.shape == (256,)
+    assert float(values.alibi_slopes.min()) >= 1 / 32
+    assert float(values.alibi_slopes.max()) <= 1
+    assert 1.5 < float(values.sinks.std()) < 2.5
+    assert same(values, make_values(replace(case, alibi=True, sinks=True)))
+    assert not torch.equal(values.sinks, make_values(replace(case, seed=1)).sinks)
+
+
+@pytest.mark.parametrize(("mode", "digest"), PINNED.items())
+def test_values_of_older_cases_stay_as_they_were(mode: str, digest: str) -> None:
+    """Bit for bit: stored cases fail or pass as they did before there were sinks, slopes, float8 and q_len."""
+    found = hashlib.sha256()
+    for seed in range(3):
+        values = make_values(replace(TAGGED, data=mode, seed=seed, window=20))
+        for tensor in tensors(values):
+            found.update(tensor.contiguous().numpy().tobytes())
+
+    assert found.hexdigest()[:16] == digest

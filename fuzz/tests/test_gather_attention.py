@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,13 +25,21 @@ SMALL = cases(
     num_kv_heads=(1, 2),
     max_seq_len=40,
     huge_spans=False,
-    options=("out", "window", "softcap"),
 )
 TOLERANCE: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-11}
 
 
 def reference(problem: Problem) -> tuple[Tensor, Tensor]:
-    return gather_attention(*problem.arguments(), window=problem.case.window, softcap=problem.case.softcap)
+    return gather_attention(*problem.arguments(), **problem.options())
+
+
+def seen_by(case: Case) -> Iterator[tuple[int, int, range]]:
+    """Row, sequence and visible tokens of each query token that sees some."""
+    for row in range(case.num_seqs * case.q_len):
+        seq, query = divmod(row, case.q_len)
+        end = case.seq_lens[seq] - case.q_len + 1 + query
+        if end > 0:
+            yield row, seq, range(max(0, end - (case.window or end)), end)
 
 
 def contiguous_copy(cache: Tensor, table_row: list[int], length: int) -> Tensor:
@@ -42,44 +52,47 @@ def contiguous_copy(cache: Tensor, table_row: list[int], length: int) -> Tensor:
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(SMALL)
 def test_it_equals_scaled_dot_product_attention_on_contiguous_copies(case: Case) -> None:
-    case = Case.from_json({**case.to_json(), "softcap": None})
+    """With an additive mask for ALiBi; it has neither sinks nor softcap. Scores of 1e5 leave float64 with as many digits less."""
+    case = dataclasses.replace(case, softcap=None, sinks=False)
     problem = build(case, "cpu")
     out, _ = reference(problem)
-    for seq, length in enumerate(case.seq_lens):
-        if length == 0:
-            continue
+    for row, seq, tokens in seen_by(case):
         table_row = problem.block_table[seq].tolist()
-        k, v = (contiguous_copy(cache, table_row, length) for cache in (problem.k_cache, problem.v_cache))
-        visible = slice(max(0, length - (case.window or length)), length)
-        expected = scaled_dot_product_attention(
-            problem.q[seq, :, None].double(), k[:, visible], v[:, visible], scale=problem.scale, enable_gqa=True
-        )
-        torch.testing.assert_close(out[seq], expected[:, 0], **TOLERANCE)
+        k, v = (contiguous_copy(cache, table_row, tokens.stop)[:, tokens.start :] for cache in (problem.k_cache, problem.v_cache))
+        k, v = k * (case.k_scale or 1.0), v * (case.v_scale or 1.0)
+        slopes = torch.zeros(case.num_q_heads) if problem.alibi_slopes is None else problem.alibi_slopes
+        mask = slopes.double()[:, None, None] * (torch.tensor(tokens) - tokens[-1])
+        q = problem.q[row, :, None].double()
+        expected = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=problem.scale, enable_gqa=True)
+        largest = float(q.abs().amax() * k.abs().amax() * case.head_dim * problem.scale)
+        error = 2.0**-50 * largest * float(v.abs().amax())
+        torch.testing.assert_close(out[row], expected[:, 0], rtol=1e-11, atol=max(1e-11, error))
 
 
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(SMALL)
-def test_it_equals_one_sum_after_another_with_softcap_and_window(case: Case) -> None:
+def test_it_equals_one_sum_after_another_with_every_option(case: Case) -> None:
     problem = build(case, "cpu")
     out, lse = reference(problem)
-    for seq, length in enumerate(case.seq_lens):
+    for index, seq, tokens in seen_by(case):
         for head in {0, case.num_q_heads - 1}:
             weights, rows = [], []
-            for token in range(max(0, length - (case.window or length)), length):
+            for token in tokens:
                 block = int(problem.block_table[seq, token // case.block_size])
                 place = (block, token % case.block_size, head // case.group)
-                pairs = zip(problem.q[seq, head].tolist(), problem.k_cache[place].tolist(), strict=True)
-                score = math.fsum(a * b for a, b in pairs) * problem.scale
-                weights.append(score if case.softcap is None else case.softcap * math.tanh(score / case.softcap))
-                rows.append(problem.v_cache[place].tolist())
-            if length == 0:
-                continue
-            top = max(weights)
-            total = math.fsum(math.exp(score - top) for score in weights)
-            assert float(lse[seq, head]) == pytest.approx(top + math.log(total), rel=1e-11, abs=1e-11)
+                pairs = zip(problem.q[index, head].tolist(), problem.k_cache[place].tolist(), strict=True)
+                score = math.fsum(a * b for a, b in pairs) * problem.scale * (case.k_scale or 1.0)
+                score = score if case.softcap is None else case.softcap * math.tanh(score / case.softcap)
+                slope = 0.0 if problem.alibi_slopes is None else float(problem.alibi_slopes[head])
+                weights.append(score - slope * (tokens[-1] - token))
+                rows.append([number * (case.v_scale or 1.0) for number in problem.v_cache[place].tolist()])
+            logits = weights if problem.sinks is None else [*weights, float(problem.sinks[head])]
+            top = max(logits)
+            total = math.fsum(math.exp(score - top) for score in logits)
+            assert float(lse[index, head]) == pytest.approx(top + math.log(total), rel=1e-11, abs=1e-11)
             for dim in (0, case.value_head_dim - 1):
                 mean = math.fsum(math.exp(score - top) / total * row[dim] for score, row in zip(weights, rows, strict=True))
-                assert float(out[seq, head, dim]) == pytest.approx(mean, rel=1e-9, abs=1e-11)
+                assert float(out[index, head, dim]) == pytest.approx(mean, rel=1e-9, abs=1e-11)
 
 
 def test_a_tiny_example_computed_by_hand() -> None:
@@ -127,15 +140,15 @@ def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
     before = reference(problem)
     table = torch.full_like(problem.block_table, -(2**31))
     caches = [torch.full(cache.shape, torch.nan, dtype=cache.dtype) for cache in (problem.k_cache, problem.v_cache)]
-    for seq, length in enumerate(case.seq_lens):
-        for token in range(max(0, length - (case.window or length)), length):
+    for _, seq, tokens in seen_by(case):
+        for token in tokens:
             column = token // case.block_size
             block = int(problem.block_table[seq, column])
             table[seq, column] = block
             for blank, cache in zip(caches, (problem.k_cache, problem.v_cache), strict=True):
                 blank[block, token % case.block_size] = cache[block, token % case.block_size]
     k, v = caches
-    after = gather_attention(problem.q, k, v, table, problem.seq_lens, problem.scale, window=case.window, softcap=case.softcap)
+    after = gather_attention(problem.q, k, v, table, problem.seq_lens, problem.scale, **problem.options())
     assert torch.equal(before[0], after[0])
     assert torch.equal(before[1], after[1])
     assert not before[0].isnan().any()

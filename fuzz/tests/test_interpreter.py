@@ -176,6 +176,19 @@ def test_an_unfit_interpreter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> N
     assert self_test.refused() == {"bfloat16": "rounding differs from torch"}
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_an_interpreter_that_misreads_float8_is_found_out(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes the codes of NaN for numbers, as Triton's own does."""
+    values = narrow_floats._float8_values
+
+    def finite(name: str) -> Any:
+        wrong = narrow_floats.FLOAT8[name] == getattr(torch, dtype)
+        return np.nan_to_num(values(name), nan=480.0) if wrong else values(name)
+
+    monkeypatch.setattr(narrow_floats, "_float8_values", finite)
+    assert self_test.refused() == {dtype: "widening to float32 differs from torch"}
+
+
 def test_an_autotuned_kernel_runs() -> None:
     configs = [triton.Config({"BLOCK": 16}, num_warps=2), triton.Config({"BLOCK": 32}, num_stages=3)]
 

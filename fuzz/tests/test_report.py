@@ -88,7 +88,8 @@ def test_text_from_a_file_cannot_steer_the_terminal() -> None:
 
 def test_coverage_counts_what_was_visited() -> None:
     coverage = Coverage()
-    for case in (INTERLEAVED, INTERLEAVED, Case(dtype="float16", group=3)):
+    narrow = {"cache_dtype": "float8_e5m2", "k_scale": 0.5, "v_scale": 0.5}
+    for case in (INTERLEAVED, INTERLEAVED, Case(dtype="float16", group=3, sinks=True, **narrow)):  # type: ignore[arg-type]  # mixed
         coverage.add(case)
     shown = rendered(coverage.table()).splitlines()
 
@@ -98,6 +99,7 @@ def test_coverage_counts_what_was_visited() -> None:
         ["interleaved", "0", "2"],
     ]
     assert "group  1: 2  3: 1" in shown
+    assert "options  window: 0  softcap: 0  ALiBi: 0  sinks: 1  float8: 1  q_len > 1: 0" in shown
     assert "2 combinations of family, dtype, group and block size" in shown
 
 

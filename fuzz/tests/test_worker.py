@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.plan import Plan, pick_device
 from fuzz_decode.pool import Pool
 from fuzz_decode.serve import _fitting
-from fuzz_decode.targets.contract import Target, understand
+from fuzz_decode.stream import case_stream
+from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.worker import PatientWorker, Worker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
@@ -251,6 +254,17 @@ def test_a_target_keeps_to_the_wanted_dtypes_that_are_right_here() -> None:
     plan = Plan("sample", "cpu", 1.0, ("bfloat16", "float16"))
     assert _fitting(_sample(), plan, {}).dtypes == ("float16", "bfloat16")
     assert _fitting(_sample(), plan, {"bfloat16": "dot differs from torch"}).dtypes == ("float16",)
+
+
+def test_a_target_loses_float8_caches_that_are_not_read_right_here() -> None:
+    """All of them, if need be: then none are drawn."""
+    plan, wrong = Plan("sample", "cpu", 1.0), "widening to float32 differs from torch"
+    assert _fitting(_sample(), plan, {}).cache_dtypes == CACHE_DTYPES
+    assert _fitting(_sample(), plan, {"float8_e5m2": wrong}).cache_dtypes == ("float8_e4m3fn",)
+    none = _fitting(_sample(), plan, dict.fromkeys(CACHE_DTYPES, wrong))
+    assert (none.dtypes, none.cache_dtypes) == (DTYPES, ())
+    options = {**none.generates(), "options": GENERATED_OPTIONS, "huge_spans": False}
+    assert all(case.cache_dtype is None for case in islice(case_stream(0, options), 100))
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,8 @@ def gather_rows(
         num_seen = length - q_len + 1  # by the first query token
         first = 0 if window is None else max(0, num_seen - window)
         blocks, slots = locate(block_table[seq], first, length, k_cache.shape[1])
-        k, v = k_cache[blocks, slots].double(), v_cache[blocks, slots].double()
+        # contiguous, so that no bit hangs on the layout: an indexed view keeps the order of its strides
+        k, v = (cache[blocks, slots].double().contiguous() for cache in (k_cache, v_cache))
         for query in range(max(0, -num_seen + 1), q_len):
             start, end = first if window is None else max(0, num_seen + query - window), num_seen + query
             index, seen = seq * q_len + query, slice(start - first, end - first)

@@ -10,15 +10,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 SIZE = 64
 SIDE = 16
 
 
 def refused() -> dict[str, str]:
-    """The dtypes whose arithmetic is not right here, with what is wrong: empty on an interpreter that is fit."""
+    """The dtypes whose arithmetic is not right here, and those of caches that are not read right, with what is wrong: empty on an
+    interpreter that is fit."""
     verdicts = {name: _wrong(getattr(torch, name)) for name in DTYPES}
+    verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
     return {name: what for name, what in verdicts.items() if what}
 
 
@@ -48,6 +50,20 @@ def _wrong(dtype: torch.dtype) -> str | None:
         return "dot differs from torch"
     if not torch.allclose(total.float(), a.float().sum(1), rtol=0.0, atol=16 * SIDE * torch.finfo(dtype).eps):
         return "sum differs from torch"
+    return None
+
+
+def _misread(dtype: torch.dtype) -> str | None:
+    """Whether each of the 256 codes is widened to what torch makes of it, in every format that a kernel may widen it to."""
+    stored = torch.arange(256, dtype=torch.uint8).view(dtype)
+    for wanted in (torch.float32, torch.float16, torch.bfloat16):
+        widened = torch.empty(256, dtype=wanted)
+        try:
+            _widen[(1,)](stored, widened, SIZE=256)
+        except Exception as error:  # whatever an unknown interpreter raises makes it unfit
+            return f"{type(error).__name__}: {error}"[:200]
+        if not torch.equal(widened.nan_to_num(nan=12345.0, posinf=6e4), stored.to(wanted).nan_to_num(nan=12345.0, posinf=6e4)):
+            return f"widening to {str(wanted).removeprefix('torch.')} differs from torch"
     return None
 
 
@@ -101,6 +117,12 @@ def _elementwise(
     tl.store(negation + at, -x)
     tl.store(comparison + at, (x < y).to(tl.float32))
     tl.store(maximum + at, tl.maximum(x, y).to(x.dtype))
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _widen(stored: Any, widened: Any, SIZE: tl.constexpr) -> None:
+    at = tl.arange(0, SIZE)
+    tl.store(widened + at, tl.load(stored + at).to(widened.dtype.element_ty))
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types

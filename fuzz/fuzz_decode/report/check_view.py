@@ -50,7 +50,7 @@ def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[st
         yield "by keyword it gets", description.options
     if description.never_passed:
         yield "never passed", [(name, "keeps its default") for name in description.never_passed]
-    yield "and it returns", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs, num_q_heads]")]
+    yield "and it returns", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs * q_len, num_q_heads]")]
     if description.limits:
         yield "what it declares, and what is therefore never generated", description.limits
     yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]

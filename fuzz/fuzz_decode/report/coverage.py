@@ -1,4 +1,4 @@
-"""What part of the space a campaign visited: family x dtype x group x block size."""
+"""What part of the space a campaign visited: family x dtype x group x block size, and the options used."""
 
 from __future__ import annotations
 
@@ -12,15 +12,28 @@ from rich.text import Text
 from fuzz_decode.case import Case
 from fuzz_decode.layout import ALL_FAMILIES, family
 
+# an option that a target may be asked for, as it is called in the table
+OPTIONS = {
+    "window": "window",
+    "softcap": "softcap",
+    "alibi_slopes": "ALiBi",
+    "sinks": "sinks",
+    "k_scale": "float8",
+    "q_len": "q_len > 1",
+}
+
 
 @dataclass(slots=True)
 class Coverage:
-    """Counts of cases by (family, dtype, group, block size)."""
+    """Counts of cases by (family, dtype, group, block size), and by the options that they use."""
 
     cells: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
+    options: Counter[str] = field(default_factory=Counter)
 
     def add(self, case: Case) -> None:
         self.cells[family(case.k, case.v), case.dtype, case.group, case.block_size] += 1
+        used = case.options()
+        self.options.update(words for name, words in OPTIONS.items() if name in used)
 
     def along(self, axis: int) -> Counter[str]:
         """Cases by one of the four."""
@@ -46,11 +59,16 @@ class Coverage:
         for name in ALL_FAMILIES:
             counts = [by_pair[name, dtype] for dtype in dtypes]
             table.add_row(name, *(Text(str(count), "" if count else "dim") for count in counts))
-        return Group(table, Text(), self._line("group", 2), self._line("block size", 3), self._combinations())
+        return Group(table, Text(), self._line("group", 2), self._line("block size", 3), self._options(), self._combinations())
 
     def _line(self, word: str, axis: int) -> Text:
         counts = sorted(self.along(axis).items(), key=lambda item: int(item[0]))
         return Text.assemble((f"{word}  ", "dim"), "  ".join(f"{value}: {count}" for value, count in counts))
+
+    def _options(self) -> Text:
+        """Those that no case used, too: a target may lack them."""
+        counts = "  ".join(f"{words}: {self.options[words]}" for words in OPTIONS.values())
+        return Text.assemble(("options  ", "dim"), counts)
 
     def _combinations(self) -> Text:
         return Text(f"{len(self.cells)} combinations of family, dtype, group and block size", "dim")
