@@ -128,8 +128,8 @@ def _launch(problem: Problem, expected: Expected, target: Target, *, give_out: b
 def returned(
     problem: Problem, target: Target, dirt: int | None = POISON, *, give_out: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that is
-    not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
+    """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that
+    is not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
     options = target.options if give_out else target.options - {"out"}
     result = _call(problem, target, options, dirt)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)

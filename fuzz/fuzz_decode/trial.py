@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fuzz_decode.case import Case
 
 # module:function (case, target, device, failed outcome) -> (the fault's name or "", whether it is sure); "": nobody diagnoses
-DIAGNOSER = ""
+DIAGNOSER = "fuzz_decode.diagnosis.shortly:diagnose"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_r
 PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments", "trial", "grids"}
 LAYERS = (
     PLAIN,
-    {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream"},
+    {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream", "passes", "shrink"},
     {"oracles", "targets"},
     {"run", "plainly"},
     {"diagnosis"},
     {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool"},
-    {"corpus", "ledger", "passes", "shrink", "repeat", "campaign", "replay", "check"},
+    {"corpus", "ledger", "repeat", "campaign", "replay", "check"},
     {"score"},
     {"report"},
     {"score_command"},

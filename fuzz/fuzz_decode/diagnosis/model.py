@@ -122,16 +122,17 @@ def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: T
     slopes = _of_heads(problem.alibi_slopes, reading.slope[heads], reading.alibi_factor)
     sinks = _of_heads(problem.sinks, reading.sink[heads], reading.sink_factor)
     found = Row(
-        q,
-        k,
-        v,
-        distance,
-        reading.position[row],
-        reading.scale * reading.k_scale,
-        reading.v_scale,
-        reading.softcap,
-        slopes,
-        None if sinks is None else sinks + math.log(reading.sink_count),
+        q=q,
+        k=k,
+        v=v,
+        distance=distance,
+        position=reading.position[row],
+        scale=reading.scale * reading.k_scale,
+        k_scale=reading.k_scale,
+        v_scale=reading.v_scale,
+        softcap=reading.softcap,
+        alibi_slopes=slopes,
+        sinks=None if sinks is None else sinks + math.log(reading.sink_count),
     )
     return found, q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & inside.all()
 

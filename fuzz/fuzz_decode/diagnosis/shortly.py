@@ -1,0 +1,20 @@
+"""A diagnosis within one process: what a campaign says after minimising, for measuring how often it is right."""
+
+from __future__ import annotations
+
+from fuzz_decode.case import Case
+from fuzz_decode.diagnosis.examine import examine
+from fuzz_decode.diagnosis.result import Examination
+from fuzz_decode.outcome import Outcome
+from fuzz_decode.run import run_case
+from fuzz_decode.shrink import shrink_calls
+from fuzz_decode.targets.contract import Target
+
+SHRINK_SECONDS, EXAMINE_SECONDS = 15.0, 20.0
+
+
+def diagnose(case: Case, target: Target, device: str, outcome: Outcome) -> tuple[str, bool]:
+    """The fault's name, empty if it is unknown, and whether it is named with confidence."""
+    shrunk = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS)
+    found = examine(Examination(shrunk.case, case, EXAMINE_SECONDS), target, device)
+    return found.fault, found.confident
