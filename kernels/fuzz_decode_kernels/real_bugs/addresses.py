@@ -132,7 +132,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's slots are stepped through with K's row length",
         "head_dim is not value_head_dim",
         ("ikawrakow/ik_llama.cpp/pull/2031",),
-        ((V_BLOCK, "(i_block * s_vb + o_s * (s_vs // value_head_dim * head_dim))"),),
+        ((V_BLOCK, "(i_block * s_vb + o_s * (num_kv_heads * head_dim))"),),
     ),
     "v-from-k-rows": Mutant(
         "S3",
