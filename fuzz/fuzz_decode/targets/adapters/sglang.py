@@ -46,6 +46,7 @@ def decode(
     out: Tensor,
     window: int | None = None,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Block table -> kv_indptr and kv_indices, caches -> pools of slots."""
     num_seqs, num_q_heads, _ = q.shape
@@ -66,6 +67,7 @@ def decode(
         1.0,
         1.0,
         logit_cap=softcap or 0.0,
+        sinks=sinks,
         has_mla=is_mla(k_cache, v_cache, MLA_DIMS),
     )
     return out

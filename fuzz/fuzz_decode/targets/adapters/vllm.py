@@ -31,7 +31,10 @@ KV_SPLITS = 4  # vllm.v1.attention.backends.mla.triton_mla
 MLA_DIMS = {(576, 512), (288, 256)}
 
 
-def _fits_shared_memory(case: Case) -> str | None:
+def _unified_takes(case: Case) -> str | None:
+    """Its ALiBi counts from the first query token: the same for every key of a row, which a sink shows."""
+    if case.alibi and case.sinks and case.q_len > 1:
+        return "ALiBi from the first query token, beside sinks"
     return "float32 rows of more than 256" if case.dtype == "float32" and case.head_dim > 256 else None
 
 
@@ -42,7 +45,7 @@ def _unified(*, split: bool) -> Callable[..., Tensor]:
         value_head_dims="head_dim",
         min_seq_len=1,
         strides=Strides(contiguous=("q", "out", "table")),
-        supports=_fits_shared_memory,
+        supports=_unified_takes,
         arithmetic=Arithmetic(scaled_after_sum=True),
     )
     def unified(
@@ -56,14 +59,19 @@ def _unified(*, split: bool) -> Callable[..., Tensor]:
         out: Tensor,
         window: int | None = None,
         softcap: float | None = None,
+        alibi_slopes: Tensor | None = None,
+        sinks: Tensor | None = None,
+        k_scale: float | None = None,
+        v_scale: float | None = None,
+        q_len: int = 1,
     ) -> Tensor:
         _ops("triton_unified_attention").unified_attention(
             q=q,
             k=k_cache,
             v=v_cache,
             out=out,
-            cu_seqlens_q=torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
-            max_seqlen_q=1,
+            cu_seqlens_q=q_len * torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
+            max_seqlen_q=q_len,
             seqused_k=seq_lens,
             max_seqlen_k=int(seq_lens.max()),
             softmax_scale=scale,
@@ -72,8 +80,11 @@ def _unified(*, split: bool) -> Callable[..., Tensor]:
             block_table=block_table,
             softcap=softcap or 0.0,
             q_descale=None,
-            k_descale=None,
-            v_descale=None,
+            k_descale=None if k_scale is None else q.new_full((1,), k_scale, dtype=torch.float32),
+            v_descale=None if v_scale is None else q.new_full((1,), v_scale, dtype=torch.float32),
+            kv_quant_mode=_KVQuantMode.NONE if k_scale is None else _KVQuantMode.FP8_PER_TENSOR,
+            alibi_slopes=alibi_slopes,
+            sinks=sinks,
             **(_scratch(q) if split else {}),
         )
         return out
@@ -140,6 +151,7 @@ class _KVQuantMode(enum.IntEnum):
     """vllm.v1.kv_cache_interface.KVQuantMode"""
 
     NONE = 0
+    FP8_PER_TENSOR = 1
     INT8_PER_TOKEN_HEAD = 2
     FP8_PER_TOKEN_HEAD = 3
     INT4_PER_TOKEN_HEAD = 4
