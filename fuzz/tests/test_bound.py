@@ -455,3 +455,17 @@ def test_the_bound_scales_with_v() -> None:
     before = bound(problem, rounding).out
     problem.v_cache.mul_(2.0**20)
     torch.testing.assert_close(bound(problem, rounding).out, before * 2.0**20, rtol=1e-12, atol=0.0)
+
+
+def test_weights_that_a_gpu_flushes_to_zero_are_allowed_for() -> None:
+    """Found on a GPU: the token that wins has a 0 in V, so that out is made of what exp(-97) leaves of another one."""
+    case = Case(seq_lens=(2,), data="large")
+    problem = build(case, "cpu")
+    problem.q.fill_(1.0)
+    problem.k_cache.copy_(torch.tensor([0.0, -24.25]).view(2, 1, 1, 1).expand_as(problem.k_cache))
+    problem.v_cache.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand_as(problem.v_cache))
+    out, _ = gather_attention(*problem.arguments())
+    allowed = error_bound(*problem.arguments(), Rounding(UNIT_ROUNDOFF["float32"], TINY["float32"], 0.0, TINY["float32"]))
+    assert 0.0 < float(out.max()) < 2.0**-126
+    assert bool((out <= allowed.out).all())
+    assert float(allowed.out.max()) < 1e-36

@@ -16,7 +16,7 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
    to the dtype of q adds `rounding.dequantised` to each product, and leaves the grid of step 1 unless k_scale is a power of two.
    E is the largest error of any visible score.
 3. An exponent that errs by E changes a weight by a factor within exp(+-E); normalising doubles that: expm1(2 E). Rounding P
-   adds u_p and, below P's smallest normal number, an absolute 2**-k, with P <= 1 relative to the largest weight. Summing n
+   adds u_p and, below P's smallest normal number, an absolute p_tiny, with P <= 1 relative to the largest weight. Summing n
    products and rescaling them from tile to tile and split to split adds (n + 2) u_acc, exp itself a few ulp. A kernel that
    sums the rounded P divides by a sum that is wrong by a share r of up to u_p and half a spacing for each token; SLACK takes
    that for 16-bit formats, whose output rounds as much, but not for a P in float8 (`rounding.denominator`).
@@ -52,11 +52,12 @@ UNIT_ROUNDOFF = {
     "float8_e4m3fn": 2.0**-4,
     "float8_e5m2": 2.0**-3,
 }
+FLUSHED = 2.0**-125  # float32 below its normal numbers becomes 0 on a GPU (ex2.approx.ftz), in a split and in the merge
 TINY = {  # the spacing of subnormals
     "float64": 0.0,
-    "float32": 2.0**-149,
+    "float32": FLUSHED,
     "float16": 2.0**-24,
-    "bfloat16": 2.0**-133,
+    "bfloat16": FLUSHED,
     "float8_e4m3fn": 2.0**-9,
     "float8_e5m2": 2.0**-16,
 }
