@@ -8,7 +8,7 @@ import pytest
 import sample_faults
 import sample_targets
 import torch
-from test_mutants import KILLED_BY
+from test_mutants import killing_case
 
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.diagnosis import Diagnosis, Examination
@@ -73,7 +73,7 @@ def diagnosed(case: Case, function: str, **asked: object) -> Diagnosis:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_mutant_is_named(name: str) -> None:
-    found = examine(Examination(KILLED_BY[name][0]), resolve(f"mutant:{name}"), DEVICE)
+    found = examine(Examination(killing_case(name)), resolve(f"mutant:{name}"), DEVICE)
     fault, words = NAMED[name]
     assert (found.fault, found.confident) == (fault, True)
     assert words in found.sentence

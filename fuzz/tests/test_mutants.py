@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.plan import pick_device
+from fuzz_decode.plan import Plan, pick_device
 from fuzz_decode.run import run_case
 from fuzz_decode.targets import resolve
+from fuzz_decode.worker import PatientWorker
 from fuzz_decode_kernels import mutants
-from fuzz_decode_kernels.mutants import MUTANTS, SOURCE, Mutant, load_source, mutant_source
+from fuzz_decode_kernels.mutants import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 
 DEVICE = pick_device("auto")
-INTERLEAVED = Layout(FAMILIES["interleaved"])
-HND = Layout(FAMILIES["HND"])
-MOSTLY_EMPTY = Case(seq_lens=(1,), block_size=64, table=BlockTable(extra_columns=1))  # two splits or more, one with tokens
+# mutant: a minimised case, and the signature with which it fails
+KILLED_BY = json.loads(Path(__file__).with_name("killing_cases.json").read_text())
+# what is remembered under too small a key takes two calls
+NEEDS_A_CALL_BEFORE = {"scale-cached": (Case(seq_lens=(2,)), Case(seq_lens=(2,), scale=1.0))}
+DEADLY = [name for name, killed in KILLED_BY.items() if killed["signature"].startswith("crash")]
 
-# mutant: (its killing case, the signature it fails with)
-KILLED_BY = {
-    "k-block-stride-dense": (Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None), "wrong-value:out"),
-    "v-block-stride-dense": (Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None), "wrong-value:out"),
-    "v-uses-k-strides": (Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND), "wrong-value:out"),
-    "head-stride-dense": (Case(seq_lens=(2,), num_kv_heads=2, block_size=2, k=HND), "wrong-value:out"),
-    "gqa-modulo": (Case(seq_lens=(1,), num_kv_heads=2, group=2), "wrong-value:out"),
-    "table-row-stride-needed-width": (Case(seq_lens=(1, 1), table=BlockTable(extra_columns=1)), "wrong-value:out"),
-    "tail-v-unmasked": (Case(seq_lens=(1,), block_size=2), "wrong-value:out"),
-    "tail-off-by-one": (Case(seq_lens=(1,), block_size=2), "wrong-value:out"),
-    "empty-split-not-neutral": (MOSTLY_EMPTY, "wrong-value:out"),
-    "last-split-dropped": (Case(seq_lens=(65,), block_size=65), "wrong-value:out"),
-    "empty-split-unwritten": (MOSTLY_EMPTY, "wrong-value:out"),
-    "out-store-too-wide": (Case(), "stray-write:out"),
-    "lse-base-2": (Case(), "wrong-value:lse"),
-}
+
+def killing_case(name: str) -> Case:
+    return Case.from_json(KILLED_BY[name]["case"])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -55,15 +45,22 @@ def test_no_two_mutants_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_every_mutant_says_what_it_does_and_where_it_was_seen(name: str) -> None:
-    assert MUTANTS[name].fault
-    assert MUTANTS[name].seen.startswith("https://github.com/")
+def test_every_mutant_says_what_it_does_when_and_where_it_was_seen(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert mutant.fault
+    assert mutant.trigger
+    assert mutant.kind in KINDS
+    assert all(link.count("/") == 6 or "/commit/" in link for link in mutant.links)
+
+
+def test_every_kind_has_a_mutant() -> None:
+    assert {mutant.kind for mutant in MUTANTS.values()} == set(KINDS)
 
 
 @pytest.mark.parametrize("old", ["no such text", "tl.load"])
 def test_an_edit_that_does_not_apply_once_is_refused(monkeypatch: pytest.MonkeyPatch, old: str) -> None:
     count = SOURCE.read_text().count(old)
-    monkeypatch.setitem(MUTANTS, "stale", Mutant("", "", ((old, ""),)))
+    monkeypatch.setitem(MUTANTS, "stale", Mutant("S1", "", "", (), ((old, ""),)))
     with pytest.raises(ValueError, match=f"mutant stale: .* occurs {count} times in paged_decode.py, not once"):
         mutant_source("stale")
 
@@ -72,20 +69,39 @@ def test_a_second_edit_sees_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
     kernel = tmp_path / "kernel.py"
     kernel.write_text("a = 1\n")
     monkeypatch.setattr(mutants, "SOURCE", kernel)
-    monkeypatch.setitem(MUTANTS, "chain", Mutant("", "", (("a = 1", "b = 2"), ("b = 2", "c = 3"))))
+    monkeypatch.setitem(MUTANTS, "chain", Mutant("S1", "", "", (), (("a = 1", "b = 2"), ("b = 2", "c = 3"))))
     assert mutant_source("chain") == "c = 3\n"
 
 
 def test_every_mutant_has_a_killing_case() -> None:
-    assert set(KILLED_BY) == set(MUTANTS)
+    within_reach = {name for name, mutant in MUTANTS.items() if not mutant.beyond}
+    assert {*KILLED_BY, *NEEDS_A_CALL_BEFORE} == within_reach
 
 
-@pytest.mark.parametrize("name", KILLED_BY)
+@pytest.mark.parametrize("name", [name for name in KILLED_BY if name not in DEADLY])
 def test_a_mutant_fails_on_its_case_and_the_kernel_does_not(name: str) -> None:
-    case, signature = KILLED_BY[name]
-    outcome = run_case(case.validate(), resolve(f"mutant:{name}"), DEVICE)
-    assert (outcome.status, outcome.signature) == (FAILED, signature)
+    case = killing_case(name)
+    outcome = run_case(case, resolve(f"mutant:{name}"), DEVICE)
+    assert (outcome.status, outcome.signature) == (FAILED, KILLED_BY[name]["signature"])
     assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
+
+
+@pytest.mark.parametrize("name", DEADLY)
+def test_a_mutant_dies_of_its_case_and_the_kernel_does_not(name: str) -> None:
+    case = killing_case(name)
+    with PatientWorker(Plan(f"mutant:{name}", DEVICE, 60.0)) as worker:
+        assert worker.run(case).signature.startswith("crash-")
+    assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
+
+
+@pytest.mark.parametrize("name", NEEDS_A_CALL_BEFORE)
+def test_a_mutant_that_remembers_fails_on_the_second_call(name: str) -> None:
+    first, second = NEEDS_A_CALL_BEFORE[name]
+    mutant = resolve(f"mutant:{name}")
+    assert run_case(first.validate(), mutant, DEVICE).status == PASSED
+    assert run_case(second.validate(), mutant, DEVICE).status == FAILED
+    assert run_case(second, resolve(f"mutant:{name}"), DEVICE).status == PASSED
+    assert run_case(second, resolve("bundled"), DEVICE).status == PASSED
 
 
 @pytest.mark.parametrize("name", ["k-block-stride-dense", "v-block-stride-dense", "v-uses-k-strides", "head-stride-dense"])
