@@ -12,7 +12,7 @@ from fuzz_decode import arguments as types
 from fuzz_decode.errors import UsageError
 
 PEERS = ("aiter", "vllm", "flashinfer", "sglang", "flash-attn")
-ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths")
+ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
 MAX_GPU_JOBS = 8
 
 
@@ -23,6 +23,7 @@ def add_to(commands: Any) -> None:
     score.add_argument("--seeds", type=types.positive, default=5, metavar="K", help="runs of each mutant (default 5)")
     score.add_argument("--cases", type=types.positive, metavar="N", help="at most so many in a run (default 500, or the grid)")
     score.add_argument("--clean", type=types.natural, default=0, metavar="N", help="cases on the kernel itself: false alarms")
+    score.add_argument("--diagnose", type=types.natural, default=1, metavar="K", help="of the first K runs, too (default 1)")
     instead = score.add_mutually_exclusive_group()
     instead.add_argument("--grid", choices=PEERS, default="", help="that project's published test grid and tolerance instead")
     instead.add_argument("--ablate", choices=ABLATIONS, default="", help="the fuzzer without one of its means")
@@ -50,7 +51,8 @@ def _score(arguments: argparse.Namespace) -> int:
     device = pick_device(arguments.device)
     setting = Setting(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
     jobs = arguments.jobs or _jobs(device)
-    score = Score(subjects(arguments.mutants), setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs)
+    chosen = subjects(arguments.mutants)
+    score = Score(chosen, setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs, arguments.diagnose)
     view = ScoreView(score, Console(highlight=False))
     try:
         with view:

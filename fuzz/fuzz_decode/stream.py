@@ -25,8 +25,13 @@ _drawing = threading.Lock()  # IndependentDraws has one source; streams of sever
 
 def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
     """The campaign's cases for a seed: the same ones in the same order however they are run."""
-    drawn = (case for chunk in _chunks(seed, generates) for case in chunk)
-    yield from richest_first(drawn)
+    yield from richest_first(drawn_stream(seed, generates))
+
+
+def drawn_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
+    """The same cases as they are drawn, without steering."""
+    for chunk in _chunks(seed, generates):
+        yield from chunk
 
 
 def call_stream(seed: int, generates: dict[str, Any], length: int) -> Generator[Calls, None, None]:

@@ -249,7 +249,7 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     }
     assert [(run["subject"], run["seed"]) for run in data["runs"]] == list(itertools.product(mutants.split(","), (0, 1)))
     assert set(data["runs"][0]) == set(Measurement.__slots__)
-    assert "| lse-base-2 | K2 | 2/2 | 1 | 1 | numeric | - |" in files["markdown"].read_text()
+    assert "| lse-base-2 | K2 | 2/2 | 1 | 1 | numeric | 0/1, 1 wrong |" in files["markdown"].read_text()
     assert len(files["resume"].read_text().splitlines()) == 5
 
 
@@ -281,9 +281,12 @@ def test_mutants_that_are_the_kernel_count_in_nothing() -> None:
 
 
 def test_only_the_expected_fault_is_a_right_diagnosis() -> None:
-    named = [Measurement("a", "", seed, 2, 1, diagnosed=fault) for seed, fault in enumerate(("this", "that", ""))]
-    row = tally([Subject("a", "", "", "", faults=("this",))], named).rows[0]
-    assert (row.right, row.diagnosed) == (1, 2)
+    told = (("this", True), ("this", False), ("that", True), ("", False))
+    named = [
+        Measurement("a", "", seed, 2, 1, asked=True, diagnosed=fault, confident=sure) for seed, (fault, sure) in enumerate(told)
+    ]
+    row = tally([Subject("a", "", "", "", faults=("this",))], [*named, Measurement("a", "", 4, 2, 1)]).rows[0]
+    assert (row.right, row.wrong, row.asked) == (1, 1, 4)
 
 
 def names_it(case: Case, target: Target, device: str, outcome: Outcome) -> tuple[str, bool]:
@@ -299,7 +302,7 @@ def test_a_failure_is_diagnosed_when_that_is_asked() -> None:
 
 
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
-    tasks = [Task(subjects("lse-base-2")[0], 0, SETTING)]
+    tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
     with closing(Bench(Plan("bundled", "cpu", 30.0), 1, diagnoser="x:y")) as bench:
         ((_, measured),) = bench.measurements(tasks)
     assert (measured.cases, measured.failures, measured.signature) == (1, 1, "wrong-value:lse")

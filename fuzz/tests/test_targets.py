@@ -250,7 +250,7 @@ def test_a_name_of_no_known_form_says_which_forms_there_are(name: str) -> None:
 
 def test_an_unknown_mutant_says_which_there_are() -> None:
     message = error_of("mutant:nonesuch")
-    assert message.startswith("there is no mutant 'nonesuch'; there are empty-split-")
+    assert message.startswith("there is no mutant 'nonesuch'; there are alibi-ignored, ")
     assert all(name in message for name in MUTANTS)
 
 

@@ -107,7 +107,8 @@ class ScoreView:
             yield f"false alarms on the kernel itself: {tally.alarms} in {tally.clean} cases, a rate of at most {rate} (95%)"
 
     def _cells(self, row: Row) -> tuple[str, ...]:
-        right = f"{row.right}/{row.diagnosed}" if row.diagnosed else "-"
+        wrong = f", {row.wrong} wrong" if row.wrong else ""
+        right = f"{row.right}/{row.asked}{wrong}" if row.asked else "-"
         numbers = f"{row.killed}/{row.runs}", self._cases(row.median), self._cases(row.p90)
         found = row.oracle or ("equivalent" if row.equivalent else "beyond reach" if row.beyond else "-")
         return row.name, row.kind or "-", *numbers, found, right

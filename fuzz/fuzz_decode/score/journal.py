@@ -17,7 +17,8 @@ from fuzz_decode.score.setting import Setting
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One run of one kernel: `cases` until it was killed, or all that it had; `failures` of them (more than one only for the
-    clean kernel, which goes on). `oracle`, `signature`, `message` and `case` (its digest) are those of the first one."""
+    clean kernel, which goes on). `oracle`, `signature`, `message` and `case` (its digest) are those of the first one.
+    `asked`: a diagnosis was made, and named a fault (`diagnosed`, empty: none), with confidence or not."""
 
     subject: str
     kind: str
@@ -29,6 +30,7 @@ class Measurement:
     signature: str = ""
     message: str = ""
     case: str = ""
+    asked: bool = False
     diagnosed: str = ""
     confident: bool = False
     seconds: float = 0.0
@@ -38,9 +40,15 @@ class Measurement:
         return self.failures > 0
 
 
-def key(subject: Subject, seed: int, setting: Setting) -> str:
+def key(subject: Subject, seed: int, setting: Setting, diagnose: bool = False) -> str:
     """Names a measurement: another source, seed, device or set of cases is another one."""
-    what = {"source": subject.digest, "name": subject.name, "seed": seed, **setting.key()}
+    what = {
+        "source": subject.digest,
+        "name": subject.name,
+        "seed": seed,
+        **setting.key(),
+        **({"diagnose": True} if diagnose else {}),
+    }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -78,7 +86,7 @@ class Journal:
 
     def _drop(self, path: Path, unfinished: str) -> None:
         """Cut off the line that was being written when a process died."""
-        if not unfinished.startswith('{"case": '):
+        if not unfinished.startswith('{"asked": '):
             raise UsageError(f"--resume {path}: is not a file that fuzz-decode wrote")
         with path.open("rb+") as file:
             file.truncate(path.stat().st_size - len(unfinished.encode()))

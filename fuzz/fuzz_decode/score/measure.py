@@ -30,11 +30,12 @@ Question = tuple[Case, Tolerance | None]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One kernel on the cases of one seed."""
+    """One kernel on the cases of one seed; `diagnose`: what kills it is shrunk and diagnosed."""
 
     subject: Subject
     seed: int
     setting: Setting
+    diagnose: bool = False
 
     @property
     def stops(self) -> bool:
@@ -132,7 +133,7 @@ class Bench:
     def _wants_diagnosis(self, seat: _Seat) -> bool:
         """Once, of a kernel that lived to be compared."""
         lived = seat.first is not None and seat.first.stage == "compare"
-        return bool(self.diagnoser) and lived and not seat.asking and not seat.todo[0].setting.grid
+        return bool(self.diagnoser) and lived and not seat.asking and seat.todo[0].diagnose
 
     def _question(self, task: Task, number: int) -> Question | None:
         name = task.seed, task.setting
@@ -186,6 +187,7 @@ class Bench:
             signature=first.signature if first else "",
             message=first.findings[0].message[:300] if first else "",
             case=seat.killer[0].digest() if seat.killer else "",
+            asked=seat.asking,
             diagnosed=first.diagnosed if first else "",
             confident=first.confident if first else False,
             seconds=round(time.monotonic() - seat.began, 3),

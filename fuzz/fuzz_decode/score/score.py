@@ -13,14 +13,15 @@ from fuzz_decode.score.journal import Journal, Measurement, key
 from fuzz_decode.score.measure import Bench, Task
 from fuzz_decode.score.setting import CLEAN_SEED, Setting
 from fuzz_decode.score.tally import Tally, tally
+from fuzz_decode_kernels.mutants import KINDS
 
 CLEAN_CASES = 100  # a run of the clean kernel: short, so that an interruption costs little
 
 
 @dataclass(slots=True)
 class Score:
-    """`seeds` runs of every subject and `clean_cases` of the kernel itself; iterate over `events()` to measure what the journal
-    lacks, `remembered` counts what it had."""
+    """`seeds` runs of every subject, those of the first `diagnosed_seeds` diagnosed, and `clean_cases` of the kernel itself;
+    iterate over `events()` to measure what the journal lacks, `remembered` counts what it had."""
 
     subjects: Sequence[Subject]
     setting: Setting
@@ -28,6 +29,7 @@ class Score:
     clean_cases: int
     journal: Journal
     jobs: int
+    diagnosed_seeds: int = 0
     measured: list[Measurement] = field(default_factory=list)
     clean: list[Measurement] = field(default_factory=list)
     remembered: int = 0
@@ -35,16 +37,21 @@ class Score:
     def tasks(self) -> list[Task]:
         """Seed by seed, so that an interrupted score knows something of every mutant; on CUDA mutant by mutant."""
         if self.setting.device == "cuda":
-            runs = [Task(subject, seed, self.setting) for subject in self.subjects for seed in range(self.seeds)]
+            runs = [self._task(subject, seed) for subject in self.subjects for seed in range(self.seeds)]
         else:
-            runs = [Task(subject, seed, self.setting) for seed in range(self.seeds) for subject in self.subjects]
+            runs = [self._task(subject, seed) for seed in range(self.seeds) for subject in self.subjects]
         return runs + list(clean_tasks(self.setting, self.clean_cases))
+
+    def _task(self, subject: Subject, seed: int) -> Task:
+        """Where nobody said what a right diagnosis would be, none is asked for."""
+        wanted = seed < self.diagnosed_seeds and subject.kind in KINDS and not self.setting.grid
+        return Task(subject, seed, self.setting, wanted)
 
     def events(self) -> Iterator[Measurement]:
         """Each measurement, first those that were made before. Raises UsageError if the kernel cannot be imported."""
         missing: list[Task] = []
         for task in self.tasks():
-            known = self.journal.get(key(task.subject, task.seed, task.setting))
+            known = self.journal.get(key(task.subject, task.seed, task.setting, task.diagnose))
             if known is None:
                 missing.append(task)
             else:
@@ -55,7 +62,7 @@ class Score:
             plan = Plan(CLEAN, self.setting.device, self.setting.timeout, preload=last)
             with contextlib.closing(Bench(plan, self.jobs)) as bench:
                 for task, measurement in bench.measurements(missing):
-                    self.journal.add(key(task.subject, task.seed, task.setting), measurement)
+                    self.journal.add(key(task.subject, task.seed, task.setting, task.diagnose), measurement)
                     yield self._note(measurement)
 
     def tally(self) -> Tally:

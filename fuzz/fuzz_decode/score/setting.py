@@ -11,10 +11,10 @@ from typing import Any
 
 from fuzz_decode.case import Case
 from fuzz_decode.grids import CPU, GPU, GRIDS
-from fuzz_decode.stream import case_stream
+from fuzz_decode.stream import case_stream, drawn_stream
 from fuzz_decode.trial import Tolerance, Trial
 
-ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths")
+ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
 CASES = 500
 CLEAN_SEED = 1_000_003  # the clean kernel gets cases that no mutant was killed by
 MAX_LENGTHS = (200, 50, 10, 1)
@@ -49,7 +49,7 @@ class Setting:
             asked = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
             yield from (asked[number * len(asked) // self.limit] for number in range(self.limit))
             return
-        stream = case_stream(seed, generates)
+        stream = drawn_stream(seed, generates) if self.ablate == "unsteered" else case_stream(seed, generates)
         try:
             for case in itertools.islice(stream, self.limit):
                 yield self._without_means(case), None

@@ -17,7 +17,8 @@ from fuzz_decode_kernels.mutants import KINDS
 @dataclass(frozen=True, slots=True)
 class Row:
     """A mutant, or several together: runs that killed it, out of `runs`; cases until half and nine in ten of them had (None:
-    beyond what was run); the oracle that did so most often; diagnoses that were right and that were made."""
+    beyond what was run); the oracle that did so most often; of `asked` diagnoses those that named the fault with confidence, and
+    those that named another one so."""
 
     name: str
     kind: str
@@ -27,7 +28,8 @@ class Row:
     p90: int | None
     oracle: str
     right: int
-    diagnosed: int
+    wrong: int
+    asked: int
     equivalent: str = ""
     beyond: str = ""
 
@@ -94,8 +96,9 @@ def _row(name: str, kind: str, subjects: Sequence[Subject], of: dict[str, list[M
         median=_quantile(subjects, of, 0.5),
         p90=_quantile(subjects, of, 0.9),
         oracle=oracles.most_common(1)[0][0] if oracles else "",
-        right=sum(each.diagnosed in subject.faults for subject, each in runs if each.diagnosed),
-        diagnosed=sum(bool(each.diagnosed) for _, each in runs),
+        right=sum(each.confident and each.diagnosed in subject.faults for subject, each in runs),
+        wrong=sum(each.confident and each.diagnosed not in subject.faults for subject, each in runs),
+        asked=sum(each.asked for _, each in runs),
         equivalent=subjects[0].equivalent if len(subjects) == 1 else "",
         beyond=subjects[0].beyond if len(subjects) == 1 else "",
     )
