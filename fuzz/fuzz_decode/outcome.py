@@ -18,6 +18,7 @@ class Finding:
     """One oracle's complaint. `symptom` and `tensor` name the failure and make its signature; the rest shows it.
 
     `where` is the worst element's index, `expected`, `got` and `allowed` its values, `wrong` of `total` elements are affected.
+    `reads`: the address that each wrong row read, a line each, where there are several.
     """
 
     oracle: str
@@ -30,6 +31,7 @@ class Finding:
     allowed: float | None = None
     wrong: int = 0
     total: int = 0
+    reads: str = ""
 
     @property
     def signature(self) -> str:

@@ -8,6 +8,6 @@ from fuzz_decode.oracles.memory import inputs_intact, no_stray_writes, written
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
 
-IMMEDIATE = (no_stray_writes, inputs_intact, written, within_bound, reads_what_it_should)
+IMMEDIATE = (no_stray_writes, inputs_intact, written, reads_what_it_should, within_bound)
 
 __all__ = ["IMMEDIATE"]

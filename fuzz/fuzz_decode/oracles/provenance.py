@@ -1,36 +1,65 @@
-"""Oracle 6: in tagged data the output spells the address that was read. Sharp even where rounding leaves the bound no teeth."""
+"""Oracle 6: in tagged data the output spells the address that was read. Sharp even where rounding leaves the bound no teeth, and
+it tells more than a number: so it is asked before the bound."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from fuzz_decode.build import Problem
 from fuzz_decode.data import read_tag, tag_base
 from fuzz_decode.oracles.run_record import Run
 from fuzz_decode.outcome import Finding
 
+SHOWN = 16
+Address = dict[str, int] | None
+
 
 def reads_what_it_should(problem: Problem, run: Run) -> list[Finding]:
-    """Every row with a chosen token spells that token's block, slot and KV head. The first row that does not is reported."""
-    chosen = problem.values.chosen
-    if chosen is None:
+    """Every row with a chosen token spells that token's block, slot and KV head; the finding tells what was read where it does
+    not. A row that is not finite spells nothing, and is `written`'s business."""
+    wrong = [read for read in _reads(problem, run) if read[2] != read[3]]
+    if not wrong:
         return []
-    case, wrong, first = problem.case, 0, None
-    rows, tags, base = run.out.double().cpu() / (case.v_scale or 1.0), problem.values.v, tag_base(case)
+    row, head, *_ = wrong[0]
+    expected, got, allowed = run.expected.out[row, head], run.out[row, head].double(), run.expected.bound.out[row, head]
+    dim = int((got - expected).abs().argmax())
+    lines = [_told(problem, *read) for read in wrong]
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return [
+        Finding(
+            oracle="provenance",
+            symptom="wrong-value",
+            tensor="out",
+            message=lines[0],
+            where=(row, head, dim),
+            expected=expected[dim].item(),
+            got=got[dim].item(),
+            allowed=allowed[dim].item(),
+            wrong=len(wrong),
+            total=run.out.shape[0] * run.out.shape[1],
+            reads="\n".join([*lines[:SHOWN], *more]) if len(lines) > 1 else "",
+        )
+    ]
+
+
+def _reads(problem: Problem, run: Run) -> Iterator[tuple[int, int, Address, Address]]:
+    """Row, q head, what it should have read and what it read, for each finite row with a chosen token."""
+    chosen, case = problem.values.chosen, problem.case
+    if chosen is None:
+        return
+    rows, tags, base = run.out.double() / (case.v_scale or 1.0), problem.values.v, tag_base(case)
+    finite = run.out.isfinite().all(dim=-1).tolist()
     for row, tokens in enumerate(chosen.tolist()):
         for head, token in enumerate(tokens):
-            if token < 0:
-                continue
-            wanted = read_tag(tags[token, head // case.group], base)
-            got = read_tag(rows[row, head], base)
-            if got != wanted:
-                wrong += 1
-                first = first or (row, head, wanted, got)
-    if first is None:
-        return []
-    row, head, wanted, got = first
-    token = f", query token {row % case.q_len}" if case.q_len > 1 else ""
-    message = f"sequence {row // case.q_len}{token}, q head {head} read {_address(got)}, wanted {_address(wanted)}"
-    return [Finding("provenance", "wrong-value", "out", message, where=(row, head, 0), wrong=wrong, total=chosen.numel())]
+            if token >= 0 and finite[row][head]:
+                yield row, head, read_tag(tags[token, head // case.group], base), read_tag(rows[row, head], base)
 
 
-def _address(tag: dict[str, int] | None) -> str:
+def _told(problem: Problem, row: int, head: int, wanted: Address, got: Address) -> str:
+    q_len = problem.case.q_len
+    token = f", query token {row % q_len}" if q_len > 1 else ""
+    return f"sequence {row // q_len}{token}, q head {head} read {_address(got)}, wanted {_address(wanted)}"
+
+
+def _address(tag: Address) -> str:
     return "no single token" if tag is None else " ".join(f"{name} {number}" for name, number in tag.items())

@@ -27,6 +27,8 @@ def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None
 def finding_panel(entry: Entry, title: str) -> Panel:
     """What was wrong, the case, and why nothing can be left out of it."""
     parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry), Text()]
+    if entry.finding.get("reads"):
+        parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
     if entry.diagnosis:
         parts.insert(0, clean(entry.diagnosis, "bold"))
     if entry.note:
