@@ -91,7 +91,7 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
         raise UsageError(
             "--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter"
         )
-    refused = _mended_interpreter() if plan.device == "cpu" else {}
+    refused = _mended_interpreter() if plan.device == "cpu" else _unknown_to_the_gpu()
     from fuzz_decode.targets import resolve
 
     if plan.preload:
@@ -111,6 +111,14 @@ def _mended_interpreter() -> dict[str, str]:
     from fuzz_decode.interpreter.self_test import refused
 
     return refused()
+
+
+def _unknown_to_the_gpu() -> dict[str, str]:
+    """Dtypes that Triton cannot compile for this GPU."""
+    import torch
+
+    old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 9)
+    return {"float8_e4m3fn": "Triton compiles it from compute capability 8.9 on"} if old else {}
 
 
 def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
