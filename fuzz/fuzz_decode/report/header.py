@@ -14,4 +14,5 @@ def show_header(console: Console, plan: Plan, ready: Ready, more: str = "") -> N
     versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
     console.print(clean(f"target {plan.target} on {where}{more}; {versions}"), soft_wrap=True)
     for dtype, what in ready.refused.items():
-        console.print(clean(f"{dtype} is not drawn: Triton's interpreter: {what}", "yellow"), soft_wrap=True)
+        who = "Triton's interpreter: " if plan.device == "cpu" else ""
+        console.print(clean(f"{dtype} is not drawn: {who}{what}", "yellow"), soft_wrap=True)
