@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.plan import pick_device
 from fuzz_decode.run import run_case
+from fuzz_decode.score import inventory
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.resolve import BUNDLED_ARITHMETIC
 from fuzz_decode_kernels import generic
-from fuzz_decode_kernels.equivalents import EQUIVALENTS
-from fuzz_decode_kernels.generic import equivalents, generic_diff, generic_mutants, generic_source
+from fuzz_decode_kernels.equivalents import EQUIVALENTS, OUT_OF_REACH
+from fuzz_decode_kernels.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
 from fuzz_decode_kernels.mutants import SOURCE
 from fuzz_decode_kernels.operators import OPERATORS
 
@@ -175,12 +177,32 @@ def test_an_unknown_generic_mutant_says_why_it_may_be_gone() -> None:
         generic_source("swap-stride:gone:0000")
 
 
-def test_each_equivalent_exists_and_has_a_reason() -> None:
+def test_each_that_is_listed_exists_and_has_a_reason() -> None:
     assert equivalents() == EQUIVALENTS
-    assert all(len(reason.split()) >= 4 for reason in equivalents().values())
+    assert out_of_reach() == OUT_OF_REACH
+    assert all(len(reason.split()) >= 4 for reason in (EQUIVALENTS | OUT_OF_REACH).values())
 
 
-def test_an_equivalent_that_no_longer_exists_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EQUIVALENTS, "drop-cast:gone:0000", "was equivalent once upon a time")
+def test_each_is_in_one_list_only() -> None:
+    assert not EQUIVALENTS.keys() & OUT_OF_REACH.keys()
+
+
+def test_what_is_out_of_reach_says_where_it_would_show() -> None:
+    assert all(reason.startswith(("GPU only: ", "beyond reach: ")) for reason in OUT_OF_REACH.values())
+    assert not any(reason.startswith(("GPU only", "beyond reach")) for reason in EQUIVALENTS.values())
+
+
+def test_the_score_knows_what_is_out_of_reach_and_counts_it() -> None:
+    known = inventory.generic()
+    assert {name: subject.beyond for name, subject in known.items() if subject.beyond} == OUT_OF_REACH
+    assert {name: subject.equivalent for name, subject in known.items() if subject.equivalent} == EQUIVALENTS
+
+
+@pytest.mark.parametrize("listed", [EQUIVALENTS, OUT_OF_REACH])
+@pytest.mark.parametrize("asked", [equivalents, out_of_reach])
+def test_one_that_no_longer_exists_is_refused(
+    listed: dict[str, str], asked: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(listed, "drop-cast:gone:0000", "was equivalent once upon a time")
     with pytest.raises(ValueError, match=r"lists mutants that do not exist \(any more\): drop-cast:gone:0000"):
-        equivalents()
+        asked()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fuzz_decode import score_command
 from fuzz_decode.attempt import attempt
@@ -22,6 +23,7 @@ from fuzz_decode.cli import main
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.plan import Plan, pick_device
+from fuzz_decode.report.score_view import ScoreView
 from fuzz_decode.run import run_case
 from fuzz_decode.score import setting as setting_module
 from fuzz_decode.score.inventory import Subject, clean, real, subjects
@@ -278,6 +280,18 @@ def test_mutants_that_are_the_kernel_count_in_nothing() -> None:
     alike = Subject("a", "", "S1", "", equivalent="the same")
     told = tally([alike], [Measurement("a", "S1", 0, 500)])
     assert (told.mutants, told.detected, told.classes, told.rows[0].equivalent) == (0, 0, (), "the same")
+
+
+def test_survivors_beyond_reach_count_as_mutants_and_are_told() -> None:
+    known = [
+        Subject("a", "", "M1", "", beyond="GPU only: so it is"),
+        Subject("b", "", "M1", ""),
+        Subject("c", "", "M1", "", equivalent="the same"),
+    ]
+    told = tally(known, [Measurement(each.name, "M1", 0, 500) for each in known])
+    assert (told.mutants, told.detected, [row.beyond for row in told.rows]) == (2, 0, ["GPU only: so it is", "", ""])
+    view = ScoreView(Score(known, Setting("cpu", 5.0, 150), 1, 0, Journal(None), jobs=1), Console())
+    assert "2 survived, 1 of them beyond reach of these cases or of an interpreter" in list(view.totals(told))
 
 
 def test_only_the_expected_fault_is_a_right_diagnosis() -> None:

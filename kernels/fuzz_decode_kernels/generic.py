@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode_kernels.edits import Code, Edit, functions, nodes, statements
-from fuzz_decode_kernels.equivalents import EQUIVALENTS
+from fuzz_decode_kernels.equivalents import EQUIVALENTS, OUT_OF_REACH
 from fuzz_decode_kernels.mutants import SOURCE, load_source
 from fuzz_decode_kernels.operators import OPERATORS
 
@@ -71,11 +71,21 @@ def load_generic(name: str) -> Callable[..., Any]:
 
 
 def equivalents() -> dict[str, str]:
-    """Mutants that no case can tell from the kernel, each with the reason. Raises ValueError if one exists no more."""
-    stale = sorted(EQUIVALENTS.keys() - _mutants_of(SOURCE.read_text()).keys())
+    """Mutants that no case can tell from the kernel, each with the reason. Raises ValueError if one listed exists no more."""
+    _refuse_stale()
+    return dict(EQUIVALENTS)
+
+
+def out_of_reach() -> dict[str, str]:
+    """Mutants that only a GPU, or a case larger than any that is built, tells from the kernel. Raises ValueError likewise."""
+    _refuse_stale()
+    return dict(OUT_OF_REACH)
+
+
+def _refuse_stale() -> None:
+    stale = sorted((EQUIVALENTS.keys() | OUT_OF_REACH.keys()) - _mutants_of(SOURCE.read_text()).keys())
     if stale:
         raise ValueError(f"equivalents.py lists mutants that do not exist (any more): {'; '.join(stale)}")
-    return dict(EQUIVALENTS)
 
 
 @functools.lru_cache(2)

@@ -58,11 +58,19 @@ def generic() -> dict[str, Subject]:
     except ModuleNotFoundError:
         return {}
     try:
-        reasons: Mapping[str, str] = module.equivalents()
+        equivalent: Mapping[str, str] = module.equivalents()
+        beyond: Mapping[str, str] = module.out_of_reach()
     except ValueError as error:
         raise UsageError(str(error)) from error
     return {
-        name: Subject(name, f"mutant:{name}", mutant.operator, _digest(module.generic_source(name)), (), reasons.get(name, ""))
+        name: Subject(
+            name,
+            f"mutant:{name}",
+            mutant.operator,
+            _digest(module.generic_source(name)),
+            equivalent=equivalent.get(name, ""),
+            beyond=beyond.get(name, ""),
+        )
         for name, mutant in module.generic_mutants().items()
     }
 
