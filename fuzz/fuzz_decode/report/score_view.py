@@ -99,10 +99,9 @@ class ScoreView:
         yield f"{means}{without} on {self.score.setting.device}, {most}: {tally.detected} of {tally.mutants} mutants killed"
         strides = f", stride classes {self._cases(tally.stride_median)}" if tally.strides else ""
         yield f"median cases to kill: {self._cases(tally.median)}{strides}"
-        survivors = [row for row in tally.rows if row.survived and not row.equivalent]
-        if survivors:
-            beyond = sum(bool(row.beyond) for row in survivors)
-            yield f"{len(survivors)} survived, {beyond} of them beyond reach of these cases or of an interpreter"
+        beyond = sum(bool(row.beyond) for row in tally.rows)
+        if beyond:
+            yield f"{beyond} of them are beyond the reach of any case here and were not run"
         alike = sum(bool(row.equivalent) for row in tally.rows)
         if alike:
             yield f"{alike} more cannot be told from the kernel and count in neither number"

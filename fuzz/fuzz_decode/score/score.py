@@ -35,11 +35,13 @@ class Score:
     remembered: int = 0
 
     def tasks(self) -> list[Task]:
-        """Seed by seed, so that an interrupted score knows something of every mutant; on CUDA mutant by mutant."""
+        """Seed by seed, so that an interrupted score knows something of every mutant; on CUDA mutant by mutant. What no campaign
+        reaches, or what cannot be told from the kernel, is not run."""
+        within = [subject for subject in self.subjects if not subject.beyond and not subject.equivalent]
         if self.setting.device == "cuda":
-            runs = [self._task(subject, seed) for subject in self.subjects for seed in range(self.seeds)]
+            runs = [self._task(subject, seed) for subject in within for seed in range(self.seeds)]
         else:
-            runs = [self._task(subject, seed) for seed in range(self.seeds) for subject in self.subjects]
+            runs = [self._task(subject, seed) for seed in range(self.seeds) for subject in within]
         return runs + list(clean_tasks(self.setting, self.clean_cases))
 
     def _task(self, subject: Subject, seed: int) -> Task:

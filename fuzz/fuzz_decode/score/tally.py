@@ -61,8 +61,8 @@ class Tally:
 
 
 def tally(subjects: Sequence[Subject], measured: Iterable[Measurement], clean: Sequence[Measurement] = ()) -> Tally:
-    """The table of what was measured so far; mutants that were not run at all are left out."""
-    of: dict[str, list[Measurement]] = {}
+    """The table of what was measured so far; mutants of which nothing is known are left out."""
+    of: dict[str, list[Measurement]] = {subject.name: [] for subject in subjects if subject.beyond or subject.equivalent}
     for measurement in measured:
         of.setdefault(measurement.subject, []).append(measurement)
     run = [subject for subject in subjects if subject.name in of]
