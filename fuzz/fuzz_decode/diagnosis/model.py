@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem
 from fuzz_decode.diagnosis.reading import Place, Reading, Span
+from fuzz_decode.interpreter.fences import standing
 from fuzz_decode_reference import Rounding
 from fuzz_decode_reference.bound import SLACK, row_bound
 from fuzz_decode_reference.gather_attention import Row
@@ -152,11 +153,23 @@ def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor) -> t
 def cache_offsets(problem: Problem, where: Place, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
     """Elements from the cache's element 0, [tokens, heads, dims]."""
     s_block, s_slot, s_head, s_dim = where.strides
-    rows = (blocks * s_block + slots * s_slot)[:, None] + heads * s_head
-    if where.bits:
-        width = 2**32 if where.bits == "int32" else 2**32 // problem.k_cache.element_size()
-        rows = (rows + width // 2) % width - width // 2
+    first = blocks * s_block
+    if where.bits.startswith("block-offset"):
+        first = _wrapped(first, where.bits, problem)
+    rows = (first + slots * s_slot)[:, None] + heads * s_head
+    if where.bits.startswith("address"):
+        rows = _wrapped(rows, where.bits, problem)
     return rows[..., None] + dims * s_dim
+
+
+def _wrapped(offsets: Tensor, bits: str, problem: Problem) -> Tensor:
+    width = 2**32 // element_of(bits, problem)
+    return (offsets + width // 2) % width - width // 2
+
+
+def element_of(bits: str, problem: Problem) -> int:
+    """What an offset of one element adds to the number that wraps."""
+    return {"int32": 1, "bytes": problem.k_cache.element_size(), "floats": 4}[bits.split()[-1]]
 
 
 def _fill(found: Prediction, problem: Problem, row: int, heads: slice, tokens: Tensor, rounding: Rounding) -> None:
@@ -186,4 +199,17 @@ def _read(problem: Problem, where: Place, offsets: Tensor) -> tuple[Tensor, Tens
     bits = storage.view(torch.uint8) if storage.element_size() == 1 else storage  # float8 cannot be indexed everywhere
     found = bits[torch.where(inside, addresses, 0).to(storage.device)].view(storage.dtype).cpu().double()
     known = inside & torch.isfinite(found)
-    return torch.where(known, found, 0.0), known
+    values = torch.where(known, found, 0.0)
+    return values, known | _beyond_the_fence(problem, storage, addresses) if standing() else known
+
+
+def _beyond_the_fence(problem: Problem, storage: Tensor, addresses: Tensor) -> Tensor:
+    """Which of these elements of a storage lie in none that a launch is given, so that 0 is read there. What lies in another one
+    is that one's number, or what a kernel allocated: nobody knows."""
+    size = storage.element_size()
+    places = storage.data_ptr() + addresses * size
+    beyond = torch.ones_like(places, dtype=torch.bool)
+    for buffer in problem.buffers.values():
+        start = buffer.storage.data_ptr()
+        beyond &= (places <= start - size) | (places >= start + buffer.storage.nbytes)
+    return beyond

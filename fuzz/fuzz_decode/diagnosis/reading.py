@@ -19,7 +19,8 @@ Span = tuple[int, int]  # tokens [first, end)
 class Place:
     """Where a kernel believes a tensor to lie: an allocation (of Problem.buffers), and offset and strides in elements.
 
-    `bits`: products of block id and stride wrap to so many bits ("": none do), "int32" in elements, "int32 bytes" in bytes.
+    `bits`: "": nothing wraps. "block-offset int32", "address int32": the product of block id and stride, or the whole offset of
+    a row, wraps to 32 bits, in elements; with " bytes" or " floats" in bytes, those of the element or of a float32.
     """
 
     buffer: str
