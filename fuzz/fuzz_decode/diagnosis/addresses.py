@@ -106,6 +106,12 @@ def _exchanged() -> Iterator[Fault]:
         yield misplaced(f"{mine}-is-{other}", mine, why, _borrowed(mine, other, strides=range(4), start=True))
         yield misplaced(f"{mine}-offset-ignored", mine, "where its memory starts", _from_start(mine))
     yield misplaced("v-start-after-k", "v", "right behind a block of K", _behind_k)
+    why = "K's rows, as in MLA, where head_dim is larger than value_head_dim"
+    yield misplaced("v-from-k-rows", "v", why, _prefix_of_k)
+
+
+def _prefix_of_k(problem: Problem, correct: Reading) -> Place | None:
+    return correct.k if problem.case.head_dim > problem.case.value_head_dim else None
 
 
 def _behind_k(problem: Problem, correct: Reading) -> Place | None:

@@ -10,64 +10,22 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from torch import Tensor
 
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis import dirt, latent, poison, remains
+from fuzz_decode.diagnosis import dirt, latent, poison, remains, sometimes
+from fuzz_decode.diagnosis.examiner import Examiner, differ, explains, is_right, predicted
 from fuzz_decode.diagnosis.fault import Fault
 from fuzz_decode.diagnosis.faults import FAULTS
-from fuzz_decode.diagnosis.model import Prediction
-from fuzz_decode.diagnosis.observation import Observation, Scene, observe, scene
+from fuzz_decode.diagnosis.observation import Observation, Scene
 from fuzz_decode.diagnosis.result import Diagnosis, Examination, beyond_reach
-from fuzz_decode.diagnosis.variations import fits, other_seed, variations
+from fuzz_decode.diagnosis.variations import fits, other_seed
 from fuzz_decode.interpreter.fences import Fence, Wild, fenced
 from fuzz_decode.outcome import PASSED, REJECTED
-from fuzz_decode.run import TargetFailed, TargetRejected, run_case
+from fuzz_decode.run import run_case
 from fuzz_decode.targets.contract import Target
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
 ENOUGH = 5  # runs that make a fault certain where time ran out
-TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
-
-
-@dataclass(slots=True)
-class Examiner:
-    """A target under examination; runs it on cases and keeps what came out."""
-
-    target: Target
-    device: str
-    deadline: float
-    fence: Fence
-    observations: list[Observation] = field(default_factory=list)
-
-    @property
-    def out_of_time(self) -> bool:
-        return time.monotonic() > self.deadline
-
-    def look(self, label: str, on: Scene) -> Observation | None:
-        """Run the target and keep what it left; None if it did not finish."""
-        try:
-            seen = observe(label, on, self.target)
-        except (TargetFailed, TargetRejected):
-            return None
-        self.observations.append(seen)
-        return seen
-
-    def scene(self, case: Case) -> Scene:
-        return scene(case, self.target, self.device)
-
-    def variations(self, case: Case) -> Iterator[tuple[str, Case]]:
-        return variations(case, self.target, self.device)
-
-    @property
-    def returns_lse(self) -> bool:
-        return self.observations[0].lse is not None
-
-    @property
-    def wrong(self) -> list[Observation]:
-        return [seen for seen in self.observations if not is_right(seen)]
 
 
 def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
@@ -120,9 +78,13 @@ def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
         return _harmless_but_wild(examiner.fence.wild)
     if not examiner.wrong:
         return poison.what_matters(asked.case, target, device)
-    found, guess = _by_fault(asked, examiner)
-    if found is None:
-        found = latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    wrong = examiner.wrong[0]
+    suspects = _explaining_both(wrong, examiner)
+    found = _by_fault(suspects, wrong, asked, examiner) if suspects else None
+    found = found or latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    if not found and suspects and asked.probes:
+        found = sometimes.search(suspects, asked.case, examiner)
+    guess = _only_here(suspects[0], wrong, examiner) if suspects and not found else None
     return found or _honestly(remains.known(_single_tokens(asked, examiner), examiner.out_of_time), guess)
 
 
@@ -154,39 +116,20 @@ def _plainer(case: Case, examiner: Examiner) -> Iterator[tuple[str, Case]]:
     return ((words, other) for words, other in examiner.variations(case) if words in wanted)
 
 
-def is_right(seen: Observation) -> bool:
-    return seen.is_explained_by(seen.scene.correct)
-
-
-def explains(fault: Fault, seen: Observation) -> bool:
-    reading = fault.apply(seen.scene.problem, seen.scene.correct) or seen.scene.correct
-    return not seen.rules_out(reading) and seen.is_explained_by(reading)
-
-
 def _speaks_of(fault: Fault, wrong: Observation) -> bool:
     """Whether the fault predicts what is wrong; numbers from outside the storage would agree with everything."""
     known, row = predicted(fault, wrong.scene).known, wrong.telling_row
     return bool(known.all() if row is None else known[row].all())
 
 
-def predicted(fault: Fault, on: Scene) -> Prediction:
-    """What the fault gives there: the correct answer where it changes nothing."""
-    return on.predict(fault.apply(on.problem, on.correct) or on.correct)
-
-
-def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None, Diagnosis | None]:
-    """The known fault that explains every run, and one that explains the case but not what the kernel does nearby."""
-    wrong = examiner.wrong[0]
+def _by_fault(suspects: list[Fault], wrong: Observation, asked: Examination, examiner: Examiner) -> Diagnosis | None:
+    """The one of the suspects that explains every run."""
     on = wrong.scene
-    suspects = _explaining_both(wrong, examiner)
-    if not suspects:
-        return None, None
-    first = suspects[0]
     for seen in examiner.observations:
         suspects = [fault for fault in suspects if explains(fault, seen)]
     suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
     if not suspects:
-        return None, _only_here(first, wrong, examiner)
+        return None
     enough = apart or len(examiner.observations) >= ENOUGH
     sentence = suspects[0].sentence(on.problem, on.correct)
     rivals = (
@@ -194,7 +137,7 @@ def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None,
     )
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
-    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations)), None
+    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations))
 
 
 def _explaining_both(wrong: Observation, examiner: Examiner) -> list[Fault]:
@@ -222,7 +165,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
         on = examiner.scene(other)
         telling = _telling(suspects, on, examiner.returns_lse)
         if telling or (
-            confirmed < CONFIRMATIONS and _differ(predicted(suspects[0], on), on.predict(on.correct), examiner.returns_lse)
+            confirmed < CONFIRMATIONS and differ(predicted(suspects[0], on), on.predict(on.correct), examiner.returns_lse)
         ):
             seen = examiner.look(words, on)
             if seen is not None:
@@ -234,26 +177,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
 def _telling(suspects: list[Fault], on: Scene, lse: bool) -> bool:
     """Whether the suspects predict different things there."""
     first = predicted(suspects[0], on)
-    return any(_differ(first, predicted(fault, on), lse) for fault in suspects[1:])
-
-
-def _differ(one: Prediction, other: Prediction, lse: bool) -> bool:
-    if one is other:
-        return False
-    if one.reading.out != other.reading.out or one.reading.overhang != other.reading.overhang:
-        return not (one.addresses.shape == other.addresses.shape and bool((one.addresses == other.addresses).all()))
-    if (one.reading.empty_out is None) != (other.reading.empty_out is None):
-        return any(not spans for spans in one.reading.spans)
-    known = one.known & other.known
-    out = _apart(one.out, other.out, one.out_bound + other.out_bound) & known[..., None]
-    if bool(out.any()):
-        return True
-    return lse and bool((_apart(one.lse, other.lse, one.lse_bound + other.lse_bound) & known).any())
-
-
-def _apart(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
-    same = (one == other) | (one.isnan() & other.isnan())
-    return ~same & ~((one - other).abs() <= TOLD_APART * bound)
+    return any(differ(first, predicted(fault, on), lse) for fault in suspects[1:])
 
 
 def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosis:
