@@ -18,7 +18,7 @@ from fuzz_decode.diagnosis.fault import Fault
 from fuzz_decode.diagnosis.faults import FAULTS
 from fuzz_decode.diagnosis.observation import Observation, Scene
 from fuzz_decode.diagnosis.result import Diagnosis, Examination, beyond_reach
-from fuzz_decode.diagnosis.variations import fits, other_seed
+from fuzz_decode.diagnosis.variations import fits, occupied, other_seed
 from fuzz_decode.interpreter.fences import Fence, Wild, fenced
 from fuzz_decode.outcome import PASSED, REJECTED
 from fuzz_decode.run import run_case
@@ -108,6 +108,8 @@ def _others(asked: Examination) -> Iterator[tuple[str, Case | None]]:
     yield "the case with other data", other_seed(asked.case)
     if asked.raw != asked.case:
         yield "the case as it was drawn", asked.raw
+    if asked.probes and not max(asked.case.seq_lens):  # what is wrong with nothing may be wrong with something, too
+        yield from occupied(asked.case)
 
 
 def _plainer(case: Case, examiner: Examiner) -> Iterator[tuple[str, Case]]:

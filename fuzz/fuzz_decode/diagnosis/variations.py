@@ -16,6 +16,7 @@ from fuzz_decode.targets.contract import Target
 
 MAX_TOKENS = 2048  # of a variation, all sequences together; enough to tell, and quick in the interpreter
 MAX_EXTENT = 2**27  # elements of all its allocations: many are kept at once
+ROOMY = 256  # tokens beyond those of a case: several splits
 SPREAD = 1.5  # on the CPU, where only touched pages exist: so many times what the case itself spans
 Change = Callable[[Case], Case]
 
@@ -217,6 +218,13 @@ def combined() -> Iterator[tuple[str, Change]]:
 
 def _after_rich(change: Change) -> Change:
     return lambda case: change(_rich(case))
+
+
+def occupied(case: Case) -> Iterator[tuple[str, Case]]:
+    """A case without tokens, with one in each sequence that may see it: in a table of its width, and in a wide one."""
+    longer = _longer(case.q_len)(case)
+    yield "with tokens", longer
+    yield "with tokens in a wide block table", _table(extra_columns=-(-ROOMY // case.block_size))(longer)
 
 
 def other_seed(case: Case, by: int = 1) -> Case:
