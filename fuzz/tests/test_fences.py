@@ -27,6 +27,17 @@ def count(total, at: tl.int64, SIZE: tl.constexpr):  # type: ignore[no-untyped-d
     tl.atomic_add(total + at + tl.arange(0, SIZE), 1.0)
 
 
+@triton.jit
+def follow(pointers, source, wanted, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    at = tl.load(pointers).to(tl.pointer_type(tl.float32)) + tl.arange(0, SIZE)
+    tl.store(wanted + tl.arange(0, SIZE), tl.load(at))
+
+
+@triton.jit
+def exchange(cell, old, at: tl.int64):  # type: ignore[no-untyped-def]  # device code
+    tl.store(old, tl.atomic_cas(cell + at, 0, 5))
+
+
 def copied(read_at: int, write_at: int = 0) -> Tensor:
     wanted = torch.full((SIZE,), 9.0)
     copy[(1,)](torch.arange(1.0, SIZE + 1), wanted, read_at, write_at, SIZE=SIZE)
@@ -36,27 +47,51 @@ def copied(read_at: int, write_at: int = 0) -> Tensor:
 def test_what_lies_outside_reads_as_zero() -> None:
     with fenced() as fence:
         assert copied(2**34).tolist() == [0.0] * SIZE
-    assert fence.wild is not None and fence.wild_elements == SIZE
-    assert (fence.wild.tensor in ("source", "wanted"), fence.wild.stored) == (True, False)
-    assert abs(fence.wild.elements - 2**34) < 2**32
-    assert fence.wild.words.startswith("reads memory far from what it was given, ")
+    assert (fence.wild, fence.wild_elements) == (Wild("source", 2**34 - SIZE + 1, stored=False), SIZE)
+    assert fence.wild.words == f"reads memory far from what it was given, {2**34 - SIZE + 1} elements after source's storage"
 
 
 def test_what_is_stored_outside_is_dropped() -> None:
     with fenced() as fence:
         assert copied(0, -(2**34)).tolist() == [9.0] * SIZE
-    assert fence.wild is not None
-    assert fence.wild.stored and fence.wild.elements < 0
+    assert fence.wild == Wild("wanted", -(2**34), stored=True)
 
 
 def test_atomic_operations_outside_are_dropped() -> None:
     total = torch.zeros(SIZE)
     with fenced() as fence:
-        count[(1,)](total, 2**34, SIZE=SIZE)
+        count[(1,)](total, -(2**34), SIZE=SIZE)
         assert fence.wild_elements == SIZE
         count[(1,)](total, 0, SIZE=SIZE)
     assert total.tolist() == [1.0] * SIZE
     assert fence.wild_elements == SIZE
+
+
+def test_a_neighbour_is_not_read_for_a_tensor() -> None:
+    """Even where the address is one of another tensor of the launch."""
+    source, wanted = torch.arange(1.0, SIZE + 1), torch.full((SIZE,), 9.0)
+    with fenced() as fence:
+        copy[(1,)](source, wanted, (wanted.data_ptr() - source.data_ptr()) // 4, 0, SIZE=SIZE)
+    assert wanted.tolist() == [0.0] * SIZE
+    assert fence.wild_elements == SIZE
+
+
+def test_a_pointer_from_memory_may_point_into_any_tensor() -> None:
+    source, wanted = torch.arange(1.0, SIZE + 1), torch.zeros(SIZE)
+    with fenced() as fence:
+        follow[(1,)](torch.tensor([source.data_ptr(), 2**40]), source, wanted, SIZE=SIZE)
+        assert (wanted.tolist(), fence.wild) == (source.tolist(), None)
+        follow[(1,)](torch.tensor([2**40]), source, wanted, SIZE=SIZE)
+    assert wanted.tolist() == [0.0] * SIZE
+
+
+def test_a_wild_exchange_changes_nothing() -> None:
+    cell, old = torch.zeros(1, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
+    with fenced() as fence:
+        exchange[(1,)](cell, old, 0)
+        assert (cell.tolist(), fence.wild) == ([5], None)
+        exchange[(1,)](cell, old, 2**34)
+    assert (cell.tolist(), old.tolist(), fence.wild_elements) == ([5], [0], 1)
 
 
 def test_storages_count_whole() -> None:
@@ -88,11 +123,19 @@ def test_the_nearest_storage_is_named() -> None:
 def test_the_fence_is_down_again_even_after_an_error() -> None:
     from triton.runtime import interpreter
 
-    before = interpreter.InterpreterBuilder.create_masked_load, interpreter.GridExecutor._init_args_hst
-    with pytest.raises(KeyError), fenced():
-        assert standing()
-        assert interpreter.InterpreterBuilder.create_masked_load is not before[0]
-        raise KeyError
+    def parts() -> list[object]:
+        builder = interpreter.InterpreterBuilder
+        return [builder.create_masked_load, builder.create_atomic_cas, interpreter._implicit_cvt]
+
+    def fail_inside() -> None:
+        with fenced():
+            assert standing()
+            assert all(new is not old for new, old in zip(parts(), before, strict=True))
+            raise KeyError
+
+    before = parts()
+    with pytest.raises(KeyError):
+        fail_inside()
     assert not standing()
-    assert (interpreter.InterpreterBuilder.create_masked_load, interpreter.GridExecutor._init_args_hst) == before
+    assert parts() == before
     assert copied(0).tolist() == list(range(1, SIZE + 1))

@@ -60,13 +60,10 @@ def _harmless_but_wild(wild: Wild) -> Diagnosis:
 def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
     """`passed`: the case did, but for the fence it would have crashed."""
     target, device = examiner.target, examiner.device
-    wild_before = examiner.fence.wild_elements
     first = examiner.look("the case", examiner.scene(asked.case))
     if first is None:
         return Diagnosis(sentence="fails to run when all memory holds finite numbers")
-    found = dirt.unsteady(first, target) or dirt.depends_on_dirt(first, target)
-    # what lies beyond one tensor may be another one, at another distance in each run
-    if found and examiner.fence.wild_elements == wild_before:
+    if found := dirt.unsteady(first, target) or dirt.depends_on_dirt(first, target):
         return found
     for label, case in _others(asked):
         if case is not None and fits(case) and target.why_unsupported(case) is None:

@@ -1,8 +1,11 @@
 """A fence around what a launch was given, so that a kernel that reads wildly can be examined without dying of it.
 
-While `fenced()` is active, Triton's interpreter reads 0 at every address outside the storages of the running launch's tensors
-and drops what is stored there. Storages count whole: guards around a tensor lie inside. Only diagnosis puts a fence up; in a
-campaign a wild read must crash, as it does on a GPU. An address that the kernel itself loaded from memory is wild, too.
+While `fenced()` is active, Triton's interpreter reads 0 wherever a pointer has left the storage of the tensor that it was made
+from, and drops what is stored there. Storages count whole: guards around a tensor lie inside. What happens to lie next to a
+storage is no part of it: the number of a tensor stands in the upper bits of its pointers, which arithmetic on them keeps. A
+pointer without one, which the kernel found in memory, may point into any tensor of the launch.
+
+Only diagnosis puts a fence up; in a campaign a wild read must crash, as it does on a GPU.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Wild:
-    """An access outside every storage: the kernel's name of the tensor whose storage is nearest, and how many elements after
-    its last one (negative: before its first one) it was."""
+    """An access outside its storage: the kernel's name of the tensor, and how many elements after the storage's last one
+    (negative: before its first one) it was."""
 
     tensor: str
     elements: int
@@ -34,8 +37,11 @@ class Wild:
 
 @dataclass(slots=True)
 class Fence:
-    """The storages of the running launch, by address, and the first access outside of them and how many elements there were."""
+    """The storages of the running launch, by address, and the first access outside of them and how many elements there were.
 
+    Each storage is listed twice, without its number and with it."""
+
+    numbers: dict[int, int] = field(default_factory=dict)  # of storages, by address
     names: list[str] = field(default_factory=list)
     starts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -45,16 +51,21 @@ class Fence:
     def enclose(self, tensors: Iterable[tuple[str, Any]]) -> None:
         """A launch begins, with these tensors by their names in the kernel."""
         storages = {t.untyped_storage().data_ptr(): (name, t.untyped_storage().nbytes()) for name, t in tensors}
-        ordered = sorted(storages.items())
-        self.names = [name for _, (name, _) in ordered]
-        self.starts = np.array([start for start, _ in ordered], np.int64)
-        self.ends = np.array([start + size for start, (_, size) in ordered], np.int64)
+        self.numbers = {start: number for number, start in enumerate(sorted(storages), 1)}
+        self.names = [storages[start][0] for start in self.numbers] * 2
+        lifts = [0] * len(storages) + [number << ADDRESS_BITS for number in self.numbers.values()]
+        self.starts = np.array([*self.numbers] * 2, np.int64) + np.array(lifts, np.int64)
+        self.ends = self.starts + np.array([storages[start][1] for start in self.numbers] * 2, np.int64)
 
-    def inside(self, addresses: Any, size: int, mask: Any, stored: bool) -> Any:
-        """Which of the addresses of elements of so many bytes lie within a storage; the others that the mask wants are wild."""
+    def number(self, tensor: Any) -> int:
+        """What stands in the upper bits of the tensor's pointers; 0 if it is none of the launch's."""
+        return self.numbers.get(tensor.untyped_storage().data_ptr(), 0) if hasattr(tensor, "untyped_storage") else 0
+
+    def inside(self, pointers: Any, size: int, mask: Any, stored: bool) -> Any:
+        """Which of these pointers to elements of so many bytes lie within their storage; others that the mask wants are wild."""
+        at = np.asarray(pointers).view(np.int64)
         if not len(self.starts):
-            return np.zeros(np.shape(addresses), bool)
-        at = np.asarray(addresses).view(np.int64)  # beyond 2**63 is before everything
+            return np.zeros(at.shape, bool)
         below = np.searchsorted(self.starts, at, side="right") - 1
         inside = (below >= 0) & (at <= self.ends[below] - size)
         outside = mask & ~inside
@@ -63,35 +74,40 @@ class Fence:
             self.wild = self.wild or self._nearest(int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored)
         return inside
 
-    def _nearest(self, address: int, size: int, stored: bool) -> Wild:
-        gaps = [
-            start - address if address < start else address - end + size
-            for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        ]
-        nearest = min(range(len(gaps)), key=gaps.__getitem__)
-        elements = -(-gaps[nearest] // size)
-        return Wild(self.names[nearest], -elements if address < int(self.starts[nearest]) else elements, stored)
+    def _nearest(self, pointer: int, size: int, stored: bool) -> Wild:
+        ranges = [(start, end - size) for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+        gaps = [pointer - start if pointer < start else max(0, pointer - last) for start, last in ranges]
+        nearest = min(range(len(gaps)), key=lambda place: abs(gaps[place]))
+        elements = -(-abs(gaps[nearest]) // size)
+        return Wild(self.names[nearest], -elements if gaps[nearest] < 0 else elements, stored)
 
 
+ADDRESS_BITS = 48  # of a process's memory; pointers have 64
 _standing: list[Fence] = []
 
 
 def standing() -> bool:
-    """Whether a fence is up: memory outside all storages then reads as 0."""
+    """Whether a fence is up: memory outside a tensor's storage then reads as 0."""
     return bool(_standing)
 
 
 @contextlib.contextmanager
 def fenced() -> Iterator[Fence]:
-    """Put a fence up in Triton's interpreter, and take it down again. Needs the interpreter that TRITON_INTERPRET switches on."""
+    """Put a fence up in Triton's interpreter, and take it down again."""
     from triton.runtime import interpreter
 
-    fence, builder, executor = Fence(), interpreter.InterpreterBuilder, interpreter.GridExecutor
-    originals = [(owner, name, getattr(owner, name)) for owner, name in ((executor, "_init_args_hst"), *_accesses(builder))]
-    executor._init_args_hst = _announcing(fence, executor._init_args_hst)
-    builder.create_masked_load = _loading(fence, builder.create_masked_load)
-    builder.create_masked_store = _storing(fence, builder.create_masked_store)
-    builder.create_atomic_rmw = _updating(fence, builder.create_atomic_rmw)
+    fence, builder = Fence(), interpreter.InterpreterBuilder
+    changes = (
+        (interpreter.GridExecutor, "_init_args_hst", _announcing),
+        (interpreter, "_implicit_cvt", _numbering),
+        (builder, "create_masked_load", _loading),
+        (builder, "create_masked_store", _storing),
+        (builder, "create_atomic_rmw", _updating),
+        (builder, "create_atomic_cas", _exchanging),
+    )
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for (owner, name, change), (_, _, original) in zip(changes, originals, strict=True):
+        setattr(owner, name, change(fence, original))
     _standing.append(fence)
     try:
         yield fence
@@ -99,10 +115,6 @@ def fenced() -> Iterator[Fence]:
         _standing.remove(fence)
         for owner, name, original in originals:
             setattr(owner, name, original)
-
-
-def _accesses(builder: Any) -> list[tuple[Any, str]]:
-    return [(builder, name) for name in ("create_masked_load", "create_masked_store", "create_atomic_rmw")]
 
 
 def _announcing(fence: Fence, original: Any) -> Any:
@@ -127,12 +139,23 @@ def _tensors(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield from _tensors([(name, value.base)])
 
 
+def _numbering(fence: Fence, original: Any) -> Any:
+    """Where the interpreter makes a pointer of a tensor; tuples and descriptors come back with their parts."""
+
+    def numbered(argument: Any) -> Any:
+        converted = original(argument)
+        if hasattr(argument, "data_ptr"):
+            lift = max((fence.number(tensor) for _, tensor in _tensors([("", argument)])), default=0) << ADDRESS_BITS
+            converted.handle.data = converted.handle.data + np.uint64(lift)
+        return converted
+
+    return numbered
+
+
 def _loading(fence: Fence, original: Any) -> Any:
-    def load(self: Any, pointers: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+    def load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
         inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=False)
-        if inside.all():
-            return original(self, pointers, mask, *rest, **options)
-        found = original(self, pointers, type(mask)(mask.data & inside, mask.dtype), *rest, **options)
+        found = original(self, _plain(pointers), _both(mask, inside), *rest)
         found.data = np.where(mask.data & ~inside, np.zeros_like(found.data), found.data)
         return found
 
@@ -140,19 +163,39 @@ def _loading(fence: Fence, original: Any) -> Any:
 
 
 def _storing(fence: Fence, original: Any) -> Any:
-    def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+    def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
         inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=True)
-        return original(self, pointers, value, type(mask)(mask.data & inside, mask.dtype), *rest, **options)
+        return original(self, _plain(pointers), value, _both(mask, inside), *rest)
 
     return store
 
 
 def _updating(fence: Fence, original: Any) -> Any:
-    def update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+    def update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
         inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=True)
-        return original(self, operation, pointers, value, type(mask)(mask.data & inside, mask.dtype), *rest, **options)
+        return original(self, operation, _plain(pointers), value, _both(mask, inside), *rest)
 
     return update
+
+
+def _exchanging(fence: Fence, original: Any) -> Any:
+    """Has no mask: one wild pointer, and nothing is exchanged."""
+
+    def exchange(self: Any, pointers: Any, wanted: Any, value: Any, *rest: Any) -> Any:
+        if fence.inside(pointers.data, _size(pointers), True, stored=True).all():
+            return original(self, _plain(pointers), wanted, value, *rest)
+        return type(wanted)(np.zeros_like(wanted.data), wanted.dtype.scalar)
+
+    return exchange
+
+
+def _both(mask: Any, inside: Any) -> Any:
+    return type(mask)(mask.data & inside, mask.dtype)
+
+
+def _plain(pointers: Any) -> Any:
+    """Without the numbers."""
+    return type(pointers)(pointers.data & np.uint64(2**ADDRESS_BITS - 1), pointers.dtype)
 
 
 def _size(pointers: Any) -> int:
