@@ -71,6 +71,7 @@ TAME = (
     ("v-from-k-rows", Case(head_dim=32), "v-from-k-rows", "K's rows, as in MLA, where head_dim is larger than value_head_dim"),
     ("q-row-stride-dense", Case((2,), q_len=2, q=PADDED_Q), "q-row-stride-dense", ""),
     ("q-padded-to-four", Case((2, 2), q_len=2), "q-padded-to-4", ""),
+    ("q-padded-to-four", Case((0, 1)), "q-padded-to-4", ""),
     ("query-tokens-beside-seq-len", Case((3,), q_len=2), "query-tokens-beside-seq-len", "not to count the query tokens"),
     ("sinks-read-past-their-end", Case((1, 1), sinks=True), "sink-by-row", "row * num_q_heads + h"),
     ("slots-modulo-16", Case((17,), block_size=17), "slots-modulo-16", "within a block are counted modulo 16"),
@@ -137,6 +138,13 @@ def test_a_wild_access_that_does_no_harm_is_told() -> None:
     found = diagnosed(pokes)
     assert (found.fault, found.confident) == ("wild-write", True)
     assert found.sentence.startswith("writes memory far from what it was given, ")
+
+
+def test_what_an_earlier_call_left_is_a_guess() -> None:
+    case = Case((2,), group=2, q=Layout(("seq", "dim", "head")))
+    found = examine(Examination(case), resolve("mutant:q-strides-cached"), "cpu")
+    assert (found.fault, found.confident) == ("state-between-calls", False)
+    assert found.sentence.startswith("right by itself, wrong when the same laid out plainly, in a later call")
 
 
 def test_beside_another_fault_a_wild_access_is_told_too() -> None:

@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fuzz_decode.interpreter.fences import Wild, fenced, standing
 from fuzz_decode.plan import pick_device
@@ -31,6 +32,12 @@ def count(total, at: tl.int64, SIZE: tl.constexpr):  # type: ignore[no-untyped-d
 def follow(pointers, source, wanted, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
     at = tl.load(pointers).to(tl.pointer_type(tl.float32)) + tl.arange(0, SIZE)
     tl.store(wanted + tl.arange(0, SIZE), tl.load(at))
+
+
+@triton.jit
+def describe(descriptor, wanted, source, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    here = tl.make_tensor_descriptor(source, [SIZE], [1], [SIZE])
+    tl.make_tensor_descriptor(wanted, [SIZE], [1], [SIZE]).store([0], descriptor.load([0]) + here.load([0]))
 
 
 @triton.jit
@@ -83,6 +90,13 @@ def test_a_pointer_from_memory_may_point_into_any_tensor() -> None:
         assert (wanted.tolist(), fence.wild) == (source.tolist(), None)
         follow[(1,)](torch.tensor([2**40]), source, wanted, SIZE=SIZE)
     assert wanted.tolist() == [0.0] * SIZE
+
+
+def test_descriptors_are_fenced() -> None:
+    source, wanted = torch.arange(float(SIZE)), torch.zeros(SIZE)
+    with fenced() as fence:
+        describe[(1,)](TensorDescriptor(source, [SIZE], [1], [SIZE]), wanted, source, SIZE=SIZE)
+    assert (wanted.tolist(), fence.wild) == ((2 * source).tolist(), None)
 
 
 def test_a_wild_exchange_changes_nothing() -> None:

@@ -73,6 +73,8 @@ def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
             examiner.look(label, examiner.scene(case))
     if not examiner.wrong and passed and examiner.fence.wild is not None:
         return _harmless_but_wild(examiner.fence.wild)
+    if not examiner.wrong and asked.probes and (found := _between_calls(asked.case, examiner)):
+        return found
     if not examiner.wrong:
         return poison.what_matters(asked.case, target, device)
     wrong = examiner.wrong[0]
@@ -83,6 +85,18 @@ def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
         found = sometimes.search(suspects, asked.case, examiner)
     guess = _only_here(suspects[0], wrong, examiner) if suspects and not found else None
     return found or _honestly(remains.known(_single_tokens(asked, examiner), examiner.out_of_time), guess)
+
+
+def _between_calls(case: Case, examiner: Examiner) -> Diagnosis | None:
+    """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
+    process."""
+    plain = case.plain()
+    if plain == case or examiner.target.why_unsupported(plain) is not None:
+        return None
+    seen = examiner.look("the same laid out plainly, in a later call", examiner.scene(plain))
+    if seen is None or is_right(seen):
+        return None
+    return Diagnosis("state-between-calls", f"right by itself, wrong when {seen.label}: as if by state that a call left")
 
 
 def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:

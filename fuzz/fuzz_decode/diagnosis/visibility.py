@@ -56,7 +56,8 @@ def queries() -> Iterator[Fault]:
         ),
         ("one-query", "as if each sequence had one query token", lambda c, row: row // c.q_len),
     ):
-        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",)))
+        single = name == "padded-to-4"  # the one that moves single query tokens, too
+        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",), single))
         yield simple(f"out-{name}", f"out is written {words}", _repacked(place, ("out_row",)))
         yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(place, ("q_row", "out_row")))
     by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
@@ -172,11 +173,13 @@ def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
     return span(0 if case.window is None else last - case.q_len + 1 - case.window, own)
 
 
-def _repacked(place: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading | None]:
-    """Another row of some tensors for each row."""
+def _repacked(
+    place: Callable[[Case, int], int], names: tuple[str, ...], single: bool = False
+) -> Callable[[Problem, Reading], Reading | None]:
+    """Another row of some tensors for each row; where each sequence has one, only if that is `single`."""
 
     def change(problem: Problem, reading: Reading) -> Reading | None:
-        if problem.case.q_len == 1:
+        if problem.case.q_len == 1 and not single:
             return None
         used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
         changes: dict[str, Any] = dict.fromkeys(names, used)

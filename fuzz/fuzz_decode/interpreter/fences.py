@@ -153,26 +153,26 @@ def _numbering(fence: Fence, original: Any) -> Any:
 
 
 def _loading(fence: Fence, original: Any) -> Any:
-    def load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=False)
-        found = original(self, _plain(pointers), _both(mask, inside), *rest)
-        found.data = np.where(mask.data & ~inside, np.zeros_like(found.data), found.data)
+    def load(self: Any, pointers: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=False)
+        found = original(self, _plain(pointers), _both(mask, inside), *rest, **options)
+        found.data = np.where(_wanted(mask) & ~inside, np.zeros_like(found.data), found.data)
         return found
 
     return load
 
 
 def _storing(fence: Fence, original: Any) -> Any:
-    def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=True)
-        return original(self, _plain(pointers), value, _both(mask, inside), *rest)
+    def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
+        return original(self, _plain(pointers), value, _both(mask, inside), *rest, **options)
 
     return store
 
 
 def _updating(fence: Fence, original: Any) -> Any:
     def update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), mask.data, stored=True)
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
         return original(self, operation, _plain(pointers), value, _both(mask, inside), *rest)
 
     return update
@@ -190,7 +190,12 @@ def _exchanging(fence: Fence, original: Any) -> Any:
 
 
 def _both(mask: Any, inside: Any) -> Any:
-    return type(mask)(mask.data & inside, mask.dtype)
+    """Up to 3.6 the mask of a descriptor is a plain array."""
+    return mask & inside if isinstance(mask, np.ndarray) else type(mask)(mask.data & inside, mask.dtype)
+
+
+def _wanted(mask: Any) -> Any:
+    return mask if isinstance(mask, np.ndarray) else mask.data
 
 
 def _plain(pointers: Any) -> Any:
