@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from fuzz_decode.build import Problem
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis.fault import AXES, Fault, misplaced, together
+from fuzz_decode.diagnosis.fault import AXES, Fault, misplaced, together, with_place
+from fuzz_decode.diagnosis.model import element_of
 from fuzz_decode.diagnosis.reading import Place, Reading
 
 # (problem, the tensor's correct strides, its row length) -> a stride
@@ -58,9 +59,9 @@ def cache_faults() -> Iterator[Fault]:
         own = [_replaced(f"{tensor}-{suffix}", tensor, why, strides) for tensor in ("k", "v")]
         yield from (*own, together(f"kv-{suffix}", *own))
     yield from _exchanged()
-    for bits, words in (("int32", "32 bits, by elements"), ("int32 bytes", "32 bits, by bytes")):
-        suffix = f"address-{bits.replace(' ', '-')}"
-        own = [misplaced(f"{tensor}-{suffix}", tensor, words, _narrow(tensor, bits)) for tensor in ("k", "v")]
+    for bits in WRAPS:
+        suffix = bits.replace(" ", "-")
+        own = [_wrapped(f"{tensor}-{suffix}", tensor, bits) for tensor in ("k", "v")]
         yield from (*own, together(f"kv-{suffix}", *own))
 
 
@@ -80,6 +81,9 @@ def _slot_rows(case: Case, strides: tuple[int, ...], row: int) -> tuple[int, ...
     """A pool of token slots, each slot's heads side by side."""
     return case.block_size * strides[SLOT], strides[SLOT], row, 1
 
+
+UNITS = {"int32": "", "bytes": " in bytes", "floats": " in bytes of float32"}
+WRAPS = tuple(f"{what} int32{unit}" for unit in ("", " bytes", " floats") for what in ("block-offset", "address"))
 
 WHOLE_CACHE = (
     ("strides-dense", "a dense NHD cache", _dense_nhd),
@@ -102,6 +106,12 @@ def _exchanged() -> Iterator[Fault]:
         yield misplaced(f"{mine}-is-{other}", mine, why, _borrowed(mine, other, strides=range(4), start=True))
         yield misplaced(f"{mine}-offset-ignored", mine, "where its memory starts", _from_start(mine))
     yield misplaced("v-start-after-k", "v", "right behind a block of K", _behind_k)
+    why = "K's rows, as in MLA, where head_dim is larger than value_head_dim"
+    yield misplaced("v-from-k-rows", "v", why, _prefix_of_k)
+
+
+def _prefix_of_k(problem: Problem, correct: Reading) -> Place | None:
+    return correct.k if problem.case.head_dim > problem.case.value_head_dim else None
 
 
 def _behind_k(problem: Problem, correct: Reading) -> Place | None:
@@ -206,10 +216,25 @@ def _from_start(tensor: str) -> Callable[[Problem, Reading], Place | None]:
     return move
 
 
-def _narrow(tensor: str, bits: str) -> Callable[[Problem, Reading], Place | None]:
-    def move(problem: Problem, correct: Reading) -> Place | None:
-        place: Place = getattr(correct, tensor)
-        reach = problem.case.num_blocks * abs(place.strides[BLOCK]) * (1 if bits == "int32" else problem.k_cache.element_size())
-        return dataclasses.replace(place, bits=bits) if reach >= 2**31 else None
+def _wrapped(name: str, tensor: str, bits: str) -> Fault:
+    """A block's offset or an element's, in 32 bits."""
 
-    return move
+    def change(problem: Problem, correct: Reading) -> Reading | None:
+        place: Place = getattr(correct, tensor)
+        far = _first_beyond(problem, place, bits) is not None
+        return with_place(correct, tensor, dataclasses.replace(place, bits=bits)) if far else None
+
+    def words(problem: Problem, correct: Reading, faulty: Reading) -> str:
+        place: Place = getattr(correct, tensor)
+        block, unit = _first_beyond(problem, place, bits), UNITS[bits.split()[-1]]
+        what = "addresses" if bits.startswith("address") else "block id * block stride"
+        return f"{what} of {tensor.upper()} computed in 32 bits{unit}: block {block} * {place.strides[BLOCK]} wraps"
+
+    return Fault(name, change, words)
+
+
+def _first_beyond(problem: Problem, place: Place, bits: str) -> int | None:
+    """The first block in use that 32 bits do not reach."""
+    limit, size = 2**31 // element_of(bits, problem), problem.case.block_size * abs(place.strides[SLOT])
+    slots = size if bits.startswith("address") else 0
+    return next((block for block in problem.case.blocks() if block * abs(place.strides[BLOCK]) + slots >= limit), None)

@@ -6,79 +6,59 @@ predicts anything else on the variations of the case is left.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from torch import Tensor
 
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis import dirt, latent, poison, remains
+from fuzz_decode.diagnosis import dirt, latent, poison, remains, sometimes
+from fuzz_decode.diagnosis.examiner import Examiner, differ, explains, is_right, predicted
 from fuzz_decode.diagnosis.fault import Fault
 from fuzz_decode.diagnosis.faults import FAULTS
-from fuzz_decode.diagnosis.model import Prediction
-from fuzz_decode.diagnosis.observation import Observation, Scene, observe, scene
+from fuzz_decode.diagnosis.observation import Observation, Scene
 from fuzz_decode.diagnosis.result import Diagnosis, Examination, beyond_reach
-from fuzz_decode.diagnosis.variations import fits, other_seed, variations
+from fuzz_decode.diagnosis.variations import fits, occupied, other_seed
+from fuzz_decode.interpreter.fences import Fence, Wild, fenced
 from fuzz_decode.outcome import PASSED, REJECTED
-from fuzz_decode.run import TargetFailed, TargetRejected, run_case
+from fuzz_decode.run import run_case
 from fuzz_decode.targets.contract import Target
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
 ENOUGH = 5  # runs that make a fault certain where time ran out
-TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
-
-
-@dataclass(slots=True)
-class Examiner:
-    """A target under examination; runs it on cases and keeps what came out."""
-
-    target: Target
-    device: str
-    deadline: float
-    observations: list[Observation] = field(default_factory=list)
-
-    @property
-    def out_of_time(self) -> bool:
-        return time.monotonic() > self.deadline
-
-    def look(self, label: str, on: Scene) -> Observation | None:
-        """Run the target and keep what it left; None if it did not finish."""
-        try:
-            seen = observe(label, on, self.target)
-        except (TargetFailed, TargetRejected):
-            return None
-        self.observations.append(seen)
-        return seen
-
-    def scene(self, case: Case) -> Scene:
-        return scene(case, self.target, self.device)
-
-    @property
-    def returns_lse(self) -> bool:
-        return self.observations[0].lse is not None
-
-    @property
-    def wrong(self) -> list[Observation]:
-        return [seen for seen in self.observations if not is_right(seen)]
 
 
 def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
-    """What the target does wrong on the case. Empty if it does nothing wrong there."""
+    """What the target does wrong on the case. Empty if it does nothing wrong there. In the interpreter all runs are fenced."""
+    with fenced() if device == "cpu" else contextlib.nullcontext(Fence()) as fence:
+        found = _examine(asked, target, device, fence)
+    if found.fault or fence.wild is None or not found.sentence:
+        return found
+    return dataclasses.replace(found, sentence=f"{found.sentence}; it {fence.wild.words}")
+
+
+def _examine(asked: Examination, target: Target, device: str, fence: Fence) -> Diagnosis:
     outcome = run_case(asked.case, target, device)
-    if outcome.status in (PASSED, REJECTED):
+    if outcome.status == REJECTED or (outcome.status == PASSED and fence.wild is None):
         return Diagnosis()
-    first = outcome.findings[0]
+    first = outcome.findings[0] if outcome.findings else None
     if outcome.stage == "run" or not fits(asked.case):
         return Diagnosis(sentence=beyond_reach(asked.case))
-    if first.symptom == "input-modified":
+    if first is not None and first.symptom == "input-modified":
         return Diagnosis("input-modified", f"it writes into its own input: {first.message}", True, (first.message,))
-    examiner = Examiner(target, device, time.monotonic() + asked.seconds)
-    return _look_at(asked, examiner)
+    examiner = Examiner(target, device, time.monotonic() + asked.seconds, fence)
+    return _look_at(asked, examiner, passed=outcome.status == PASSED)
 
 
-def _look_at(asked: Examination, examiner: Examiner) -> Diagnosis:
+def _harmless_but_wild(wild: Wild) -> Diagnosis:
+    """It crashed, and does not where wild reads are harmless."""
+    if wild.stored:
+        return Diagnosis("wild-write", wild.words, True)
+    return Diagnosis("wild-read", f"{wild.words}, and what is there weighs nothing", True)
+
+
+def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
+    """`passed`: the case did, but for the fence it would have crashed."""
     target, device = examiner.target, examiner.device
     first = examiner.look("the case", examiner.scene(asked.case))
     if first is None:
@@ -89,14 +69,34 @@ def _look_at(asked: Examination, examiner: Examiner) -> Diagnosis:
         if case is not None and fits(case) and target.why_unsupported(case) is None:
             examiner.look(label, examiner.scene(case))
     if not examiner.wrong and asked.probes:
-        for label, case in _plainer(asked.case, target):
+        for label, case in _plainer(asked.case, examiner):
             examiner.look(label, examiner.scene(case))
+    if not examiner.wrong and passed and examiner.fence.wild is not None:
+        return _harmless_but_wild(examiner.fence.wild)
+    if not examiner.wrong and asked.probes and (found := _between_calls(asked.case, examiner)):
+        return found
     if not examiner.wrong:
         return poison.what_matters(asked.case, target, device)
-    found, guess = _by_fault(asked, examiner)
-    if found is None:
-        found = latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    wrong = examiner.wrong[0]
+    suspects = _explaining_both(wrong, examiner)
+    found = _by_fault(suspects, wrong, asked, examiner) if suspects else None
+    found = found or latent.search(examiner.observations, _confirm_latent(asked, examiner), examiner.deadline)
+    if not found and suspects and asked.probes:
+        found = sometimes.search(suspects, asked.case, examiner)
+    guess = _only_here(suspects[0], wrong, examiner) if suspects and not found else None
     return found or _honestly(remains.known(_single_tokens(asked, examiner), examiner.out_of_time), guess)
+
+
+def _between_calls(case: Case, examiner: Examiner) -> Diagnosis | None:
+    """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
+    process."""
+    plain = case.plain()
+    if plain == case or examiner.target.why_unsupported(plain) is not None:
+        return None
+    seen = examiner.look("the same laid out plainly, in a later call", examiner.scene(plain))
+    if seen is None or is_right(seen):
+        return None
+    return Diagnosis("state-between-calls", f"right by itself, wrong when {seen.label}: as if by state that a call left")
 
 
 def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
@@ -119,21 +119,14 @@ def _others(asked: Examination) -> Iterator[tuple[str, Case | None]]:
     yield "the case with other data", other_seed(asked.case)
     if asked.raw != asked.case:
         yield "the case as it was drawn", asked.raw
+    if asked.probes and not max(asked.case.seq_lens):  # what is wrong with nothing may be wrong with something, too
+        yield from occupied(asked.case)
 
 
-def _plainer(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
-    """Large and tagged data may give a wrong token the weight 0."""
-    wanted = ("with gaussian data in float32", "with all tokens weighing the same")
-    return ((words, other) for words, other in variations(case, target) if words in wanted)
-
-
-def is_right(seen: Observation) -> bool:
-    return seen.is_explained_by(seen.scene.correct)
-
-
-def explains(fault: Fault, seen: Observation) -> bool:
-    reading = fault.apply(seen.scene.problem, seen.scene.correct) or seen.scene.correct
-    return not seen.rules_out(reading) and seen.is_explained_by(reading)
+def _plainer(case: Case, examiner: Examiner) -> Iterator[tuple[str, Case]]:
+    """Large and tagged data may give a wrong token the weight 0, and where there is one block any id is right."""
+    wanted = ("with gaussian data in float32", "with all tokens weighing the same", "in permuted blocks")
+    return ((words, other) for words, other in examiner.variations(case) if words in wanted)
 
 
 def _speaks_of(fault: Fault, wrong: Observation) -> bool:
@@ -142,24 +135,14 @@ def _speaks_of(fault: Fault, wrong: Observation) -> bool:
     return bool(known.all() if row is None else known[row].all())
 
 
-def predicted(fault: Fault, on: Scene) -> Prediction:
-    """What the fault gives there: the correct answer where it changes nothing."""
-    return on.predict(fault.apply(on.problem, on.correct) or on.correct)
-
-
-def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None, Diagnosis | None]:
-    """The known fault that explains every run, and one that explains the case but not what the kernel does nearby."""
-    wrong = examiner.wrong[0]
+def _by_fault(suspects: list[Fault], wrong: Observation, asked: Examination, examiner: Examiner) -> Diagnosis | None:
+    """The one of the suspects that explains every run."""
     on = wrong.scene
-    suspects = _explaining_both(wrong, examiner)
-    if not suspects:
-        return None, None
-    first = suspects[0]
     for seen in examiner.observations:
         suspects = [fault for fault in suspects if explains(fault, seen)]
     suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
     if not suspects:
-        return None, _only_here(first, wrong, examiner)
+        return None
     enough = apart or len(examiner.observations) >= ENOUGH
     sentence = suspects[0].sentence(on.problem, on.correct)
     rivals = (
@@ -167,7 +150,7 @@ def _by_fault(asked: Examination, examiner: Examiner) -> tuple[Diagnosis | None,
     )
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
-    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations)), None
+    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations))
 
 
 def _explaining_both(wrong: Observation, examiner: Examiner) -> list[Fault]:
@@ -187,7 +170,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
     """Those that also explain the target on variations of the case, on which suspects differ from each other or, a few times,
     from the correct reading; and whether there was time for all that can tell them apart."""
     confirmed = 0
-    for words, other in variations(case, examiner.target):
+    for words, other in examiner.variations(case):
         if not suspects or (len(suspects) == 1 and confirmed >= CONFIRMATIONS):
             break
         if examiner.out_of_time:
@@ -195,7 +178,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
         on = examiner.scene(other)
         telling = _telling(suspects, on, examiner.returns_lse)
         if telling or (
-            confirmed < CONFIRMATIONS and _differ(predicted(suspects[0], on), on.predict(on.correct), examiner.returns_lse)
+            confirmed < CONFIRMATIONS and differ(predicted(suspects[0], on), on.predict(on.correct), examiner.returns_lse)
         ):
             seen = examiner.look(words, on)
             if seen is not None:
@@ -207,26 +190,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
 def _telling(suspects: list[Fault], on: Scene, lse: bool) -> bool:
     """Whether the suspects predict different things there."""
     first = predicted(suspects[0], on)
-    return any(_differ(first, predicted(fault, on), lse) for fault in suspects[1:])
-
-
-def _differ(one: Prediction, other: Prediction, lse: bool) -> bool:
-    if one is other:
-        return False
-    if one.reading.out != other.reading.out or one.reading.overhang != other.reading.overhang:
-        return not (one.addresses.shape == other.addresses.shape and bool((one.addresses == other.addresses).all()))
-    if (one.reading.empty_out is None) != (other.reading.empty_out is None):
-        return any(not spans for spans in one.reading.spans)
-    known = one.known & other.known
-    out = _apart(one.out, other.out, one.out_bound + other.out_bound) & known[..., None]
-    if bool(out.any()):
-        return True
-    return lse and bool((_apart(one.lse, other.lse, one.lse_bound + other.lse_bound) & known).any())
-
-
-def _apart(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
-    same = (one == other) | (one.isnan() & other.isnan())
-    return ~same & ~((one - other).abs() <= TOLD_APART * bound)
+    return any(differ(first, predicted(fault, on), lse) for fault in suspects[1:])
 
 
 def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosis:
@@ -240,7 +204,7 @@ def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosi
 
 def _confirm_latent(asked: Examination, examiner: Examiner) -> Iterator[Observation]:
     """Runs on variations, for hypotheses whose numbers are found anew in each run."""
-    for words, other in variations(asked.case, examiner.target) if asked.probes else ():
+    for words, other in examiner.variations(asked.case) if asked.probes else ():
         if examiner.out_of_time:
             return
         seen = examiner.look(words, examiner.scene(other))

@@ -36,11 +36,20 @@ def table_use() -> Iterator[Fault]:
     for limit in (1, 2, 4, 8, 16, 32, 64, 128):
         words = f"blocks after number {limit} of a sequence are taken to be that one"
         yield simple(f"table-beyond-{limit}", words, _set("last_column", limit - 1))
+    for filled in (1, 2, 4, 8, 16, 32, 64):
+        words = f"entries of the block table from column {filled} on are read as 0"
+        yield simple(f"table-entries-from-{filled}-are-0", words, _set("filled", filled))
     words = "only the first entry of a table row is read, and the blocks are taken to follow it"
     yield simple("blocks-consecutive", words, lambda p, r: dataclasses.replace(r, last_column=0, block_id="consecutive"))
     for tile in TILES:
         yield simple(f"tile-{tile}-straddles-block", f"one block id serves a tile of {tile} tokens", _set("tile", tile))
-    yield simple("slot-modulo-16", "slots are counted modulo 16", _set("block_size", 16))
+        yield simple(f"v-tile-{tile}-straddles-block", f"one block id serves V of a tile of {tile} tokens", _set("v_tile", tile))
+    for slots in (16, 32, 64, 128):
+        words = f"slots within a block are counted modulo {slots}"
+        yield simple(f"slots-modulo-{slots}", words, _beyond("slots", slots))
+        words = f"V beyond slot {slots - 1} of a block is taken to be 0"
+        yield simple(f"v-slots-from-{slots}-dropped", words, _beyond("v_slots", slots))
+    yield simple("token-modulo-16", "a token's slot is its number modulo 16", _set("block_size", 16))
     yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("columns", 16))
     for name, words, size in (
         ("block-size-power-of-two", "the next power of two", lambda n: _power_above(n)),
@@ -126,6 +135,11 @@ def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:
 def _set(field: str, value: int) -> Callable[[Problem, Reading], Reading]:
     changes: dict[str, Any] = {field: value}
     return lambda problem, reading: dataclasses.replace(reading, **changes)
+
+
+def _beyond(field: str, slots: int) -> Callable[[Problem, Reading], Reading | None]:
+    """Only where a block has more slots."""
+    return lambda problem, reading: _set(field, slots)(problem, reading) if problem.case.block_size > slots else None
 
 
 def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:

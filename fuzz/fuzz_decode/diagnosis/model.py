@@ -5,6 +5,7 @@ The error bound is the reference's, for the data that the reading gathers, so th
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem
 from fuzz_decode.diagnosis.reading import Place, Reading, Span
+from fuzz_decode.interpreter.fences import standing
 from fuzz_decode_reference import Rounding
 from fuzz_decode_reference.bound import SLACK, row_bound
 from fuzz_decode_reference.gather_attention import Row
@@ -97,7 +99,13 @@ def predict(problem: Problem, reading: Reading, rounding: Rounding, only: int | 
             step = max(1, CHUNK // max(1, len(tokens) * max(problem.case.head_dim, problem.case.value_head_dim)))
             for first in range(0, shape[1], step):
                 _fill(found, problem, row, slice(first, min(first + step, shape[1])), tokens, rounding)
-    return found
+    return _reordered(found) if reading.lse_head else found
+
+
+def _reordered(found: Prediction) -> Prediction:
+    """With the lse of other heads."""
+    order = list(found.reading.lse_head)
+    return dataclasses.replace(found, lse=found.lse[:, order], lse_bound=found.lse_bound[:, order])
 
 
 def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
@@ -105,22 +113,22 @@ def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: T
     known [heads]."""
     numbers = torch.tensor(reading.q_head)[heads]
     dims, value_dims = torch.arange(reading.head_dim), torch.arange(min(reading.value_head_dim, problem.case.value_head_dim))
-    blocks, inside = block_ids(problem, reading, row, tokens)
-    slots, kv_heads, v_heads = (
-        tokens % reading.block_size,
-        torch.tensor(reading.kv_head)[heads],
-        torch.tensor(reading.v_head)[heads],
-    )
+    blocks, inside = block_ids(problem, reading, row, tokens, reading.tile)
+    v_blocks, v_inside = (blocks, inside) if reading.v_tile == 1 else block_ids(problem, reading, row, tokens, reading.v_tile)
+    slots = tokens % reading.block_size % (reading.slots or reading.block_size)
+    kv_heads, v_heads = torch.tensor(reading.kv_head)[heads], torch.tensor(reading.v_head)[heads]
     s_row, s_head, s_dim = reading.q.strides
     q, q_known = _read(problem, reading.q, reading.q_row[row] * s_row + numbers[:, None] * s_head + dims * s_dim)
     k, k_known = _read(problem, reading.k, cache_offsets(problem, reading.k, blocks, slots, kv_heads, dims))
-    v, v_known = _read(problem, reading.v, cache_offsets(problem, reading.v, blocks, slots, v_heads, value_dims))
+    v, v_known = _read(problem, reading.v, cache_offsets(problem, reading.v, v_blocks, slots, v_heads, value_dims))
+    if reading.v_slots is not None:
+        v = torch.where((slots < reading.v_slots)[:, None, None], v, 0.0)
     v = torch.nn.functional.pad(v, (0, problem.case.value_head_dim - v.shape[-1]))
     distance = (tokens - reading.position[row]).double()
     if extra := sum(reading.phantoms[row : row + 1]):
         k, v, distance = (torch.cat([part, part.new_zeros(extra, *part.shape[1:])]) for part in (k, v, distance))
     slopes = _of_heads(problem.alibi_slopes, reading.slope[heads], reading.alibi_factor)
-    sinks = _of_heads(problem.sinks, reading.sink[heads], reading.sink_factor)
+    sinks, sinks_known = _sinks(problem, reading, row, heads)
     found = Row(
         q=q,
         k=k,
@@ -134,29 +142,53 @@ def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: T
         alibi_slopes=slopes,
         sinks=None if sinks is None else sinks + math.log(reading.sink_count),
     )
-    return found, q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & inside.all()
+    told = inside.all() & v_inside.all() & sinks_known
+    return found, q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & told
+
+
+def _sinks(problem: Problem, reading: Reading, row: int, heads: slice) -> tuple[Tensor | None, Tensor]:
+    """The sinks of a row's heads, and which are known."""
+    if problem.sinks is None or not reading.sink:
+        return None, torch.tensor(True)
+    offsets = torch.tensor(reading.sink)[heads] + row * reading.sink_step
+    found, known = _read(problem, Place("sinks", int(problem.sinks.storage_offset()), (1,)), offsets)
+    return found * reading.sink_factor, known
 
 
 def _of_heads(numbers: Tensor | None, heads: tuple[int, ...], factor: float) -> Tensor | None:
     return None if numbers is None or not heads else numbers.double().cpu()[list(heads)] * factor
 
 
-def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
     """The block of each token, and which of them the table's storage tells."""
-    columns, seq = tokens // reading.tile * reading.tile // reading.columns, reading.table_row[row]
+    columns, seq = tokens // tile * tile // reading.columns, reading.table_row[row]
     read = columns if reading.last_column is None else columns.clamp(max=reading.last_column)
     ids, known = _read(problem, reading.table, seq * reading.table.strides[0] + read * reading.table.strides[1])
+    if reading.filled is not None:
+        ids, known = torch.where(columns < reading.filled, ids, 0.0), known | (columns >= reading.filled)
     return BLOCK_IDS[reading.block_id](ids.long(), seq, columns, problem.case.table_width), known
 
 
 def cache_offsets(problem: Problem, where: Place, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
     """Elements from the cache's element 0, [tokens, heads, dims]."""
     s_block, s_slot, s_head, s_dim = where.strides
-    rows = (blocks * s_block + slots * s_slot)[:, None] + heads * s_head
-    if where.bits:
-        width = 2**32 if where.bits == "int32" else 2**32 // problem.k_cache.element_size()
-        rows = (rows + width // 2) % width - width // 2
+    first = blocks * s_block
+    if where.bits.startswith("block-offset"):
+        first = _wrapped(first, where.bits, problem)
+    rows = (first + slots * s_slot)[:, None] + heads * s_head
+    if where.bits.startswith("address"):
+        rows = _wrapped(rows, where.bits, problem)
     return rows[..., None] + dims * s_dim
+
+
+def _wrapped(offsets: Tensor, bits: str, problem: Problem) -> Tensor:
+    width = 2**32 // element_of(bits, problem)
+    return (offsets + width // 2) % width - width // 2
+
+
+def element_of(bits: str, problem: Problem) -> int:
+    """What an offset of one element adds to the number that wraps."""
+    return {"int32": 1, "bytes": problem.k_cache.element_size(), "floats": 4}[bits.split()[-1]]
 
 
 def _fill(found: Prediction, problem: Problem, row: int, heads: slice, tokens: Tensor, rounding: Rounding) -> None:
@@ -186,4 +218,5 @@ def _read(problem: Problem, where: Place, offsets: Tensor) -> tuple[Tensor, Tens
     bits = storage.view(torch.uint8) if storage.element_size() == 1 else storage  # float8 cannot be indexed everywhere
     found = bits[torch.where(inside, addresses, 0).to(storage.device)].view(storage.dtype).cpu().double()
     known = inside & torch.isfinite(found)
-    return torch.where(known, found, 0.0), known
+    values = torch.where(known, found, 0.0)
+    return values, known | ~inside if standing() else known  # a fence gives 0 outside

@@ -13,6 +13,7 @@ from fuzz_decode.build import POISON, Problem, build, is_unwritten
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.model import Prediction, predict
 from fuzz_decode.diagnosis.reading import Place, Reading, read_correctly
+from fuzz_decode.interpreter.fences import standing
 from fuzz_decode.run import returned, rounding_of
 from fuzz_decode.targets.contract import Target
 from fuzz_decode_reference import Rounding
@@ -81,8 +82,10 @@ class Observation:
         cells = prediction.addresses
         if prediction.reading.empty_out is None:
             cells = cells[torch.tensor([bool(spans) for spans in prediction.reading.spans])]
-        if cells.numel() and not (int(cells.min()) >= 0 and int(cells.max()) < len(self.memory)):
+        inside = (cells >= 0) & (cells < len(self.memory))
+        if not standing() and not bool(inside.all()):
             return False
+        cells = cells[inside]  # a fence drops the others
         return self._holds(prediction, cells)
 
     def _holds(self, prediction: Prediction, cells: Tensor) -> bool:

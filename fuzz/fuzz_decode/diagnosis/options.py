@@ -58,6 +58,8 @@ def sinks() -> Iterator[Fault]:
     for count in range(2, 17):
         words = f"sinks count {count} times" + ": once per split" * (count > 2)
         yield simple(f"sinks-count-{count}-times", words, _if("sink", _counting(count)))
+    step = _if("sink", lambda p, r: dataclasses.replace(r, sink_step=p.case.num_q_heads))
+    yield simple("sink-by-row", "sinks are read at row * num_q_heads + h, past their end", step)
     for suffix, words, rule in HEADS:
         yield simple(f"sink-of-{suffix}", f"query head h uses the sink of {words}", _if("sink", _other("sink", rule)))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem
+from fuzz_decode.build import Problem, is_small
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.observation import observe, scene
 from fuzz_decode.diagnosis.result import Diagnosis
@@ -79,7 +79,7 @@ def regions(case: Case) -> Iterator[Region]:
             for tensor, attribute in caches:
                 yield Region(name, tensor, words, _in_slots(attribute, blocks, slots))
     for tensor, buffer in (("V", "v"), ("K", "k"), ("q", "q")):
-        if buffer in ("k", "q") or case.v is not None:
+        if is_small(case) and (buffer in ("k", "q") or case.v is not None):
             yield Region(
                 "gaps", tensor, "the memory around its rows (gaps, padding, other planes, beyond its ends)", _around(buffer)
             )

@@ -19,7 +19,8 @@ Span = tuple[int, int]  # tokens [first, end)
 class Place:
     """Where a kernel believes a tensor to lie: an allocation (of Problem.buffers), and offset and strides in elements.
 
-    `bits`: products of block id and stride wrap to so many bits ("": none do), "int32" in elements, "int32 bytes" in bytes.
+    `bits`: "": nothing wraps. "block-offset int32", "address int32": the product of block id and stride, or the whole offset of
+    a row, wraps to 32 bits, in elements; with " bytes" or " floats" in bytes, those of the element or of a float32.
     """
 
     buffer: str
@@ -37,10 +38,13 @@ class Reading:
     many tokens of score 0 and value 0 it sees besides. For each q head, `q_head`, `kv_head`, `v_head`, `slope`, `sink`: which one
     of q, K, V, the ALiBi slopes and the sinks it uses; a sink counts `sink_count` times.
 
-    `columns`: tokens of one table column; `tile`: tokens that use the column of the first one; `last_column`: the one that all
-    later ones use. `block_id`: a name in `model.BLOCK_IDS`. `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are
-    read. `lse`, `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`. `empty_out`: what is written into rows that see nothing;
-    None: nothing. `overhang`: dims stored beyond each row of out, negative if some are left out.
+    `columns`: tokens of one table column; `tile`, `v_tile`: tokens that use the column of the first one, and those of V;
+    `last_column`: the one that all later ones use; `filled`: columns that are not read as 0 (None: all). `block_id`: a name in
+    `model.BLOCK_IDS`. `slots`: what slots are counted modulo (None: they are not); `v_slots`: slots of a block whose V is not
+    0 (None: all). `sink_step`: how much further the sinks of the next row begin. `lse_head`: for each q head, the one whose
+    lse is returned for it (empty: its own). `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are read. `lse`,
+    `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`. `empty_out`: what is written into rows that see nothing; None:
+    nothing. `overhang`: dims stored beyond each row of out, negative if some are left out.
     """
 
     q: Place
@@ -69,7 +73,13 @@ class Reading:
     block_id: str = "as it is"
     phantoms: tuple[int, ...] = ()
     tile: int = 1
+    v_tile: int = 1
     last_column: int | None = None
+    filled: int | None = None
+    slots: int | None = None
+    v_slots: int | None = None
+    sink_step: int = 0
+    lse_head: tuple[int, ...] = ()
     alibi_factor: float = 1.0
     sink_factor: float = 1.0
     sink_count: int = 1

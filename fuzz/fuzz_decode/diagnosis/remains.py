@@ -15,6 +15,7 @@ from fuzz_decode.diagnosis.observation import Observation, row_name
 from fuzz_decode.diagnosis.reading import Reading
 from fuzz_decode.diagnosis.result import Diagnosis
 
+MAX_BYTES = 2**28  # of an allocation that is searched
 MAX_GRID = 2**20  # addresses of rows among which one is looked up
 
 
@@ -97,6 +98,8 @@ def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | 
         if name not in problem.buffers:
             continue
         buffer = problem.buffers[name]
+        if buffer.storage.nbytes > MAX_BYTES:
+            continue
         storage, steps = buffer.storage.cpu().double() * reading.v_scale, torch.arange(len(row)) * place.strides[-1]
         starts = ((storage[: max(0, len(storage) - int(steps[-1]))] - row[0]).abs() <= close[0]).nonzero().flatten()
         matches = [start for start in starts.tolist() if bool(((storage[start + steps] - row).abs() <= close).all())]

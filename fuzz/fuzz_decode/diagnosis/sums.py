@@ -109,6 +109,12 @@ def returned() -> Iterator[Fault]:
         ("negative", "with the wrong sign"),
     ):
         yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _set("lse", name))
+    by_group = "lse is returned in the order of swapped group and KV head"
+    for suffix, order in (
+        ("", lambda c, h: h % c.num_kv_heads * c.group + h // c.num_kv_heads),
+        ("-back", lambda c, h: h % c.group * c.num_kv_heads + h // c.group),
+    ):
+        yield simple(f"lse-gqa-order{suffix}", by_group, _lse_order(order))
     for name, words in (("+inf", "+inf"), ("0", "0"), ("nan", "NaN"), ("lowest", "the lowest float32"), ("-1e30", "-1e30")):
         text = f"lse of an empty sequence is {words} instead of -inf"
         yield simple(f"empty-lse-{name.replace('+', '')}", text, _if_empty(_set("empty_lse", name)))
@@ -126,6 +132,15 @@ def _changed(changes: Callable[[Case], Mapping[str, Any]]) -> Change:
 
 def _set(field: str, value: Any) -> Change:
     return _changed(lambda case: {field: value})
+
+
+def _lse_order(rule: Callable[[Case, int], int]) -> Change:
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        heads = range(problem.case.num_q_heads)
+        order = tuple(rule(problem.case, head) for head in heads)
+        return None if order == tuple(heads) else dataclasses.replace(reading, lse_head=order)
+
+    return change
 
 
 def _if_empty(change: Change) -> Change:

@@ -16,15 +16,18 @@ from fuzz_decode.targets.contract import Target
 
 MAX_TOKENS = 2048  # of a variation, all sequences together; enough to tell, and quick in the interpreter
 MAX_EXTENT = 2**27  # elements of all its allocations: many are kept at once
+ROOMY = 256  # tokens beyond those of a case: several splits
+SPREAD = 1.5  # on the CPU, where only touched pages exist: so many times what the case itself spans
 Change = Callable[[Case], Case]
 
 
-def variations(case: Case, target: Target) -> Iterator[tuple[str, Case]]:
+def variations(case: Case, target: Target, device: str) -> Iterator[tuple[str, Case]]:
     """What differs, and the case; valid and within what the target takes, each once."""
     seen = {case}
+    room = MAX_EXTENT if device != "cpu" else max(MAX_EXTENT, int(SPREAD * _extent(case)))
     for words, change in (*_plainer(case), *SINGLE, *combined()):
         other = target.strides.conform(change(case))
-        if other not in seen and _suits(other, target):
+        if other not in seen and _suits(other, target, room):
             seen.add(other)
             yield words, other
 
@@ -37,8 +40,8 @@ def _plainer(case: Case) -> Iterator[tuple[str, Change]]:
     yield "with one KV head", _with(num_kv_heads=1)
 
 
-def _suits(case: Case, target: Target) -> bool:
-    return case.valid and fits(case) and _extent(case) <= MAX_EXTENT and target.why_unsupported(case) is None
+def _suits(case: Case, target: Target, room: int) -> bool:
+    return case.valid and fits(case) and _extent(case) <= room and target.why_unsupported(case) is None
 
 
 def _extent(case: Case) -> int:
@@ -215,6 +218,13 @@ def combined() -> Iterator[tuple[str, Change]]:
 
 def _after_rich(change: Change) -> Change:
     return lambda case: change(_rich(case))
+
+
+def occupied(case: Case) -> Iterator[tuple[str, Case]]:
+    """A case without tokens, with one in each sequence that may see it: in a table of its width, and in a wide one."""
+    longer = _longer(case.q_len)(case)
+    yield "with tokens", longer
+    yield "with tokens in a wide block table", _table(extra_columns=-(-ROOMY // case.block_size))(longer)
 
 
 def other_seed(case: Case, by: int = 1) -> Case:

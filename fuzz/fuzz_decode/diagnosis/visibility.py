@@ -56,11 +56,18 @@ def queries() -> Iterator[Fault]:
         ),
         ("one-query", "as if each sequence had one query token", lambda c, row: row // c.q_len),
     ):
-        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",)))
+        single = name == "padded-to-4"  # the one that moves single query tokens, too
+        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",), single))
         yield simple(f"out-{name}", f"out is written {words}", _repacked(place, ("out_row",)))
         yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(place, ("q_row", "out_row")))
     by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
     yield simple("table-by-query", "row r of q uses the block table row r % num_seqs", by_number)
+    first = _repacked(lambda c, row: row // c.q_len * c.q_len, ("table_row",))
+    yield simple("table-row-for-each-query", "sequence i uses the block table row i * q_len", first)
+    words = "seq_lens is taken not to count the query tokens"
+    for within in (False, True):
+        beside = resized(lambda c, seq: c.seq_lens[seq] + c.q_len * (c.q_len > 1), within)
+        yield simple("query-tokens-beside-seq-len", words, beside)
     clipped = _repacked(lambda c, row: min(row, c.num_seqs - 1), ("table_row",))
     yield simple("table-by-row", "row r of q uses the block table row r", _repacked(lambda c, row: row, ("table_row",)))
     yield simple("table-by-row", "row r of q uses the block table row r", clipped)
@@ -74,6 +81,7 @@ def tokens() -> Iterator[Fault]:
         _moved_end(lambda c, n: min(n + 1, _room(c))),
         resized(lambda c, seq: c.seq_lens[seq] + 1),
         resized(lambda c, seq: min(c.seq_lens[seq] + 1, _room(c))),
+        resized(lambda c, seq: c.seq_lens[seq] + 1, within_table=True),
     ):
         yield simple("tail-one-more", "one token past the end of the sequence is visible", further)
     words = "the last token of the sequence is not visible"
@@ -165,11 +173,13 @@ def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
     return span(0 if case.window is None else last - case.q_len + 1 - case.window, own)
 
 
-def _repacked(place: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading | None]:
-    """Another row of some tensors for each row."""
+def _repacked(
+    place: Callable[[Case, int], int], names: tuple[str, ...], single: bool = False
+) -> Callable[[Problem, Reading], Reading | None]:
+    """Another row of some tensors for each row; where each sequence has one, only if that is `single`."""
 
     def change(problem: Problem, reading: Reading) -> Reading | None:
-        if problem.case.q_len == 1:
+        if problem.case.q_len == 1 and not single:
             return None
         used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
         changes: dict[str, Any] = dict.fromkeys(names, used)
@@ -183,14 +193,16 @@ def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading],
     return _respanned(lambda case, n: span(0 if case.window is None else n - case.window, rule(case, n)))
 
 
-def resized(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
-    """Another length for each sequence, given its number, its window's start and empty ones included."""
+def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Callable[[Problem, Reading], Reading]:
+    """Another length for each sequence, given its number, its window's start and empty ones included. `within_table`: no row sees
+    more tokens than a row of the block table has room for, but the last ones."""
 
     def change(problem: Problem, reading: Reading) -> Reading:
         case = problem.case
         lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
         ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
-        spans, positions = tuple(visible(end, case.window) for end in ends), tuple(end - 1 for end in ends)
+        window = min(case.window or _room(case), _room(case)) if within_table else case.window
+        spans, positions = tuple(visible(end, window) for end in ends), tuple(end - 1 for end in ends)
         return dataclasses.replace(reading, spans=spans, position=positions)
 
     return change

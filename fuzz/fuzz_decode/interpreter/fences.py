@@ -1,0 +1,208 @@
+"""A fence around what a launch was given, so that a kernel that reads wildly can be examined without dying of it.
+
+While `fenced()` is active, Triton's interpreter reads 0 wherever a pointer has left the storage of the tensor that it was made
+from, and drops what is stored there. Storages count whole: guards around a tensor lie inside. What happens to lie next to a
+storage is no part of it: the number of a tensor stands in the upper bits of its pointers, which arithmetic on them keeps. A
+pointer without one, which the kernel found in memory, may point into any tensor of the launch.
+
+Only diagnosis puts a fence up; in a campaign a wild read must crash, as it does on a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Wild:
+    """An access outside its storage: the kernel's name of the tensor, and how many elements after the storage's last one
+    (negative: before its first one) it was."""
+
+    tensor: str
+    elements: int
+    stored: bool
+
+    @property
+    def words(self) -> str:
+        """`reads memory far from what it was given, 7 elements before k_cache's storage`."""
+        side = "before" if self.elements < 0 else "after"
+        verb = "writes" if self.stored else "reads"
+        return f"{verb} memory far from what it was given, {abs(self.elements)} elements {side} {self.tensor}'s storage"
+
+
+@dataclass(slots=True)
+class Fence:
+    """The storages of the running launch, by address, and the first access outside of them and how many elements there were.
+
+    Each storage is listed twice, without its number and with it."""
+
+    numbers: dict[int, int] = field(default_factory=dict)  # of storages, by address
+    names: list[str] = field(default_factory=list)
+    starts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
+    ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
+    wild: Wild | None = None
+    wild_elements: int = 0
+
+    def enclose(self, tensors: Iterable[tuple[str, Any]]) -> None:
+        """A launch begins, with these tensors by their names in the kernel."""
+        storages = {t.untyped_storage().data_ptr(): (name, t.untyped_storage().nbytes()) for name, t in tensors}
+        self.numbers = {start: number for number, start in enumerate(sorted(storages), 1)}
+        self.names = [storages[start][0] for start in self.numbers] * 2
+        lifts = [0] * len(storages) + [number << ADDRESS_BITS for number in self.numbers.values()]
+        self.starts = np.array([*self.numbers] * 2, np.int64) + np.array(lifts, np.int64)
+        self.ends = self.starts + np.array([storages[start][1] for start in self.numbers] * 2, np.int64)
+
+    def number(self, tensor: Any) -> int:
+        """What stands in the upper bits of the tensor's pointers; 0 if it is none of the launch's."""
+        return self.numbers.get(tensor.untyped_storage().data_ptr(), 0) if hasattr(tensor, "untyped_storage") else 0
+
+    def inside(self, pointers: Any, size: int, mask: Any, stored: bool) -> Any:
+        """Which of these pointers to elements of so many bytes lie within their storage; others that the mask wants are wild."""
+        at = np.asarray(pointers).view(np.int64)
+        if not len(self.starts):
+            return np.zeros(at.shape, bool)
+        below = np.searchsorted(self.starts, at, side="right") - 1
+        inside = (below >= 0) & (at <= self.ends[below] - size)
+        outside = mask & ~inside
+        if outside.any():
+            self.wild_elements += int(outside.sum())
+            self.wild = self.wild or self._nearest(int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored)
+        return inside
+
+    def _nearest(self, pointer: int, size: int, stored: bool) -> Wild:
+        ranges = [(start, end - size) for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+        gaps = [pointer - start if pointer < start else max(0, pointer - last) for start, last in ranges]
+        nearest = min(range(len(gaps)), key=lambda place: abs(gaps[place]))
+        elements = -(-abs(gaps[nearest]) // size)
+        return Wild(self.names[nearest], -elements if gaps[nearest] < 0 else elements, stored)
+
+
+ADDRESS_BITS = 48  # of a process's memory; pointers have 64
+_standing: list[Fence] = []
+
+
+def standing() -> bool:
+    """Whether a fence is up: memory outside a tensor's storage then reads as 0."""
+    return bool(_standing)
+
+
+@contextlib.contextmanager
+def fenced() -> Iterator[Fence]:
+    """Put a fence up in Triton's interpreter, and take it down again."""
+    from triton.runtime import interpreter
+
+    fence, builder = Fence(), interpreter.InterpreterBuilder
+    changes = (
+        (interpreter.GridExecutor, "_init_args_hst", _announcing),
+        (interpreter, "_implicit_cvt", _numbering),
+        (builder, "create_masked_load", _loading),
+        (builder, "create_masked_store", _storing),
+        (builder, "create_atomic_rmw", _updating),
+        (builder, "create_atomic_cas", _exchanging),
+    )
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for (owner, name, change), (_, _, original) in zip(changes, originals, strict=True):
+        setattr(owner, name, change(fence, original))
+    _standing.append(fence)
+    try:
+        yield fence
+    finally:
+        _standing.remove(fence)
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+
+
+def _announcing(fence: Fence, original: Any) -> Any:
+    """Where the interpreter takes over a launch's arguments."""
+
+    def announced(self: Any, args: Any, kwargs: Any) -> Any:
+        positional, named = original(self, args, kwargs)
+        fence.enclose(_tensors([*zip(self.arg_names, positional, strict=False), *named.items()]))
+        return positional, named
+
+    return announced
+
+
+def _tensors(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The tensors among arguments, in tuples, descriptors and wrappers, too."""
+    for name, value in arguments:
+        if isinstance(value, tuple):
+            yield from _tensors((name, part) for part in value)
+        elif hasattr(value, "untyped_storage"):
+            yield name, value
+        elif hasattr(value, "base"):  # a descriptor, or a tensor under another dtype
+            yield from _tensors([(name, value.base)])
+
+
+def _numbering(fence: Fence, original: Any) -> Any:
+    """Where the interpreter makes a pointer of a tensor; tuples and descriptors come back with their parts."""
+
+    def numbered(argument: Any) -> Any:
+        converted = original(argument)
+        if hasattr(argument, "data_ptr"):
+            lift = max((fence.number(tensor) for _, tensor in _tensors([("", argument)])), default=0) << ADDRESS_BITS
+            converted.handle.data = converted.handle.data + np.uint64(lift)
+        return converted
+
+    return numbered
+
+
+def _loading(fence: Fence, original: Any) -> Any:
+    def load(self: Any, pointers: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=False)
+        found = original(self, _plain(pointers), _both(mask, inside), *rest, **options)
+        found.data = np.where(_wanted(mask) & ~inside, np.zeros_like(found.data), found.data)
+        return found
+
+    return load
+
+
+def _storing(fence: Fence, original: Any) -> Any:
+    def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
+        return original(self, _plain(pointers), value, _both(mask, inside), *rest, **options)
+
+    return store
+
+
+def _updating(fence: Fence, original: Any) -> Any:
+    def update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
+        return original(self, operation, _plain(pointers), value, _both(mask, inside), *rest)
+
+    return update
+
+
+def _exchanging(fence: Fence, original: Any) -> Any:
+    """Has no mask: one wild pointer, and nothing is exchanged."""
+
+    def exchange(self: Any, pointers: Any, wanted: Any, value: Any, *rest: Any) -> Any:
+        if fence.inside(pointers.data, _size(pointers), True, stored=True).all():
+            return original(self, _plain(pointers), wanted, value, *rest)
+        return type(wanted)(np.zeros_like(wanted.data), wanted.dtype.scalar)
+
+    return exchange
+
+
+def _both(mask: Any, inside: Any) -> Any:
+    """Up to 3.6 the mask of a descriptor is a plain array."""
+    return mask & inside if isinstance(mask, np.ndarray) else type(mask)(mask.data & inside, mask.dtype)
+
+
+def _wanted(mask: Any) -> Any:
+    return mask if isinstance(mask, np.ndarray) else mask.data
+
+
+def _plain(pointers: Any) -> Any:
+    """Without the numbers."""
+    return type(pointers)(pointers.data & np.uint64(2**ADDRESS_BITS - 1), pointers.dtype)
+
+
+def _size(pointers: Any) -> int:
+    """Bytes of an element."""
+    return max(1, int(pointers.get_element_ty().primitive_bitwidth) // 8)
