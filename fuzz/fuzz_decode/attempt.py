@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 
 from fuzz_decode.case import Case
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Finding, Outcome, failure
 from fuzz_decode.plainly import run_plainly
 from fuzz_decode.run import run_case
 from fuzz_decode.targets import resolve
@@ -23,7 +23,10 @@ loaded = functools.lru_cache(maxsize=1)(resolve)
 def attempt(trial: Trial, device: str, diagnoser: str = DIAGNOSER) -> Outcome:
     """The trial's outcome. Raises TargetError if there is no such target."""
     target = loaded(trial.target)
-    if trial.tolerance is not None:
+    if trial.crashed:
+        symptom, _, tensor = trial.crashed.partition(":")
+        outcome = failure("run", Finding("worker", symptom, tensor, "it died of this case"))
+    elif trial.tolerance is not None:
         outcome = run_plainly(trial.case, target, device, trial.tolerance)
     else:
         outcome = run_case(trial.case, target, device, trial.memory)

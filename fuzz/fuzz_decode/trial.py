@@ -28,7 +28,7 @@ class Trial:
     """`memory` is one of `build.MEMORY`, and memory that the target allocates is dirty only when that is "poisoned".
     With a `tolerance`, out is compared and nothing else is asked; without one every oracle is. `diagnose` asks for the fault
     behind a failure as well: apart from the first run, since a diagnosis that takes the process with it must not be taken for the
-    kernel's death.
+    kernel's death. `crashed` is the signature with which it took the process with it then: it is examined only, behind a fence.
     """
 
     target: str
@@ -36,3 +36,4 @@ class Trial:
     memory: str = "poisoned"
     tolerance: Tolerance | None = None
     diagnose: bool = False
+    crashed: str = ""

@@ -15,6 +15,8 @@ SHRINK_SECONDS, EXAMINE_SECONDS = 15.0, 20.0
 
 def diagnose(case: Case, target: Target, device: str, outcome: Outcome) -> tuple[str, bool]:
     """The fault's name, empty if it is unknown, and whether it is named with confidence."""
-    shrunk = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS)
-    found = examine(Examination(shrunk.case, case, EXAMINE_SECONDS), target, device)
+    simplest = case
+    if outcome.stage != "run":
+        simplest = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS).case
+    found = examine(Examination(simplest, case, EXAMINE_SECONDS), target, device)
     return found.fault, found.confident

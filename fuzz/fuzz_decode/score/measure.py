@@ -7,6 +7,7 @@ run nothing. A CUDA context survives no fork and takes seconds to make: there on
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections import deque
@@ -125,15 +126,22 @@ class Bench:
             seat.asked += seat.question is not None
         if seat.question is None:
             return False
-        trial = task.setting.trial(task.subject.target, *seat.question, diagnose=seat.asking)
+        trial = task.setting.trial(task.subject.target, *seat.question)
+        if seat.asking:
+            trial = dataclasses.replace(trial, diagnose=True, crashed=self._crash(seat))
         seat.worker.submit(trial)
         seat.running = True
         return True
 
     def _wants_diagnosis(self, seat: _Seat) -> bool:
-        """Once, of a kernel that lived to be compared."""
-        lived = seat.first is not None and seat.first.stage == "compare"
-        return bool(self.diagnoser) and lived and not seat.asking and seat.todo[0].diagnose
+        """Once, of a kernel that lived to be compared, or whose wild reads a fence can stop."""
+        told = seat.first is not None and (seat.first.stage == "compare" or bool(self._crash(seat)))
+        return bool(self.diagnoser) and told and not seat.asking and seat.todo[0].diagnose
+
+    def _crash(self, seat: _Seat) -> str:
+        """The signature of a crash in the interpreter."""
+        signature = seat.first.signature if seat.first else ""
+        return signature if signature.startswith("crash-SIG") and self.plan.device == "cpu" else ""
 
     def _question(self, task: Task, number: int) -> Question | None:
         name = task.seed, task.setting

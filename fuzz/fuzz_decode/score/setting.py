@@ -56,9 +56,9 @@ class Setting:
         finally:
             stream.close()
 
-    def trial(self, target: str, case: Case, tolerance: Tolerance | None, *, diagnose: bool = False) -> Trial:
+    def trial(self, target: str, case: Case, tolerance: Tolerance | None) -> Trial:
         memory = "random" if self.ablate == "no-poison" or self.grid else "poisoned"
-        return Trial(target, case, memory, tolerance, diagnose)
+        return Trial(target, case, memory, tolerance)
 
     def _without_means(self, case: Case) -> Case:
         if self.ablate == "no-tagged" and case.data == "tagged":
