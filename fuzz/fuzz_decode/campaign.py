@@ -275,10 +275,14 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
 
 def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
     """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
-    that fails by itself says why."""
+    that raises says why by itself. One that crashes is examined where a fence can be put up."""
     if entry.before or entry.diagnosis:
         return entry
-    if entry.stage == "run":
-        return dataclasses.replace(entry, diagnosis=beyond_reach(entry.case))
+    crashed = entry.signature.startswith("crash-SIG") and worker.plan.device == "cpu"
+    known = beyond_reach(entry.case) if entry.stage == "run" else ""
+    if entry.stage == "run" and not crashed:
+        return dataclasses.replace(entry, diagnosis=known)
     raw = entry.raw_case if entry.raw_case != entry.case else None
-    return dataclasses.replace(entry, diagnosis=worker.diagnose(entry.case, raw, min(seconds, SECONDS)).sentence)
+    found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))
+    words = [found.sentence] if found.fault else [known, found.sentence]
+    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)))

@@ -11,7 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fuzz_decode.campaign import diagnosed
 from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Diagnosis, Examination
 from fuzz_decode.diagnosis.examine import examine
 from fuzz_decode.interpreter.fences import standing
@@ -126,16 +128,16 @@ def five_percent_and_wild(q: Tensor, *rest: Any) -> Tensor:
     return peeks(q, *rest) * 1.05
 
 
-def diagnosed(function: Any) -> Diagnosis:
+def examined(function: Any) -> Diagnosis:
     return examine(Examination(Case((3,))), understand("it", function), "cpu")
 
 
 def test_a_wild_access_that_does_no_harm_is_told() -> None:
-    found = diagnosed(peeks)
+    found = examined(peeks)
     assert (found.fault, found.confident) == ("wild-read", True)
     assert found.sentence.startswith("reads memory far from what it was given, ")
     assert found.sentence.endswith(" elements after source's storage, and what is there weighs nothing")
-    found = diagnosed(pokes)
+    found = examined(pokes)
     assert (found.fault, found.confident) == ("wild-write", True)
     assert found.sentence.startswith("writes memory far from what it was given, ")
 
@@ -148,7 +150,7 @@ def test_what_an_earlier_call_left_is_a_guess() -> None:
 
 
 def test_beside_another_fault_a_wild_access_is_told_too() -> None:
-    found = diagnosed(five_percent_and_wild)
+    found = examined(five_percent_and_wild)
     assert (found.fault, found.confident) == ("", False)
     assert found.sentence.startswith("no known fault explains it; ")
     assert "; it reads memory far from what it was given, " in found.sentence
@@ -159,4 +161,6 @@ def test_in_a_campaign_a_wild_read_still_crashes() -> None:
     with PatientWorker(Plan(f"mutant:{mutant}", "cpu", 60.0)) as worker:
         assert worker.run(case).signature == "crash-SIGSEGV:call"
         assert worker.diagnose(case).fault == fault
+        crash = Entry(case, case, mutant, "crash-SIGSEGV:call", "run", "cpu")
+        assert diagnosed(crash, worker, 20.0).diagnosis.startswith("block id * block stride of K computed in 32 bits: block 5 * ")
         assert worker.run(case).signature == "crash-SIGSEGV:call"
