@@ -44,10 +44,10 @@ RICH = Case(
 
 # mutant: the fault that its killing case leads to, and what the sentence says
 NAMED = {
-    "k-block-stride-dense": ("k-block-stride-dense", "K read as 32 (block_size * slot stride) instead of 64 (stride(0))"),
-    "v-block-stride-dense": ("v-block-stride-dense", "V read as 32 (block_size * slot stride) instead of 64 (stride(0))"),
-    "v-uses-k-strides": ("v-uses-k-strides", "strides of V read as (64, 32, 16, 1) (K's strides) instead of (64, 16, 32, 1)"),
-    "head-stride-dense": ("k-head-stride-dense", "head stride of K read as 16 (head_dim, as in a dense NHD cache) instead of 32"),
+    "k-block-stride-dense": ("k-block-stride-dense", "K read as 16 (block_size * slot stride) instead of 32 (stride(0))"),
+    "v-block-stride-dense": ("v-block-stride-dense", "V read as 16 (block_size * slot stride) instead of 32 (stride(0))"),
+    "v-uses-k-strides": ("v-uses-k-strides", "strides of V read as (32, 32, 32, 1) (K's strides) instead of (16, 16, 16, 1)"),
+    "head-stride-dense": ("k-head-stride-dense", "head stride of K read as 32 (head_dim, as in a dense NHD cache) instead of 64"),
     "gqa-modulo": ("gqa-modulo", "query head h reads KV head h % num_kv_heads instead of h // group"),
     "table-row-stride-needed-width": (
         "table-row-stride-needed-width",
@@ -59,7 +59,7 @@ NAMED = {
         "empty-split-not-neutral",
         "as if splits without a visible token took part in the merge with lse 0, not -inf",
     ),
-    "last-split-dropped": ("tokens-dropped", "token 64 of sequence 0, which sees 65, does not count"),
+    "last-split-dropped": ("tokens-dropped", "token 32 of sequence 0, which sees 33, does not count"),
     "empty-split-unwritten": ("uninitialised-scratch", "reads memory that it allocated and never wrote"),
     "out-store-too-wide": ("out-store-too-wide", "rows of out are stored too wide: one element past value_head_dim"),
     "lse-base-2": ("lse-base-2", "lse is returned in base 2"),

@@ -25,7 +25,6 @@ from fuzz_decode.run import run_case
 from fuzz_decode.targets.contract import Target
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
-ENOUGH = 5  # runs that make a fault certain where time ran out
 
 
 def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
@@ -143,14 +142,13 @@ def _by_fault(suspects: list[Fault], wrong: Observation, asked: Examination, exa
     suspects, apart = _told_apart(suspects, asked.case, examiner) if asked.probes else (suspects, False)
     if not suspects:
         return None
-    enough = apart or len(examiner.observations) >= ENOUGH
     sentence = suspects[0].sentence(on.problem, on.correct)
     rivals = (
         [] if apart else [other for other in suspects[1:] if predicted(other, on).reading != predicted(suspects[0], on).reading]
     )
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(on.problem, on.correct)}"
-    return Diagnosis(suspects[0].name, sentence, enough and not rivals, _evidence(examiner.observations))
+    return Diagnosis(suspects[0].name, sentence, apart and not rivals, _evidence(examiner.observations))
 
 
 def _explaining_both(wrong: Observation, examiner: Examiner) -> list[Fault]:

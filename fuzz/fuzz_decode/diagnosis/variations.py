@@ -91,6 +91,11 @@ def _heads(kv: int, group: int) -> Change:
     return lambda case: replace(case, num_kv_heads=case.num_kv_heads + kv, group=case.group + group)
 
 
+def _much_longer(case: Case) -> Case:
+    """So that what is left out at the end is not taken for what is beyond a fixed number."""
+    return replace(case, seq_lens=tuple(2 * length + 35 if length else 0 for length in case.seq_lens))
+
+
 def _larger_blocks(case: Case) -> Case:
     """The same lengths in blocks of more slots, the last one partly filled."""
     return replace(case, block_size=case.block_size + 2)
@@ -151,6 +156,7 @@ def _rich(case: Case) -> Case:
 
 
 ROOM: tuple[tuple[str, Change], ...] = (
+    ("more than twice as long", _much_longer),
     *((f"with room after K's {axis}s", _padded("k", axis, 24)) for axis in ("block", "slot", "head")),
     *((f"with room after V's {axis}s", _padded("v", axis, 40)) for axis in ("block", "slot", "head")),
     ("with room after K's and V's heads", _room(("k", "head", 24), ("v", "head", 56))),
