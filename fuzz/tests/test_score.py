@@ -251,7 +251,7 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     }
     assert [(run["subject"], run["seed"]) for run in data["runs"]] == list(itertools.product(mutants.split(","), (0, 1)))
     assert set(data["runs"][0]) == set(Measurement.__slots__)
-    assert "| lse-base-2 | K2 | 2/2 | 1 | 1 | numeric | 0/1, 1 wrong |" in files["markdown"].read_text()
+    assert "| lse-base-2 | K2 | 2/2 | 1 | 1 | numeric | 1/1 |" in files["markdown"].read_text()
     assert len(files["resume"].read_text().splitlines()) == 5
 
 

@@ -22,6 +22,7 @@ MUTANTS: dict[str, Mutant] = {
         "K's pages have room between them: interleaved with V, padded, several layers",
         ("ROCm/aiter/pull/3498",),
         ((K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)"),),
+        diagnosis=("k-block-stride-dense",),
     ),
     "v-block-stride-dense": Mutant(
         "S1",
@@ -29,6 +30,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's pages have room between them",
         ("vllm-project/vllm/pull/45111",),
         ((V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)"),),
+        diagnosis=("v-block-stride-dense",),
     ),
     "block-strides-dense": Mutant(
         "S1",
@@ -39,6 +41,7 @@ MUTANTS: dict[str, Mutant] = {
             (K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)"),
             (V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)"),
         ),
+        diagnosis=("kv-block-stride-dense",),
     ),
     "k-block-stride-truncated": Mutant(
         "S1",
@@ -46,6 +49,7 @@ MUTANTS: dict[str, Mutant] = {
         "pages padded by no multiple of the slot stride",
         ("vllm-project/vllm-xpu-kernels/pull/335", "vllm-project/vllm-xpu-kernels/pull/303"),
         ((K_BLOCK, "(i_block * (s_kb // s_ks * s_ks) + o_s * s_ks)"),),
+        diagnosis=("k-block-stride-truncated",),
     ),
     "k-block-stride-from-shape": Mutant(
         "S1",
@@ -53,6 +57,7 @@ MUTANTS: dict[str, Mutant] = {
         "K's pages have room between them",
         ("local-inference-lab/b12x/pull/17", "ROCm/aiter/pull/3492"),
         ((K_BLOCK, "(i_block * block_size * num_kv_heads * head_dim + o_s * s_ks)"),),
+        diagnosis=("k-block-stride-of-shape",),
     ),
     "v-block-stride-from-shape": Mutant(
         "S1",
@@ -60,6 +65,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's pages have room between them",
         ("vllm-project/vllm/pull/37228",),
         ((V_BLOCK, "(i_block * block_size * num_kv_heads * value_head_dim + o_s * s_vs)"),),
+        diagnosis=("v-block-stride-of-shape",),
     ),
     "k-strides-from-shape": Mutant(
         "S1",
@@ -67,6 +73,7 @@ MUTANTS: dict[str, Mutant] = {
         "any other layout of K",
         ("vllm-project/vllm/pull/42420", "vllm-project/vllm/pull/36867"),
         (K_SHAPE,),
+        diagnosis=("k-strides-dense",),
     ),
     "head-stride-dense": Mutant(
         "S1",
@@ -74,6 +81,7 @@ MUTANTS: dict[str, Mutant] = {
         "heads outside slots (HND), or padded rows",
         ("NVIDIA/TensorRT-LLM/issues/6507",),
         ((K_HEAD, "k_cache + i_kv * head_dim"),),
+        diagnosis=("k-head-stride-dense",),
     ),
     "v-head-stride-hnd": Mutant(
         "S1",
@@ -81,6 +89,7 @@ MUTANTS: dict[str, Mutant] = {
         "slots outside heads (NHD), or padding",
         ("NVIDIA/TensorRT-LLM/issues/6507",),
         ((V_HEAD, "v_cache + i_kv * block_size * value_head_dim"),),
+        diagnosis=("v-head-stride-dense-HND",),
     ),
     "q-row-stride-dense": Mutant(
         "S2",
@@ -88,6 +97,7 @@ MUTANTS: dict[str, Mutant] = {
         "q is a slice of packed QKV",
         ("flashinfer-ai/flashinfer/pull/4625",),
         ((GROUP_ROW, "p_q = q + i_packed[:, None] * (num_kv_heads * group * head_dim)"),),
+        diagnosis=("q-row-stride-dense",),
     ),
     "q-head-stride-dense": Mutant(
         "S2",
@@ -95,6 +105,7 @@ MUTANTS: dict[str, Mutant] = {
         "q is a transposed view",
         ("Dao-AILab/flash-attention/pull/2670",),
         (("i_head[:, None] * s_qh", "i_head[:, None] * head_dim"),),
+        diagnosis=("q-head-stride-dense",),
     ),
     "q-strides-cached": Mutant(
         "S2",
@@ -112,6 +123,7 @@ MUTANTS: dict[str, Mutant] = {
         "head_dim is not the innermost axis",
         ("flashinfer-ai/flashinfer/issues/1341",),
         (("o_d[:, None] * s_kd", "o_d[:, None]"),),
+        diagnosis=("k-dim-stride-one",),
     ),
     "v-strides-from-shape": Mutant(
         "S2",
@@ -119,6 +131,7 @@ MUTANTS: dict[str, Mutant] = {
         "V is a transposed or padded view",
         ("flagos-ai/FlagGems/issues/5896",),
         (V_SHAPE,),
+        diagnosis=("v-strides-dense",),
     ),
     "v-uses-k-strides": Mutant(
         "S3",
@@ -126,6 +139,7 @@ MUTANTS: dict[str, Mutant] = {
         "V lies otherwise than K, or has rows of another length",
         ("Dao-AILab/flash-attention/commit/e3b2400a",),
         (("*v_cache.stride(),", "*k_cache.stride(),"),),
+        diagnosis=("v-uses-k-strides",),
     ),
     "v-slots-step-like-k": Mutant(
         "S3",
@@ -133,6 +147,7 @@ MUTANTS: dict[str, Mutant] = {
         "head_dim is not value_head_dim",
         ("ikawrakow/ik_llama.cpp/pull/2031",),
         ((V_BLOCK, "(i_block * s_vb + o_s * (num_kv_heads * head_dim))"),),
+        diagnosis=("v-slot-stride-of-other-rows",),
     ),
     "v-from-k-rows": Mutant(
         "S3",
@@ -140,6 +155,7 @@ MUTANTS: dict[str, Mutant] = {
         "head_dim larger than value_head_dim, V not a prefix of K",
         ("vllm-project/vllm/pull/40705", "vllm-project/vllm/issues/45031"),
         ((START, "    if head_dim > value_head_dim:\n        v_cache = k_cache[..., :value_head_dim]\n" + START),),
+        diagnosis=("v-from-k-rows",),
     ),
     "one-head-size-mask": Mutant(
         "S3",
@@ -150,6 +166,7 @@ MUTANTS: dict[str, Mutant] = {
             ("m_dv = o_dv < value_head_dim", "m_dv = o_dv < head_dim"),
             ("block_dv = max(16, triton.next_power_of_2(value_head_dim))", "block_dv = block_d"),
         ),
+        diagnosis=("out-beyond-head-dim-unwritten",),
     ),
     "v-adjacent-to-k": Mutant(
         "S4",
@@ -164,6 +181,7 @@ MUTANTS: dict[str, Mutant] = {
                 "        v_cache = v_cache.as_strided(v_cache.shape, v_cache.stride(), after)\n" + START,
             ),
         ),
+        diagnosis=("v-start-after-k",),
     ),
     "k-slot-stride-dense": Mutant(
         "S4",
@@ -171,6 +189,7 @@ MUTANTS: dict[str, Mutant] = {
         "rows hold more than K: scales, V, padding",
         ("deepseek-ai/DeepGEMM/pull/311", "flashinfer-ai/flashinfer/issues/4044"),
         ((K_BLOCK, "(i_block * s_kb + o_s * (num_kv_heads * head_dim))"),),
+        diagnosis=("k-slot-stride-dense",),
     ),
     "out-row-stride-dense": Mutant(
         "S5",
@@ -178,6 +197,7 @@ MUTANTS: dict[str, Mutant] = {
         "out has strides of its own",
         ("flagos-ai/FlagGems/issues/5235",),
         ((OUT_ROW, "p_out = out + ((i_row // num_q_heads) * (num_q_heads * value_head_dim) + (i_row % num_q_heads) * s_oh)"),),
+        diagnosis=("out-row-stride-dense",),
     ),
     "out-uses-q-strides": Mutant(
         "S5",
@@ -185,6 +205,7 @@ MUTANTS: dict[str, Mutant] = {
         "out lies otherwise than q, or has rows of another length",
         ("XPU-Forces/mojo_opset/pull/371",),
         (("*out.stride(),", "*q.stride(),"),),
+        diagnosis=("out-uses-q-strides",),
     ),
     "out-batch-stride-zero": Mutant(
         "S5",
@@ -192,6 +213,7 @@ MUTANTS: dict[str, Mutant] = {
         "two sequences or more",
         ("pytorch/pytorch/issues/194167", "Dao-AILab/flash-attention/pull/2550"),
         ((OUT_ROW, "p_out = out + ((i_row // num_q_heads) * 0 + (i_row % num_q_heads) * s_oh)"),),
+        diagnosis=("out-row-stride-ignored",),
     ),
     "out-store-too-wide": Mutant(
         "S5",
@@ -202,6 +224,7 @@ MUTANTS: dict[str, Mutant] = {
             ("(o_dv < value_head_dim)[None, :]", "(o_dv <= value_head_dim)[None, :]"),
             ("BLOCK_DV=block_dv,\n    )  # fmt: skip\n    return", "BLOCK_DV=2 * block_dv,\n    )  # fmt: skip\n    return"),
         ),
+        diagnosis=("out-store-too-wide",),
     ),
     "lse-scratch-without-heads": Mutant(
         "S5",
@@ -209,6 +232,7 @@ MUTANTS: dict[str, Mutant] = {
         "two KV heads or more",
         ("Tencent/hpc-ops/pull/6",),
         ((PARTIAL_LSE, "tl.store(partial_lse + i_part - i_kv * group * num_splits, b_lse"),),
+        diagnosis=("uninitialised-scratch",),
     ),
     "lse-scratch-transposed": Mutant(
         "S5",
@@ -236,6 +260,7 @@ MUTANTS: dict[str, Mutant] = {
                 "    return out, lse\n",
             ),
         ),
+        diagnosis=("lse-gqa-order",),
     ),
     "k-slot-stride-from-head-stride": Mutant(
         "S6",
@@ -243,6 +268,7 @@ MUTANTS: dict[str, Mutant] = {
         "one KV head, whose stride may be anything",
         ("vllm-project/vllm/pull/40737",),
         ((K_BLOCK, "(i_block * s_kb + o_s * (num_kv_heads * s_kh))"),),
+        diagnosis=("k-slot-stride-of-heads",),
     ),
     "v-slot-stride-from-head-stride": Mutant(
         "S6",
@@ -250,6 +276,7 @@ MUTANTS: dict[str, Mutant] = {
         "one KV head, whose stride may be anything",
         ("vllm-project/vllm/pull/40737",),
         ((V_BLOCK, "(i_block * s_vb + o_s * (num_kv_heads * s_vh))"),),
+        diagnosis=("v-slot-stride-of-heads",),
     ),
     "table-row-stride-needed-width": Mutant(
         "B1",
@@ -257,6 +284,7 @@ MUTANTS: dict[str, Mutant] = {
         "a table wider than needed, or a slice",
         ("NVIDIA/TensorRT-LLM/pull/17285",),
         (("*block_table.stride(),", "triton.cdiv(int(seq_lens.max()), block_size), block_table.stride(1),"),),
+        diagnosis=("table-row-stride-needed-width",),
     ),
     "table-column-stride-one": Mutant(
         "B1",
@@ -264,6 +292,7 @@ MUTANTS: dict[str, Mutant] = {
         "the table is a column slice or transposed",
         ("NVIDIA/TensorRT-LLM/pull/17285",),
         (("(o_t // block_size) * s_tc", "(o_t // block_size)"),),
+        diagnosis=("table-column-stride-one",),
     ),
     "table-row-for-each-query": Mutant(
         "B1",
@@ -271,6 +300,7 @@ MUTANTS: dict[str, Mutant] = {
         "q_len > 1 and two sequences or more",
         ("vllm-project/vllm/issues/51848",),
         (("p_table = block_table + i_seq * s_tb", "p_table = block_table + i_seq * q_len * s_tb"),),
+        diagnosis=("table-row-for-each-query",),
     ),
     "table-by-token": Mutant(
         "B1",
@@ -278,6 +308,7 @@ MUTANTS: dict[str, Mutant] = {
         "block_size > 1",
         ("ROCm/aiter/pull/4440",),
         (("(o_t // block_size) * s_tc", "o_t * s_tc"),),
+        diagnosis=("table-by-token",),
     ),
     "table-beyond-four-pages": Mutant(
         "B1",
@@ -285,6 +316,7 @@ MUTANTS: dict[str, Mutant] = {
         "more than four pages",
         ("mirage-project/mirage/pull/575",),
         (("(o_t // block_size) * s_tc", "tl.minimum(o_t // block_size, 3) * s_tc"),),
+        diagnosis=("table-beyond-4",),
     ),
     "table-half-filled": Mutant(
         "B1",
@@ -292,6 +324,7 @@ MUTANTS: dict[str, Mutant] = {
         "more than 32 pages",
         ("sgl-project/sglang/pull/11985",),
         ((COLUMN, "(o_t // block_size) * s_tc, mask=m_t & (o_t // block_size < 32), other=0)"),),
+        diagnosis=("table-entries-from-32-are-0",),
     ),
     "blocks-consecutive": Mutant(
         "B1",
@@ -304,6 +337,7 @@ MUTANTS: dict[str, Mutant] = {
                 "tl.load(p_table + o_t * 0, mask=m_t, other=0).to(tl.int64) + o_t // block_size",
             ),
         ),
+        diagnosis=("blocks-consecutive",),
     ),
     "table-unmasked": Mutant(
         "B1",
@@ -319,6 +353,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
             ("        float(scale) * float(k_scale", "        max_len, float(scale) * float(k_scale"),
         ),
+        diagnosis=("tail-v-unmasked",),
     ),
     "k-block-offset-int32": Mutant(
         "I1",
@@ -326,6 +361,7 @@ MUTANTS: dict[str, Mutant] = {
         "K beyond 2**31 elements",
         ("vllm-project/vllm/pull/47671", "flashinfer-ai/flashinfer/pull/3136"),
         ((K_BLOCK, "((i_block.to(tl.int32) * s_kb.to(tl.int32)).to(tl.int64) + o_s * s_ks)"),),
+        diagnosis=("k-block-offset-int32",),
     ),
     "v-block-offset-int32": Mutant(
         "I1",
@@ -333,6 +369,7 @@ MUTANTS: dict[str, Mutant] = {
         "V beyond 2**31 elements",
         ("ROCm/aiter/pull/4474",),
         ((V_BLOCK, "((i_block.to(tl.int32) * s_vb.to(tl.int32)).to(tl.int64) + o_s * s_vs)"),),
+        diagnosis=("v-block-offset-int32",),
     ),
     "k-byte-offset-int32": Mutant(
         "I1",
@@ -340,6 +377,7 @@ MUTANTS: dict[str, Mutant] = {
         "K beyond 2 GiB",
         ("ROCm/aiter/pull/4774", "local-inference-lab/b12x/pull/45"),
         ((K_BLOCK, "((i_block * s_kb * 4).to(tl.int32).to(tl.int64) // 4 + o_s * s_ks)"),),
+        diagnosis=("k-block-offset-int32-floats",),
     ),
     "block-id-16-bit": Mutant(
         "I1",
@@ -347,5 +385,6 @@ MUTANTS: dict[str, Mutant] = {
         "block ids from 65536",
         ("ROCm/aiter/issues/3062",),
         ((BLOCK_ID, "mask=m_t, other=0).to(tl.int64) & 0xFFFF"),),
+        diagnosis=("block-id-16-bits",),
     ),
 }

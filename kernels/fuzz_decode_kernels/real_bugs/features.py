@@ -21,6 +21,7 @@ MUTANTS: dict[str, Mutant] = {
         "head dims such as 40, 80, 96 with NaN behind the row",
         ("foundation-model-stack/vllm-triton-backend/pull/12",),
         (("mask=m_k & m_t[None, :], other=0.0)", "mask=m_t[None, :], other=0.0)"),),
+        diagnosis=("foreign-read",),
     ),
     "v-dims-floor-16": Mutant(
         "H1",
@@ -28,6 +29,7 @@ MUTANTS: dict[str, Mutant] = {
         "value_head_dim such as 40 or 72",
         ("vllm-project/vllm/pull/34570",),
         (("(o_dv < value_head_dim)[None, :]", "(o_dv < value_head_dim // 16 * 16)[None, :]"),),
+        diagnosis=("out-multiple-of-16",),
     ),
     "k-dims-floor-32": Mutant(
         "H1",
@@ -35,6 +37,7 @@ MUTANTS: dict[str, Mutant] = {
         "head_dim such as 40, 72, 80 or 16",
         ("vllm-project/vllm/pull/34570", "pytorch/pytorch/pull/164931"),
         (("m_d = o_d < head_dim", "m_d = o_d < tl.maximum(head_dim // 32 * 32, 16)"),),
+        diagnosis=("head-dim-multiple-of-32",),
     ),
     "gqa-modulo": Mutant(
         "G1",
@@ -42,6 +45,7 @@ MUTANTS: dict[str, Mutant] = {
         "groups and several KV heads",
         ("apache/tvm/pull/17074",),
         ((I_HEAD, "i_head = o_row % group * num_kv_heads + i_kv"),),
+        diagnosis=("gqa-modulo",),
     ),
     "group-beyond-eight": Mutant(
         "G1",
@@ -49,6 +53,7 @@ MUTANTS: dict[str, Mutant] = {
         "groups larger than 8",
         ("NVIDIA/TensorRT-LLM/pull/6573",),
         (("i_head[:, None] * s_qh", "(i_kv * group + o_row % group % 8)[:, None] * s_qh"),),
+        diagnosis=("q-head-beyond-8",),
     ),
     "batch-offset-missing-in-large-groups": Mutant(
         "G1",
@@ -56,6 +61,7 @@ MUTANTS: dict[str, Mutant] = {
         "groups of 8 or more, two sequences or more",
         ("ml-explore/mlx/pull/4431",),
         (("p_table = block_table + i_seq * s_tb", "p_table = block_table + tl.where(group >= 8, 0, i_seq) * s_tb"),),
+        diagnosis=("table-row-stride-ignored",),
     ),
     "last-tile-of-heads-dropped": Mutant(
         "G1",
@@ -63,6 +69,7 @@ MUTANTS: dict[str, Mutant] = {
         "more than 16 query rows of a KV head, no multiple of 16",
         ("flashinfer-ai/flashinfer/pull/1614", "flashinfer-ai/flashinfer/pull/2380"),
         (("num_tiles = triton.cdiv(q_len * group, BLOCK_H)", "num_tiles = max(1, q_len * group // BLOCK_H)"),),
+        diagnosis=("uninitialised-scratch",),
     ),
     "long-keys-in-groups": Mutant(
         "G1",
@@ -82,6 +89,7 @@ MUTANTS: dict[str, Mutant] = {
         "sinks and several splits",
         ("ROCm/rocm-libraries/issues/12227",),
         ((SINK_TERM, "num_splits * tl.exp(b_sink - b_pivot)"),),
+        diagnosis=("sink-for-each-split",),
     ),
     "sink-lost-in-splits": Mutant(
         "A1",
@@ -89,6 +97,7 @@ MUTANTS: dict[str, Mutant] = {
         "sinks and several splits",
         ("kekzl/imp/pull/1346",),
         ((SINK_TERM, "tl.where(num_splits > 1, 0.0, tl.exp(b_sink - b_pivot))"),),
+        diagnosis=("sinks-ignored",),
     ),
     "sinks-read-past-their-end": Mutant(
         "A1",
@@ -96,6 +105,7 @@ MUTANTS: dict[str, Mutant] = {
         "sinks and two rows or more",
         ("flashinfer-ai/flashinfer/pull/4525",),
         (("tl.load(sinks + i_row % num_q_heads,", "tl.load(sinks + i_row,"),),
+        diagnosis=("sink-by-row",),
     ),
     "sink-scaled": Mutant(
         "A1",
@@ -108,6 +118,7 @@ MUTANTS: dict[str, Mutant] = {
                 "partial_out, partial_lse, None if sinks is None else sinks * scale, out, lse,\n        num_rows",
             ),
         ),
+        diagnosis=("sink-scaled",),
     ),
     "softcap-overflows": Mutant(
         "A2",
@@ -132,6 +143,7 @@ MUTANTS: dict[str, Mutant] = {
         "softcap",
         ("sgl-project/sglang/issues/33915",),
         (("float(softcap or 0.0),", "0.0,"),),
+        diagnosis=("softcap-ignored",),
     ),
     "alibi-ignored": Mutant(
         "A3",
@@ -139,6 +151,7 @@ MUTANTS: dict[str, Mutant] = {
         "ALiBi and two tokens or more",
         ("HabanaAI/vllm-fork/pull/438", "vllm-project/vllm/issues/57614"),
         ((ALIBI, "b_s += b_slope[:, None] * 0.0"),),
+        diagnosis=("alibi-ignored",),
     ),
     "alibi-one-off": Mutant(
         "A3",
@@ -146,6 +159,7 @@ MUTANTS: dict[str, Mutant] = {
         "ALiBi",
         ("vllm-project/vllm/pull/945",),
         ((ALIBI, "b_s += b_slope[:, None] * (o_t[None, :] - row_last[:, None]).to(tl.float32)"),),
+        diagnosis=("alibi-off-by-one",),
     ),
     "alibi-slope-of-kv-head": Mutant(
         "A3",
@@ -153,6 +167,7 @@ MUTANTS: dict[str, Mutant] = {
         "ALiBi and several KV heads",
         ("vllm-project/vllm/issues/57614",),
         (("tl.load(alibi_slopes + i_head,", "tl.load(alibi_slopes + o_row % group,"),),
+        diagnosis=("alibi-of-head-in-group",),
     ),
     "finite-sentinel": Mutant(
         "A4",
@@ -181,6 +196,7 @@ MUTANTS: dict[str, Mutant] = {
         "float8 caches with k_scale other than 1",
         ("sgl-project/sglang/pull/18882",),
         ((SCALES, "float(scale), float(v_scale or 1.0),"),),
+        diagnosis=("k-scale-ignored",),
     ),
     "v-scale-ignored": Mutant(
         "Q1",
@@ -188,6 +204,7 @@ MUTANTS: dict[str, Mutant] = {
         "float8 caches with v_scale other than 1",
         ("vllm-project/vllm/pull/42580", "vllm-project/vllm/pull/36914"),
         ((SCALES, "float(scale) * float(k_scale or 1.0), 1.0,"),),
+        diagnosis=("v-scale-ignored",),
     ),
     "scales-applied-twice": Mutant(
         "Q1",
@@ -195,6 +212,7 @@ MUTANTS: dict[str, Mutant] = {
         "float8 caches with scales other than 1",
         ("vllm-project/vllm/pull/48016",),
         ((SCALES, "float(scale) * float(k_scale or 1.0) ** 2, float(v_scale or 1.0) ** 2,"),),
+        diagnosis=("k-and-v-scale-twice",),
     ),
     "float8-of-another-bias": Mutant(
         "Q1",
@@ -233,6 +251,7 @@ MUTANTS: dict[str, Mutant] = {
                 "    scale = _SEEN.setdefault((head_dim, q.dtype), scale)\n    interpreted = q.device.type",
             ),
         ),
+        diagnosis=("scale-ignored",),
     ),
     "launch-arguments-swapped": Mutant(
         "L1",
@@ -245,6 +264,7 @@ MUTANTS: dict[str, Mutant] = {
                 "group, num_kv_heads, head_dim, value_head_dim, block_size, num_tiles,",
             ),
         ),
+        diagnosis=("uninitialised-scratch",),
     ),
     "grid-limited": Mutant(
         "L1",

@@ -29,6 +29,7 @@ MUTANTS: dict[str, Mutant] = {
             (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
             (V_MASK, f"mask={IN_BLOCKS}[:, None] & m_v, other=0.0)"),
         ),
+        diagnosis=("tail-v-unmasked",),
     ),
     "before-window-v-unmasked": Mutant(
         "T1",
@@ -36,6 +37,7 @@ MUTANTS: dict[str, Mutant] = {
         "freed blocks that hold NaN",
         ("vllm-project/vllm/pull/30887", "vllm-project/vllm/pull/53628"),
         (("first = tl.maximum(i_split * split_len, num_seen + first_query - window)", "first = i_split * split_len"),),
+        diagnosis=("window-v-unmasked",),
     ),
     "tail-k-masked-by-adding": Mutant(
         "T1",
@@ -47,6 +49,7 @@ MUTANTS: dict[str, Mutant] = {
             ("mask=m_k & m_t[None, :], other=0.0)", f"mask=m_k & {IN_BLOCKS}[None, :], other=0.0)"),
             (SEEN, 'b_s = b_s + tl.where(m_s, 0.0, float("-inf"))'),
         ),
+        diagnosis=("tail-k-unmasked",),
     ),
     "tail-reads-block-0": Mutant(
         "T1",
@@ -54,6 +57,7 @@ MUTANTS: dict[str, Mutant] = {
         "NaN in block 0",
         ("ROCm/aiter/pull/4245", "vllm-project/vllm/issues/57156"),
         ((V_MASK, "mask=m_v, other=0.0)"),),
+        diagnosis=("block-0-read",),
     ),
     "tail-off-by-one": Mutant(
         "T2",
@@ -61,6 +65,7 @@ MUTANTS: dict[str, Mutant] = {
         "always",
         ("vllm-project/vllm-xpu-kernels/pull/181",),
         ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) - q_len + 2"),),
+        diagnosis=("tail-one-more",),
     ),
     "tail-weighs-in": Mutant(
         "T2",
@@ -68,6 +73,7 @@ MUTANTS: dict[str, Mutant] = {
         "lengths that are no multiple of the tile",
         ("flashinfer-ai/flashinfer/issues/3716",),
         ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"),),
+        diagnosis=("tail-weighs-in",),
     ),
     "visible-to-the-block-s-end": Mutant(
         "T2",
@@ -75,6 +81,7 @@ MUTANTS: dict[str, Mutant] = {
         "lengths that are no multiple of block_size",
         ("pytorch/pytorch/pull/160861", "vllm-project/vllm/pull/2231"),
         ((NUM_SEEN, "num_seen = (tl.load(seq_lens + i_seq) + block_size - 1) // block_size * block_size - q_len + 1"),),
+        diagnosis=("tail-to-block-end",),
     ),
     "partial-block-dropped": Mutant(
         "T2",
@@ -82,6 +89,7 @@ MUTANTS: dict[str, Mutant] = {
         "sequences of a block and a part",
         ("vllm-project/vllm/pull/438",),
         ((LAST, "last = tl.minimum((i_split + 1) * split_len, (num_seen + last_query) // block_size * block_size)"),),
+        diagnosis=("partial-block-dropped",),
     ),
     "two-empty-states-merge-to-nan": Mutant(
         "Z1",
@@ -89,6 +97,7 @@ MUTANTS: dict[str, Mutant] = {
         "a row without tokens, or a first split without",
         ("vllm-project/vllm/pull/28181", "flashinfer-ai/flashinfer/issues/4051", "Dao-AILab/flash-attention/commit/26d7d92f"),
         ((MERGE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ="),),
+        diagnosis=("empty-rows-and-lse-nan",),
     ),
     "empty-row-unwritten": Mutant(
         "Z1",
@@ -96,6 +105,7 @@ MUTANTS: dict[str, Mutant] = {
         "padded batches",
         ("vllm-project/vllm/pull/37442",),
         ((STORE_OUT, "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o & (b_sum > 0.0)[:, None])"),),
+        diagnosis=("empty-rows-unwritten",),
     ),
     "empty-row-divided-by-zero": Mutant(
         "Z1",
@@ -103,6 +113,7 @@ MUTANTS: dict[str, Mutant] = {
         "padded batches",
         ("flashinfer-ai/flashinfer/issues/2883", "sgl-project/sglang/pull/1779"),
         ((SINK_BEFORE_OUT, "        b_max = b_new\n\n    b_out = b_out / b_sum[:, None]\n    p_out"),),
+        diagnosis=("empty-rows-nan",),
     ),
     "empty-row-lse-elsewhere": Mutant(
         "Z1",
@@ -115,6 +126,7 @@ MUTANTS: dict[str, Mutant] = {
                 "tl.store(lse + tl.minimum(i_row + tl.where(b_sum > 0.0, 0, 1), num_rows - 1), b_max + tl.log(b_sum), mask=m_r)",
             ),
         ),
+        diagnosis=("uninitialised-scratch",),
     ),
     "empty-split-not-neutral": Mutant(
         "K1",
@@ -122,6 +134,7 @@ MUTANTS: dict[str, Mutant] = {
         "more splits than tokens",
         ("sgl-project/sglang/pull/2479",),
         ((SPLIT_LSE, "b_lse = tl.where(b_sum > 0.0, b_max + tl.log(b_sum), 0.0)\n"),),
+        diagnosis=("empty-split-not-neutral",),
     ),
     "empty-split-unwritten": Mutant(
         "K1",
@@ -129,6 +142,7 @@ MUTANTS: dict[str, Mutant] = {
         "more splits than tokens, or a window",
         ("vllm-project/vllm/pull/47188",),
         (("lse + i_part, b_lse, mask=m_row)", "lse + i_part, b_lse, mask=m_row & (o_row * 0 + last > first))"),),
+        diagnosis=("uninitialised-scratch",),
     ),
     "masked-split-is-nan": Mutant(
         "K1",
@@ -143,6 +157,7 @@ MUTANTS: dict[str, Mutant] = {
         "a sequence that reaches into it",
         ("openvinotoolkit/openvino/pull/38034",),
         (("in range(num_splits):", "in range(tl.maximum(num_splits - 1, 1)):"),),
+        diagnosis=("tokens-dropped",),
     ),
     "splits-sized-by-the-first-sequence": Mutant(
         "K1",
@@ -155,6 +170,7 @@ MUTANTS: dict[str, Mutant] = {
                 "max_len = max(1, triton.cdiv(int(seq_lens[0]), block_size)) * block_size",
             ),
         ),
+        diagnosis=("tokens-dropped",),
     ),
     "merge-without-rescaling": Mutant(
         "K1",
@@ -176,6 +192,7 @@ MUTANTS: dict[str, Mutant] = {
         "always",
         ("vllm-project/vllm/pull/52796", "sgl-project/sglang/issues/40903"),
         (("b_max + tl.log(b_sum), mask=m_r)", "(b_max + tl.log(b_sum)) * 1.4426950408889634, mask=m_r)"),),
+        diagnosis=("lse-base-2",),
     ),
     "lse-base-2-by-layout": Mutant(
         "K2",
@@ -183,6 +200,7 @@ MUTANTS: dict[str, Mutant] = {
         "q is not contiguous",
         ("flashinfer-ai/flashinfer/issues/4485",),
         (("    return out, lse\n", "    return out, lse if q.is_contiguous() else lse * 1.4426950408889634\n"),),
+        diagnosis=("lse-base-2",),
     ),
     "lse-of-nothing-is-plus-infinity": Mutant(
         "K2",
@@ -190,6 +208,7 @@ MUTANTS: dict[str, Mutant] = {
         "an empty sequence",
         ("Dao-AILab/flash-attention/pull/978",),
         ((STORE_LSE, 'tl.store(lse + i_row, tl.where(b_sum > 0.0, b_max + tl.log(b_sum), float("inf")), mask=m_r)'),),
+        diagnosis=("empty-lse-inf",),
     ),
     "window-one-wider": Mutant(
         "W1",
@@ -197,6 +216,7 @@ MUTANTS: dict[str, Mutant] = {
         "sequences longer than the window",
         ("ModelTC/LightLLM/pull/1311",),
         (("min(window or max_len, max_len), q_len,", "min(window + 1 if window else max_len, max_len), q_len,"),),
+        diagnosis=("window-one-more",),
     ),
     "window-ignored": Mutant(
         "W1",
@@ -204,6 +224,7 @@ MUTANTS: dict[str, Mutant] = {
         "sequences longer than the window",
         ("EricLBuehler/mistral.rs/issues/2094", "vllm-project/vllm/pull/29065", "sgl-project/sglang/pull/31501"),
         (("min(window or max_len, max_len), q_len,", "max_len, q_len,"),),
+        diagnosis=("window-ignored",),
     ),
     "window-of-the-last-query": Mutant(
         "W1",
@@ -211,6 +232,7 @@ MUTANTS: dict[str, Mutant] = {
         "q_len > 1 with a window",
         ("flashinfer-ai/flashinfer/pull/4137",),
         (("row_first = row_last - window", "row_first = row_last * 0 + num_seen + q_len - 1 - window"),),
+        diagnosis=("query-window-start-of-last",),
     ),
     "newest-dropped-by-window": Mutant(
         "W1",
@@ -224,6 +246,7 @@ MUTANTS: dict[str, Mutant] = {
                 "    last = tl.minimum((i_split + 1) * split_len, tl.minimum(num_seen + last_query, covered))",
             ),
         ),
+        diagnosis=("tokens-dropped",),
     ),
     "block-size-power-of-two": Mutant(
         "P1",
@@ -236,6 +259,7 @@ MUTANTS: dict[str, Mutant] = {
                 "num_kv_heads, group, head_dim, value_head_dim, triton.next_power_of_2(block_size), num_tiles",
             ),
         ),
+        diagnosis=("block-size-power-of-two",),
     ),
     "tile-straddles-block": Mutant(
         "P1",
@@ -243,6 +267,7 @@ MUTANTS: dict[str, Mutant] = {
         "tiles that do not divide a block",
         ("ai-bond/flash-attention-v100/issues/41",),
         (("(o_t // block_size) * s_tc", "((o_t * 0 + i_t) // block_size) * s_tc"),),
+        diagnosis=("tile-32-straddles-block",),
     ),
     "v-block-once-a-tile": Mutant(
         "P1",
@@ -255,6 +280,7 @@ MUTANTS: dict[str, Mutant] = {
                 "(tl.load(p_table + ((o_t * 0 + i_t) // block_size) * s_tc, mask=m_t, other=0).to(tl.int64) * s_vb + o_s * s_vs)",
             ),
         ),
+        diagnosis=("v-tile-32-straddles-block",),
     ),
     "v-slots-beyond-128-dropped": Mutant(
         "P1",
@@ -262,6 +288,7 @@ MUTANTS: dict[str, Mutant] = {
         "block_size of 256 or more",
         ("vllm-project/vllm/pull/438",),
         ((V_MASK, "mask=(m_t & (o_s < 128))[:, None] & m_v, other=0.0)"),),
+        diagnosis=("v-slots-from-128-dropped",),
     ),
     "slots-modulo-16": Mutant(
         "P1",
@@ -269,6 +296,7 @@ MUTANTS: dict[str, Mutant] = {
         "block_size of 32 or more, 17 tokens or more",
         ("vllm-project/vllm/issues/57614",),
         (("o_s = o_t % block_size", "o_s = o_t % block_size % 16"),),
+        diagnosis=("slots-modulo-16",),
     ),
     "middle-of-long-sequences-dropped": Mutant(
         "P1",
@@ -296,6 +324,7 @@ MUTANTS: dict[str, Mutant] = {
         "q_len 2, 3, 5 and two sequences or more",
         ("flashinfer-ai/flashinfer/pull/4382", "flashinfer-ai/flashinfer/pull/4059"),
         (("p_q = q + i_packed[:, None] * s_qb", "p_q = q + (i_seq * ((q_len + 3) // 4 * 4) + i_query)[:, None] * s_qb"),),
+        diagnosis=("q-padded-to-4",),
     ),
     "query-tokens-beside-seq-len": Mutant(
         "Q2",
@@ -303,5 +332,6 @@ MUTANTS: dict[str, Mutant] = {
         "q_len > 1",
         ("sgl-project/sgl-kernel-xpu/issues/196",),
         ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) + 1 - 1 // q_len"),),
+        diagnosis=("query-tokens-beside-seq-len",),
     ),
 }
