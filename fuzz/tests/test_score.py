@@ -282,16 +282,14 @@ def test_mutants_that_are_the_kernel_count_in_nothing() -> None:
     assert (told.mutants, told.detected, told.classes, told.rows[0].equivalent) == (0, 0, (), "the same")
 
 
-def test_survivors_beyond_reach_count_as_mutants_and_are_told() -> None:
-    known = [
-        Subject("a", "", "M1", "", beyond="GPU only: so it is"),
-        Subject("b", "", "M1", ""),
-        Subject("c", "", "M1", "", equivalent="the same"),
-    ]
-    told = tally(known, [Measurement(each.name, "M1", 0, 500) for each in known])
-    assert (told.mutants, told.detected, [row.beyond for row in told.rows]) == (2, 0, ["GPU only: so it is", "", ""])
-    view = ScoreView(Score(known, Setting("cpu", 5.0, 150), 1, 0, Journal(None), jobs=1), Console())
-    assert "2 survived, 1 of them beyond reach of these cases or of an interpreter" in list(view.totals(told))
+def test_what_is_beyond_reach_counts_as_a_mutant_is_told_and_not_run() -> None:
+    far, near = Subject("a", "", "M1", "", beyond="GPU only: a dot"), Subject("b", "", "M1", "")
+    score = Score([far, near], SETTING, 1, 0, Journal(None), 1, measured=[Measurement("b", "M1", 0, 500)])
+    assert {task.subject.name for task in score.tasks()} == {"b"}
+    told = score.tally()
+    assert (told.mutants, told.detected) == (2, 0)
+    lines = list(ScoreView(score, Console(width=80)).totals(told))
+    assert "1 of them are beyond the reach of any case here and were not run" in lines
 
 
 def test_only_the_expected_fault_is_a_right_diagnosis() -> None:
