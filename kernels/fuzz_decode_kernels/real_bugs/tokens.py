@@ -317,6 +317,7 @@ MUTANTS: dict[str, Mutant] = {
         "q_len > 1",
         ("flashinfer-ai/flashinfer/pull/4382",),
         (("row_last = num_seen + i_query", "row_last = num_seen + q_len - 1 + i_query * 0"),),
+        diagnosis=("query-window-of-last",),
     ),
     "q-padded-to-four": Mutant(
         "Q2",
