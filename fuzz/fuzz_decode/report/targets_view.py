@@ -52,6 +52,7 @@ def _takes(target: Target) -> dict[str, str]:
 
 def _mutants() -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
     for name, mutant in MUTANTS.items():
         table.add_row(f"mutant:{name}", mutant.fault)
     return table
