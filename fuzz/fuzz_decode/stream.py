@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Generator
@@ -36,8 +37,11 @@ def drawn_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, 
 
 def call_stream(seed: int, generates: dict[str, Any], length: int) -> Generator[Calls, None, None]:
     """The same for sequences of calls: each begins with another case of `case_stream`, and has relatives of it after it."""
-    for number, chunk in enumerate(_chunks(seed, generates)):
-        source = random.Random(f"{seed}/{number}/calls")
+    cases = case_stream(seed, generates)
+    if length == 1:
+        yield from ((case,) for case in cases)
+    for number in itertools.count():
+        source, chunk = random.Random(f"{seed}/{number}/calls"), list(itertools.islice(cases, CHUNK))
         for first in chunk:
             yield calls_from(first, chunk, length, source, generates.get("strides", Strides()))
 

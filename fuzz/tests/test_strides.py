@@ -74,7 +74,7 @@ def test_a_pool_of_token_slots_still_comes_in_many_layouts() -> None:
     """Conforming bends a layout as little as it must: padded slots, head-major pools and separate planes remain."""
     seen = set()
 
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(max_examples=400, deadline=None, derandomize=True)
     @given(cases(strides=Strides(one_slot_stride=True)))
     def collect(case: Case) -> None:
         seen.add((case.k.order, case.k.padded))
