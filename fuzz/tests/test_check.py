@@ -182,7 +182,7 @@ def test_a_description_uses_the_names_of_the_function() -> None:
 
 def test_a_description_names_the_dtypes_of_float8_caches() -> None:
     plain = describe(understand("t", mine))
-    found = describe(understand("t", target(cache_dtypes=("float8_e5m2",))(sample_targets.honest_in_everything)))
+    found = describe(understand("t", sample_targets.honest_in_everything, cache_dtypes=("float8_e5m2",)))
 
     assert plain.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q")
     assert found.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q or float8_e5m2")
