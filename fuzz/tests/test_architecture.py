@@ -22,7 +22,7 @@ LAYERS = (
     {"corpus", "ledger", "repeat", "campaign", "replay", "check"},
     {"score"},
     {"report"},
-    {"score_command"},
+    {"commands"},
     {"cli", "plugin", "__main__"},
 )
 # oracles look at problems and at what a target promises; corpus is plain data over cases

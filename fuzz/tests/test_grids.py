@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from fuzz_decode import score_command
 from fuzz_decode.case import Case
+from fuzz_decode.commands import score as score_command
 from fuzz_decode.grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
 from fuzz_decode.grids.grid import LOCAL, Shape
 from fuzz_decode.layout import FAMILIES, Layout

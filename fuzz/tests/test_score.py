@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fuzz_decode import score_command
 from fuzz_decode.attempt import attempt
 from fuzz_decode.build import build
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.cli import main
+from fuzz_decode.commands import score as score_command
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.plan import Plan, pick_device

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from fuzz_decode import arguments as types
-from fuzz_decode.errors import UsageError
+from fuzz_decode.commands.common import CLEAN, add_where, default_jobs, must_be_writable
 
 PEERS = ("aiter", "vllm", "flashinfer", "sglang", "flash-attn")
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
-MAX_GPU_JOBS = 8
 
 
 def add_to(commands: Any) -> None:
@@ -27,8 +25,7 @@ def add_to(commands: Any) -> None:
     instead = score.add_mutually_exclusive_group()
     instead.add_argument("--grid", choices=PEERS, default="", help="that project's published test grid and tolerance instead")
     instead.add_argument("--ablate", choices=ABLATIONS, default="", help="the fuzzer without one of its means")
-    score.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
-    score.add_argument("--timeout", type=types.duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
+    add_where(score)
     score.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
     score.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
     score.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
@@ -47,10 +44,10 @@ def _score(arguments: argparse.Namespace) -> int:
     from fuzz_decode.score.setting import Setting
 
     for option in ("json", "markdown", "resume"):
-        _writable(option, getattr(arguments, option))
+        must_be_writable(f"--{option}", getattr(arguments, option))
     device = pick_device(arguments.device)
     setting = Setting(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
-    jobs = arguments.jobs or _jobs(device)
+    jobs = arguments.jobs or default_jobs(device)
     chosen = subjects(arguments.mutants)
     score = Score(chosen, setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs, arguments.diagnose)
     view = ScoreView(score, Console(highlight=False))
@@ -65,15 +62,4 @@ def _score(arguments: argparse.Namespace) -> int:
                 arguments.json.write_text(json.dumps(view.to_json(), indent=1, sort_keys=True) + "\n")
             if arguments.markdown:
                 arguments.markdown.write_text(view.markdown())
-    return 0
-
-
-def _jobs(device: str) -> int:
-    cores = len(os.sched_getaffinity(0))
-    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
-
-
-def _writable(option: str, path: Path | None) -> None:
-    """Find out before the measurement, not after."""
-    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        raise UsageError(f"--{option} {path}: must be a file in a folder that exists and can be written")
+    return CLEAN

@@ -1,0 +1,39 @@
+"""`fuzz-decode minimize`: shrink a stored case further."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode.commands.common import CLEAN, FINDINGS, add_minimize_time, add_target, plan_for
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    minimize = commands.add_parser("minimize", help="shrink a stored case further")
+    minimize.add_argument("name", metavar="FILE|DIGEST")
+    add_target(minimize, None)
+    add_minimize_time(minimize)
+    minimize.set_defaults(call=_minimize)
+
+
+def _minimize(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.corpus import load
+    from fuzz_decode.replay import find_files, minimise
+    from fuzz_decode.report.finding import show_finding
+
+    console = Console(highlight=False)
+    (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
+    entry = load(path)
+    plan = plan_for(arguments, arguments.target or entry.target)
+    result = minimise(path, entry, plan, arguments.minimize_time)
+    if result is None:
+        console.print(f"{path} does not fail on {plan.target}; nothing to minimise")
+        return CLEAN
+    smaller_path, smaller, shrunk = result
+    again = f"fuzz-decode replay {smaller_path} --target {plan.target}"
+    show_finding(console, smaller, again, f"{smaller.signature} - minimised in {shrunk.runs} runs")
+    return FINDINGS

@@ -1,0 +1,81 @@
+"""`fuzz-decode run`, the default command: draw, compare, minimise, store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode import arguments as types
+from fuzz_decode.commands.common import (
+    CLEAN,
+    FINDINGS,
+    add_minimize_time,
+    add_target,
+    default_jobs,
+    must_be_writable,
+    plan_for,
+)
+from fuzz_decode.errors import UsageError
+from fuzz_decode.validity import DTYPES
+
+DEFAULT_ITERS = 300
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    run = commands.add_parser("run", help="draw cases, compare, minimise and store what fails (the default command)")
+    limit = run.add_mutually_exclusive_group()
+    limit.add_argument("--iters", type=types.positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
+    limit.add_argument("--time", type=types.duration, metavar="T", help="stop after this long: 90s, 10m, 8h")
+    run.add_argument("--seed", type=types.natural, default=0, metavar="S", help="same seed, same cases (default 0)")
+    run.add_argument("--dtypes", type=types.dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
+    run.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
+    run.add_argument(
+        "--sequence", type=types.sequence, metavar="K", help="K related cases in a row through one process: stale state"
+    )
+    stop = run.add_mutually_exclusive_group()
+    stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
+    stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
+    run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
+    add_target(run, "bundled")
+    add_minimize_time(run)
+    run.set_defaults(call=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.campaign import Budget, Campaign
+    from fuzz_decode.report.campaign_view import CampaignView
+    from fuzz_decode.report.machine import summary_data
+
+    plan = plan_for(arguments, arguments.target, arguments.dtypes)
+    _corpus_must_be_writable(arguments.corpus)
+    must_be_writable("--json", arguments.json)
+    cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
+    budget = Budget(cases, arguments.time, arguments.stop_after)
+    jobs = arguments.jobs or default_jobs(plan.device)
+    campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time, arguments.sequence)
+    view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
+    try:
+        with view:
+            for event in campaign.events():
+                view.show(event)
+    finally:
+        if campaign.versions:
+            view.summary()
+            if arguments.json:
+                arguments.json.write_text(json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
+    return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
+
+
+def _corpus_must_be_writable(corpus: Path) -> None:
+    """Find out before the campaign, not after."""
+    if corpus.exists() and not corpus.is_dir():
+        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
