@@ -169,7 +169,10 @@ def test_broken_case_files_are_named_and_the_others_still_replay(
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
 def test_a_campaign_that_is_cut_off_keeps_what_it_found(how: signal.Signals, code: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fuzz_decode", "--iters", "100000", "--target", BUG, "--corpus", str(tmp_path), *ON_CPU]
+    # a shell's background jobs, and so their children, ignore Ctrl-C
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from fuzz_decode.cli import main; "
+    command = [sys.executable, "-c", program + "sys.exit(main())", "--iters", "100000", "--target", BUG]
+    command += ["--corpus", str(tmp_path), *ON_CPU]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)) as campaign:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("*.json")) and time.monotonic() < deadline:

@@ -104,7 +104,7 @@ def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path)
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:remembers_the_first_scale"
-    one, two = (finished(target, tmp_path / str(jobs), 18, jobs=jobs) for jobs in (1, 2))
+    one, two = (finished(target, tmp_path / str(jobs), 24, jobs=jobs) for jobs in (1, 2))
 
     assert one.bugs
     assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
@@ -113,7 +113,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_path: Path) -> None:
-    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 18).events()
+    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24).events()
     found = next(event for event in events if isinstance(event, Found))
     on_disk = load(found.path)
     events.close()  # type: ignore[attr-defined]  # a generator
