@@ -285,4 +285,4 @@ def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
     raw = entry.raw_case if entry.raw_case != entry.case else None
     found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))
     words = [found.sentence] if found.fault else [known, found.sentence]
-    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)))
+    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=found.fault if found.confident else "")

@@ -163,6 +163,10 @@ class Case:
             found["v"] = (self.v, self.cache_sizes(self.value_head_dim))
         return found
 
+    def row_name(self, row: int) -> str:
+        """`sequence 1`, or `sequence 1, query token 2`."""
+        return f"sequence {row // self.q_len}" + (f", query token {row % self.q_len}" if self.q_len > 1 else "")
+
     def validate(self) -> Case:
         """Return the case itself. Raises CaseError naming the first field that is wrong."""
         for problem in problems(self):

@@ -27,8 +27,9 @@ MAX_BYTES = 2**20
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A failing case with what is known about it. `raw_case` is the case as it was drawn, `needed` says for each remaining
-    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`. `before` are the calls, oldest
-    first, that must have been made in the same process for it to fail."""
+    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`. `diagnosis` is in words, `fault`
+    names what it names with confidence. `before` are the calls, oldest first, that must have been made in the same process for
+    it to fail."""
 
     case: Case
     raw_case: Case
@@ -40,6 +41,7 @@ class Entry:
     needed: dict[str, str] = field(default_factory=dict)
     minimised: bool = False
     diagnosis: str = ""
+    fault: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
     before: Calls = ()
@@ -59,10 +61,10 @@ class Entry:
         return self.target, self.signature
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `before` is left out where it is empty, so that versions that do not know it read the file."""
+        """Plain data; what older versions do not know is left out where it is empty, so that they read the file."""
         cases = {"case": self.case.to_json(), "raw_case": self.raw_case.to_json(), "before": [c.to_json() for c in self.before]}
         data = {"schema": SCHEMA, **dataclasses.asdict(self), **cases}
-        return data if self.before else {name: value for name, value in data.items() if name != "before"}
+        return {name: value for name, value in data.items() if value or name not in _LATER}
 
 
 def save(folder: Path, entry: Entry) -> Path:
@@ -142,7 +144,8 @@ def load_files(paths: Iterable[Path]) -> tuple[dict[Path, Entry], list[UsageErro
     return entries, errors
 
 
-_TEXT = ("target", "signature", "stage", "device", "diagnosis", "note")
+_TEXT = ("target", "signature", "stage", "device", "diagnosis", "fault", "note")
+_LATER = ("before", "fault")
 _OBJECTS = ("finding", "needed", "versions")
 
 

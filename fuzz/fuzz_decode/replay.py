@@ -87,7 +87,7 @@ def minimise(path: Path, entry: Entry, plan: Plan, seconds: float) -> tuple[Path
         shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.excusing)
         if shrunk is None:
             return None
-        smaller = dataclasses.replace(minimised_entry(raw, shrunk), diagnosis="")
+        smaller = dataclasses.replace(minimised_entry(raw, shrunk), diagnosis="", fault="")
         path, smaller = corpus.settle(path, smaller, ledger.same_bug(smaller, worker.failing_as(raw.signature)))
         smaller = diagnosed(smaller, worker, seconds)
         return corpus.replace(path, smaller), smaller, shrunk

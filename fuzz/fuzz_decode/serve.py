@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis import Diagnosis, Examination
+from fuzz_decode.diagnosis import Diagnosis, Examination, Trace, Tracing
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.nursery import RENEW, return_in_forks
 from fuzz_decode.outcome import Finding, Outcome, failure
@@ -25,8 +25,8 @@ DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: Plan, log: str) -> None:
-    """Answer Ready or an error once, then every Case or Trial with an Outcome and every Examination with a Diagnosis until the
-    parent hangs up."""
+    """Answer Ready or an error once, then every Case or Trial with an Outcome, every Examination with a Diagnosis, every Tracing
+    with a Trace, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
     if plan.device == "cpu":
@@ -50,8 +50,13 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
             forked = True
             continue
         os.ftruncate(1, 0)
-        answer = _examine_guarded if isinstance(asked, Examination) else _run_guarded
-        connection.send(answer(asked, target, plan.device))
+        connection.send(_answer(asked, target, plan.device))
+
+
+def _answer(asked: Any, target: Any, device: str) -> Any:
+    if isinstance(asked, Examination):
+        return _examine_guarded(asked, target, device)
+    return _trace_guarded(asked) if isinstance(asked, Tracing) else _run_guarded(asked, target, device)
 
 
 def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
@@ -80,6 +85,16 @@ def _examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis 
         story = traceback.format_exc()
         return _crash(story) if _is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
     return _crash(found.sentence) if _is_dead(device) else found
+
+
+def _trace_guarded(asked: Tracing) -> Trace | HarnessError:
+    """Follow a case's addresses; no kernel runs."""
+    from fuzz_decode.diagnosis.trace import trace
+
+    try:
+        return trace(asked)
+    except Exception:
+        return HarnessError(f"while tracing case {asked.case.canonical()}\n{traceback.format_exc()}")
 
 
 def _prepare(plan: Plan) -> tuple[Any, Ready]:

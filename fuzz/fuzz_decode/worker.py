@@ -17,7 +17,7 @@ from typing import Any
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
-from fuzz_decode.diagnosis import Diagnosis, Examination
+from fuzz_decode.diagnosis import Diagnosis, Examination, Trace, Tracing
 from fuzz_decode.diagnosis.result import SECONDS
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
@@ -67,8 +67,8 @@ class Worker:
         assert isinstance(answer, Ready)
         return answer
 
-    def submit(self, asked: Case | Trial | Examination) -> None:
-        """Start a case, a trial of another target than the plan's, or the examination of a case."""
+    def submit(self, asked: Case | Trial | Examination | Tracing) -> None:
+        """Start a case, a trial of another target than the plan's, or the examination or tracing of a case."""
         self._unused = False
         more = asked.seconds if isinstance(asked, Examination) else 0.0
         self.deadline = time.monotonic() + self.plan.timeout + more
@@ -80,6 +80,11 @@ class Worker:
         answer = self._answer()
         assert isinstance(answer, (Diagnosis, Outcome))
         return answer
+
+    def trace(self) -> Trace | None:
+        """Wait for the submitted tracing; None if there was not the time or the memory for it. Raises HarnessError."""
+        answer = self._answer()
+        return answer if isinstance(answer, Trace) else None
 
     def result(self) -> Outcome:
         """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed.
@@ -202,6 +207,12 @@ class PatientWorker:
                 return answer
             how = answer.findings[0].message
         return Diagnosis(sentence=f"the kernel {how} while it was examined")
+
+    def trace(self, asked: Tracing) -> Trace | None:
+        """Which addresses are read for a row of out; None if that cannot be told."""
+        self._revive()
+        self._worker.submit(asked)
+        return self._worker.trace()
 
     def close(self) -> None:
         self._worker.close()

@@ -19,7 +19,7 @@ LAYERS = (
     {"diagnosis"},
     {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool"},
-    {"corpus", "ledger", "repeat", "campaign", "replay", "check"},
+    {"corpus", "ledger", "repeat", "campaign", "replay", "check", "triage"},
     {"score"},
     {"report"},
     {"commands"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fuzz_decode.diagnosis.observation import Observation, observe, row_name, scene
+from fuzz_decode.diagnosis.observation import Observation, observe, scene
 from fuzz_decode.diagnosis.result import Diagnosis
 from fuzz_decode.targets.contract import Target
 
@@ -68,4 +68,4 @@ def _apart(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
 def _rows(one: Observation, other: Observation, tolerance: float) -> str:
     where = _where(one, other, tolerance)
     row, head = (int(number) for number in where.nonzero()[0])
-    return f"{int(where.sum())} of {where.numel()} rows, the first one of {row_name(one.scene.problem.case, row)}, q head {head}"
+    return f"{int(where.sum())} of {where.numel()} rows, the first one of {one.scene.problem.case.row_name(row)}, q head {head}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.model import gather
-from fuzz_decode.diagnosis.observation import Observation, row_name
+from fuzz_decode.diagnosis.observation import Observation
 from fuzz_decode.diagnosis.reading import Reading, Span, span
 from fuzz_decode.diagnosis.result import Diagnosis
 
@@ -171,7 +171,7 @@ def _dropped_words(pairs: list[Found]) -> tuple[str, str]:
     parts = [_missing(found.correct.spans[row][0], found.faulty.spans[row]) for found in pairs for row in found.changed]
     row = pairs[0].changed[0]
     (a, b), (first, end) = parts[0], pairs[0].correct.spans[row][0]
-    words = f"{_range(a, b)} of {row_name(pairs[0].case, row)}, which sees {end - first}, do{'es' * (b - a == 1)} not count"
+    words = f"{_range(a, b)} of {pairs[0].case.row_name(row)}, which sees {end - first}, do{'es' * (b - a == 1)} not count"
     ends = [found.correct.spans[row][0][1] for found in pairs for row in found.changed]
     if all(b == end for (_, b), end in zip(parts, ends, strict=True)):
         unit = next((unit for unit in (256, 128, 64, 32, 16) if all(a % unit == 0 for a, _ in parts)), None)
@@ -184,13 +184,13 @@ def _dropped_words(pairs: list[Found]) -> tuple[str, str]:
 def _twice_words(pairs: list[Found]) -> tuple[str, str]:
     row = pairs[0].changed[0]
     a, b = pairs[0].faulty.spans[row][1]
-    return "tokens-twice", f"{_range(a, b)} of {row_name(pairs[0].case, row)} count{'s' * (b - a == 1)} twice"
+    return "tokens-twice", f"{_range(a, b)} of {pairs[0].case.row_name(row)} count{'s' * (b - a == 1)} twice"
 
 
 def _phantom_words(pairs: list[Found]) -> tuple[str, str]:
     row, count = next((row, count) for row, count in enumerate(pairs[0].faulty.phantoms) if count)
     what = f"{count} token{'s' * (count > 1)} of score 0 and value 0 count{'s' * (count == 1)}"
-    what += f" beside those of {row_name(pairs[0].case, row)}"
+    what += f" beside those of {pairs[0].case.row_name(row)}"
     totals = [
         found.correct.position[row] + 1 + count for found in pairs for row, count in enumerate(found.faulty.phantoms) if count
     ]

@@ -95,7 +95,7 @@ def predict(problem: Problem, reading: Reading, rounding: Rounding, only: int | 
     for row in range(shape[0]) if only is None else (only,):
         spans = reading.spans[row]
         if spans or any(reading.phantoms[row : row + 1]):
-            tokens = _tokens(spans)
+            tokens = tokens_in(spans)
             step = max(1, CHUNK // max(1, len(tokens) * max(problem.case.head_dim, problem.case.value_head_dim)))
             for first in range(0, shape[1], step):
                 _fill(found, problem, row, slice(first, min(first + step, shape[1])), tokens, rounding)
@@ -206,7 +206,7 @@ def _fill(found: Prediction, problem: Problem, row: int, heads: slice, tokens: T
     found.known[row, heads] = known & torch.isfinite(out).all(-1) & torch.isfinite(lse)
 
 
-def _tokens(spans: tuple[Span, ...]) -> Tensor:
+def tokens_in(spans: tuple[Span, ...]) -> Tensor:
     return torch.cat([torch.arange(0), *(torch.arange(first, end) for first, end in spans)])
 
 

@@ -132,11 +132,6 @@ def observe(label: str, on: Scene, target: Target, dirt: int = POISON) -> Observ
     return Observation(label, on, storage.detach().cpu().double().clone(), unwritten.cpu(), copied)
 
 
-def row_name(case: Case, row: int) -> str:
-    """`sequence 1`, or `sequence 1, query token 2`."""
-    return f"sequence {row // case.q_len}" + (f", query token {row % case.q_len}" if case.q_len > 1 else "")
-
-
 def _close(got: Tensor, wanted: Tensor, bound: Tensor, unknown: Tensor) -> Tensor:
     same = (got == wanted) | (torch.isnan(got) & torch.isnan(wanted))
     return same | ((got - wanted).abs() <= bound) | unknown

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fuzz_decode.build import Problem
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets
-from fuzz_decode.diagnosis.observation import Observation, row_name
+from fuzz_decode.diagnosis.observation import Observation
 from fuzz_decode.diagnosis.reading import Reading
 from fuzz_decode.diagnosis.result import Diagnosis
 
@@ -88,7 +88,7 @@ def _read_instead(run: Observation) -> Iterator[str]:
                 wanted = _wanted(problem, reading, row, head, spans[0][0])
                 here = f"element {at} of {name}'s memory{_address(problem, reading, name, at)}"
                 there = f"element {wanted}{_address(problem, reading, reading.v.buffer, wanted)}"
-                yield f"{row_name(problem.case, row)}, q head {head} read {here}, wanted {there}"
+                yield f"{problem.case.row_name(row)}, q head {head} read {here}, wanted {there}"
 
 
 def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fuzz_decode.case import Case
 
@@ -43,3 +43,44 @@ def beyond_reach(case: Case) -> str:
     if case.num_blocks > 2**16:
         facts.append(f"block ids reach {case.num_blocks - 1}, more than 16 bits hold")
     return "; ".join(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A run of elements that is read or written for one row of out: a row of q, K, V or out, or an entry of the block table.
+
+    `tensor` is what the kernel takes it for, `buffer` the allocation that it is in (of Problem.buffers), `address` its first
+    element, counted from where the layout begins, `step` the distance of its `length` elements. `token`: which token of the
+    sequence a row of K or V is for, or which column of the table; 0 otherwise.
+    """
+
+    tensor: str
+    buffer: str
+    address: int
+    step: int
+    length: int
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is read and written for one `row` of q and out and one q `head`: what the contract wants, and what the kernel does
+    with the fault that was named. `known`: what that fault changes is known; otherwise `actual` is `wanted`. Pairs have the same
+    tensor and token. `strides`: what the fault makes of a tensor's strides, by its name in a target's signature.
+    """
+
+    known: bool
+    row: int
+    head: int
+    wanted: tuple[Access, ...]
+    actual: tuple[Access, ...]
+    strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling."""
+
+    case: Case
+    fault: str = ""
+    where: tuple[int, int] = (0, 0)

@@ -56,9 +56,7 @@ def _reads(problem: Problem, run: Run) -> Iterator[tuple[int, int, Address, Addr
 
 
 def _told(problem: Problem, row: int, head: int, wanted: Address, got: Address) -> str:
-    q_len = problem.case.q_len
-    token = f", query token {row % q_len}" if q_len > 1 else ""
-    return f"sequence {row // q_len}{token}, q head {head} read {_address(got)}, wanted {_address(wanted)}"
+    return f"{problem.case.row_name(row)}, q head {head} read {_address(got)}, wanted {_address(wanted)}"
 
 
 def _address(tag: Address) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -12,20 +14,25 @@ from rich.text import Text
 from fuzz_decode.calls import differences
 from fuzz_decode.case import DEFAULTS, Case
 from fuzz_decode.corpus import Entry
+from fuzz_decode.diagnosis import Trace
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.report.memory_map import memory_maps
+from fuzz_decode.report.memory_text import memory_text
 
+NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
+STRIDES_WIDTH = 26  # what a kernel takes strides for stays in a line
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 
 
-def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None:
+def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
-    console.print(finding_panel(entry, title))
+    console.print(finding_panel(entry, title, trace))
     console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
 
 
-def finding_panel(entry: Entry, title: str) -> Panel:
-    """What was wrong, the case, and why nothing can be left out of it."""
+def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
+    """What was wrong, the case, and why nothing can be left out of it; with a trace, memory as the kernel reads it, too."""
     parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry), Text()]
     if entry.finding.get("reads"):
         parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
@@ -33,7 +40,8 @@ def finding_panel(entry: Entry, title: str) -> Panel:
         parts.insert(0, clean(entry.diagnosis, "bold"))
     if entry.note:
         parts.insert(0, clean(entry.note, "bold"))
-    parts += [case_table(entry.case), Text(), stride_table(entry.case)]
+    parts += [case_table(entry.case), Text(), stride_table(entry.case, trace.strides if trace else {})]
+    parts += [Text(), *memory_parts(entry.case, trace)] if trace else []
     if entry.before:
         parts += [Text(), calls_table(entry)]
     if entry.needed:
@@ -85,20 +93,43 @@ def case_table(case: Case) -> Table:
     return table
 
 
-def stride_table(case: Case) -> Table:
-    """Shape and strides of every tensor, as the target gets them."""
+def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
+    """The memory maps, or why there is none."""
+    maps = memory_maps(case, trace)
+    if trace.known and not maps:
+        return [Text("every address is the right one: what is wrong is computed from the right numbers", "dim")]
+    parts: list[RenderableType] = [] if trace.known else [Text("what is read instead is not known", "dim")]
+    for memory in maps:
+        parts += [*([Text()] if parts else []), memory_text(memory)]
+    return parts
+
+
+def stride_table(case: Case, assumed: Mapping[str, tuple[int, ...]] = NOTHING) -> Table:
+    """Shape and strides of every tensor, as the target gets them, and what it makes of them where that is known."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("tensor", "shape", "strides", "layout"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=STRIDES_WIDTH if assumed and column == "strides" else None)
     v = case.v if case.v is not None else case.k
     v_row = case.value_head_dim if case.v is not None else case.k_row
     cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(v_row)
-    table.add_row("q", *_place(case.q, case.query_sizes(case.head_dim), QUERY_AXES), str(case.q))
-    table.add_row("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k))
-    table.add_row("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case))
-    table.add_row("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout))
-    table.add_row("out", *_place(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES), str(case.out))
+    rows = {
+        "q": (*_place(case.q, case.query_sizes(case.head_dim), QUERY_AXES), str(case.q)),
+        "k_cache": (*_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
+        "v_cache": (*_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case)),
+        "block_table": (*_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)),
+        "out": (*_place(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES), str(case.out)),
+    }
+    for name, (shape, strides, layout) in rows.items():
+        table.add_row(Text(name, "bold red" if name in assumed else ""), shape, _strides(strides, assumed.get(name)), layout)
     return table
+
+
+def _strides(given: tuple[int, ...], assumed: tuple[int, ...] | None) -> Text:
+    """The strides, and those that the kernel goes by, the guilty ones marked."""
+    if assumed is None:
+        return Text(str(given))
+    marked = [Text(str(now), "bold red reverse" if was != now else "") for was, now in zip(given, assumed, strict=True)]
+    return Text.assemble(f"{given}\ntaken as (", Text(", ").join(marked), ")")
 
 
 def needed_table(entry: Entry) -> Table:
@@ -143,7 +174,7 @@ def _where_v_lies(case: Case) -> str:
     return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
 
 
-def _place(layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None) -> tuple[str, str]:
+def _place(layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None) -> tuple[str, tuple[int, ...]]:
     strides = layout.strides(sizes)
     shape = [dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes]
-    return str(shape), str(tuple(strides[axis] for axis in axes))
+    return str(shape), tuple(strides[axis] for axis in axes)

@@ -1,0 +1,49 @@
+"""`fuzz-decode triage`: stored failures, explained."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode import arguments as types
+from fuzz_decode.commands.common import CLEAN, FINDINGS, USAGE, add_target, must_be_writable, plan_for
+from fuzz_decode.errors import complain
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    triage = commands.add_parser("triage", help="explain stored failures: what is read, what should be, does it still fail")
+    triage.add_argument("names", nargs="*", metavar="FILE|DIR|DIGEST", help="default: the whole corpus")
+    triage.add_argument("--html", type=Path, metavar="FILE", help="write a page, too: all of it, with pictures of memory")
+    triage.add_argument("--report", type=Path, metavar="FILE", help="a campaign's --json: its coverage goes into the page")
+    triage.add_argument("--score", type=Path, metavar="FILE", help="a score's --json: it goes into the page")
+    triage.add_argument(
+        "--diagnose-time", type=types.duration, default=20.0, metavar="SECONDS", help="for each not diagnosed yet (default 20)"
+    )
+    add_target(triage, None)
+    triage.set_defaults(call=_triage)
+
+
+def _triage(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.corpus import load_files
+    from fuzz_decode.replay import find_files
+    from fuzz_decode.report.triage_view import count_statuses, show_triaged
+    from fuzz_decode.triage import NOT_RUN, triage
+
+    must_be_writable("--html", arguments.html)
+    console = Console(highlight=False)
+    entries, errors = load_files(find_files(arguments.names, arguments.corpus))
+    found = []
+    for triaged in triage(entries, plan_for(arguments, ""), arguments.target, arguments.diagnose_time):
+        show_triaged(console, triaged)
+        found.append(triaged)
+    for error in errors:
+        complain(error)
+    console.print(count_statuses(Counter(triaged.status for triaged in found), len(entries)), soft_wrap=True)
+    if any(triaged.failing for triaged in found):
+        return FINDINGS
+    return USAGE if errors or any(triaged.status == NOT_RUN for triaged in found) else CLEAN

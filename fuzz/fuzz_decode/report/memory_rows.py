@@ -1,0 +1,165 @@
+"""The rows of a buffer, found by address, so that a pool of any size costs no more than what is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fuzz_decode.case import Case
+from fuzz_decode.layout import Layout
+
+WHOLE = 24  # a buffer of so few rows is shown whole
+BUFFERS = {"q": "q", "block_table": "block_table", "k": "k_cache", "v": "v_cache", "out": "out"}  # causes first
+LAYOUT_OF = {"block_table": "table.layout"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is done with a row: RIGHT (wanted and done), WANTED (and not done), WRONG (done and not wanted)."""
+
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Elements `start` to `end` of a buffer: a row of `kind` K, V, q, out or entry, or padding. `page` is its place on the
+    outermost axis, `holds` what lives there, empty where nobody does and all is poison."""
+
+    start: int
+    end: int
+    kind: str
+    name: str
+    page: int
+    holds: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A buffer's layout, walked by address: `outer` are the axes outside the rows, `room` the elements of a row's span."""
+
+    case: Case
+    name: str
+    layout: Layout
+    sizes: dict[str, int]
+    strides: dict[str, int]
+    outer: tuple[str, ...]
+    room: int
+    extent: int
+    owners: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # block id to the sequences and columns it serves
+
+    @staticmethod
+    def of(case: Case, name: str) -> Rows:
+        layout, sizes = case.layouts()[LAYOUT_OF.get(name, name)]
+        strides = layout.strides(sizes)
+        inner = "column" if name == "block_table" else "dim"
+        place = layout.order.index(inner) if inner == "dim" else len(layout.order)
+        outer = layout.order[:place]
+        room = 1 + sum((sizes[axis] - 1) * strides[axis] for axis in layout.order[place:])
+        owners: dict[int, list[tuple[int, int]]] = {}
+        blocks = case.blocks()
+        for seq, pages in enumerate(case.pages()):
+            for column, page in enumerate(pages):
+                owners.setdefault(blocks[page], []).append((seq, column))
+        return Rows(case, name, layout, sizes, strides, outer, room, layout.extent(sizes), owners)
+
+    @property
+    def tensors(self) -> str:
+        if self.name == "k" and self.case.v is None:
+            return "k_cache and v_cache"
+        return BUFFERS[self.name]
+
+    @property
+    def few(self) -> bool:
+        return math.prod(self.sizes[axis] for axis in self.outer) <= WHOLE
+
+    def all(self) -> Iterator[Cell]:
+        """Every cell of a small buffer."""
+        cell = self.at(0)
+        yield cell
+        while cell.end < self.extent:
+            cell = self.at(cell.end)
+            yield cell
+
+    def around(self, addresses: list[int]) -> Iterator[Cell]:
+        """The cells at the addresses, and their neighbours."""
+        for address in addresses:
+            cell = self.at(address)
+            yield cell
+            if cell.start > 0:
+                yield self.at(cell.start - 1)
+            if cell.end < self.extent:
+                yield self.at(cell.end)
+
+    def at(self, address: int) -> Cell:
+        """The cell that an element is in."""
+        begin = self.layout.offset
+        if address < 0:
+            return Cell(address, 0, "padding", "before the allocation", -1)
+        if address >= self.extent:
+            return Cell(self.extent, address + 1, "padding", "beyond the allocation", -1)
+        if address < begin:
+            return Cell(0, begin, "padding", "before the view", -1)
+        at, start = self._coordinates(address - begin)
+        start += begin
+        page = at[self.outer[0]] if self.outer else 0
+        if address < start + self.room:
+            return Cell(start, start + self.room, self._kind(at), self._place(at), page, self._holds(at))
+        following = self._following(at)
+        return Cell(start + self.room, self.extent if following is None else begin + following, "padding", "padding", page)
+
+    def _coordinates(self, rest: int) -> tuple[dict[str, int], int]:
+        """The row at or before an element, and where it begins."""
+        at, start = {}, 0
+        for axis in self.outer:
+            number = min(rest // self.strides[axis], self.sizes[axis] - 1) if self.sizes[axis] > 1 else 0
+            at[axis], start, rest = number, start + number * self.strides[axis], rest - number * self.strides[axis]
+        return at, start
+
+    def _following(self, at: dict[str, int]) -> int | None:
+        """Where the next row begins; None after the last."""
+        for place in reversed(range(len(self.outer))):
+            if at[self.outer[place]] + 1 < self.sizes[self.outer[place]]:
+                kept = sum(at[axis] * self.strides[axis] for axis in self.outer[:place])
+                return kept + (at[self.outer[place]] + 1) * self.strides[self.outer[place]]
+        return None
+
+    def _kind(self, at: dict[str, int]) -> str:
+        if self.name == "k" and "kv" in self.layout.order:
+            return ("K", "V")[at["kv"]] if "kv" in at else "K, V"
+        if self.name == "block_table":
+            return "entry"
+        return {"k": "K", "v": "V"}.get(self.name, self.name)
+
+    def _place(self, at: dict[str, int]) -> str:
+        words = {"seq": "sequence" if self.name == "block_table" else "row"}
+        always = ("block", "seq", "column")
+        shown = [axis for axis in ("layer", "block", "slot", "head", "seq", "column") if axis in at]
+        return " ".join(f"{words.get(axis, axis)} {at[axis]}" for axis in shown if axis in always or self.sizes[axis] > 1)
+
+    def _holds(self, at: dict[str, int]) -> str:
+        """Whose row it is."""
+        case = self.case
+        if self.name in ("q", "out"):
+            return case.row_name(at["seq"]) if "seq" in at else "every sequence"
+        if self.name == "block_table":
+            return self._entry(at["seq"], at["column"])
+        if at.get("layer", case.layer) != case.layer or "block" not in at:
+            return ""
+        tokens = [(seq, column * case.block_size + at.get("slot", 0)) for seq, column in self.owners.get(at["block"], ())]
+        seen = [(seq, token) for seq, token in tokens if self._visible(seq, token)]
+        shown = [f"token {token}" + (f" of seq {seq}" if case.num_seqs > 1 else "") for seq, token in seen[:1]]
+        return "".join(shown) + (f" and {len(seen) - 1} more" if len(seen) > 1 else "")
+
+    def _entry(self, seq: int, column: int) -> str:
+        pages = self.case.pages()[seq]
+        return f"block {self.case.blocks()[pages[column]]}" if column < len(pages) else ""
+
+    def _visible(self, seq: int, token: int) -> bool:
+        case, length = self.case, self.case.seq_lens[seq]
+        first = 0 if case.window is None else length - case.q_len + 1 - case.window
+        if "slot" not in self.outer:  # the rows of all slots lie in one cell
+            return length > token and first < token + case.block_size
+        return first <= token < length

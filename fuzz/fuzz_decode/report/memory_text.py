@@ -1,0 +1,68 @@
+"""A memory map for the terminal: a line for each row of memory, in address order."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fuzz_decode.report.memory_map import RIGHT, WANTED, WRONG, MemoryMap
+from fuzz_decode.report.memory_rows import Cell
+
+COLOURS = {"K": "blue", "V": "magenta", "q": "cyan", "out": "cyan", "entry": "yellow"}
+SIGNS = {RIGHT: ("✓", "green"), WANTED: ("◄", "bold green"), WRONG: ("✗", "bold red")}
+LIVE, NOBODY, PADDING = "█", "▒", "░"
+MARKS = 3
+
+
+def memory_text(memory: MemoryMap) -> Group:
+    """The map under a headline, its key below."""
+    head = Text.assemble((f"memory of {memory.tensors}", "bold"), f" by address, for {memory.whose}")
+    return Group(head, _lines(memory), _key(memory))
+
+
+def _lines(memory: MemoryMap) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", style="dim")
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")
+    pages = len({cell.page for cell in memory.cells})
+    page, end = None, 0
+    for cell in memory.cells:
+        if cell.start > end:
+            table.add_row("⋮", "", Text(f"{cell.start - end} elements", "dim"))
+        elif page not in (None, cell.page) and pages < len(memory.cells):
+            table.add_row()
+        table.add_row(str(cell.start), _glyph(cell), _name(cell), _marks(cell))
+        page, end = cell.page, cell.end
+    if memory.more:
+        table.add_row("⋮", "", Text(f"and {memory.more} more rows like these", "dim"))
+    return table
+
+
+def _glyph(cell: Cell) -> Text:
+    if cell.kind == "padding":
+        return Text(PADDING * 2, "dim")
+    return Text((LIVE if cell.holds else NOBODY) * 2, COLOURS.get(cell.kind, ""))
+
+
+def _name(cell: Cell) -> Text:
+    if cell.kind == "padding":
+        return Text(cell.name, "dim")
+    place = Text.assemble((cell.kind, COLOURS.get(cell.kind, "")), f" {cell.name}" if cell.name else "")
+    return place.append(f": {cell.holds}" if cell.holds else ": nobody's", "" if cell.holds else "dim")
+
+
+def _marks(cell: Cell) -> Text:
+    shown = [Text(" ".join((SIGNS[mark.kind][0], mark.words)), SIGNS[mark.kind][1]) for mark in cell.marks[:MARKS]]
+    if len(cell.marks) > MARKS:
+        shown.append(Text(f"and {len(cell.marks) - MARKS} more", "dim"))
+    return Text("\n").join(shown)
+
+
+def _key(memory: MemoryMap) -> RenderableType:
+    kinds = {PADDING if cell.kind == "padding" else LIVE if cell.holds else NOBODY for cell in memory.cells}
+    poison = "" if memory.tensors == "block_table" else ": NaN"
+    words = {LIVE: "in use", NOBODY: f"nobody's{poison}", PADDING: f"between rows{poison}"}
+    return Text("   ".join(f"{glyph} {words[glyph]}" for glyph in words if glyph in kinds), "dim")
