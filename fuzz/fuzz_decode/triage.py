@@ -17,7 +17,7 @@ from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
 from fuzz_decode.plan import Plan
 from fuzz_decode.worker import PatientWorker
 
-STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still fails", "fails otherwise", "fixed", "not run"
+STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
 FAILING = (STILL_FAILS, FAILS_OTHERWISE)
 WORDS = {PASSED: FIXED, REJECTED: "not taken", KNOWN: "known", QUARANTINED: "quarantined"}
 

@@ -40,6 +40,7 @@ def add_to(commands: Any) -> None:
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
     stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
+    run.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of memory")
     add_target(run, "bundled")
     add_minimize_time(run)
     run.set_defaults(call=_run)
@@ -50,11 +51,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.campaign import Budget, Campaign
     from fuzz_decode.report.campaign_view import CampaignView
-    from fuzz_decode.report.machine import summary_data
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
     _corpus_must_be_writable(arguments.corpus)
     must_be_writable("--json", arguments.json)
+    must_be_writable("--html", arguments.html)
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or default_jobs(plan.device)
@@ -67,9 +68,24 @@ def _run(arguments: argparse.Namespace) -> int:
     finally:
         if campaign.versions:
             view.summary()
-            if arguments.json:
-                arguments.json.write_text(json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
+            _write_reports(arguments, campaign, view)
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
+
+
+def _write_reports(arguments: argparse.Namespace, campaign: Any, view: Any) -> None:
+    """What was asked for beside the terminal; also of a campaign that was cut off."""
+    from fuzz_decode.report.machine import summary_data
+    from fuzz_decode.report.page import Page
+    from fuzz_decode.triage import triage
+
+    if arguments.json:
+        data = summary_data(campaign, view.seconds, view.coverage)
+        arguments.json.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+    if arguments.html:
+        stored = {bug.path: bug.entry for bug in campaign.bugs.values()}
+        found = [*triage(stored, campaign.plan, campaign.plan.target, arguments.minimize_time)]
+        page = Page(found, view.coverage, "this campaign")
+        arguments.html.write_text(page.html())
 
 
 def _corpus_must_be_writable(corpus: Path) -> None:

@@ -31,10 +31,15 @@ def _triage(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.corpus import load_files
     from fuzz_decode.replay import find_files
+    from fuzz_decode.report.coverage import Coverage
+    from fuzz_decode.report.page import Page
+    from fuzz_decode.report.page.inputs import read_coverage, read_score
     from fuzz_decode.report.triage_view import count_statuses, show_triaged
     from fuzz_decode.triage import NOT_RUN, triage
 
     must_be_writable("--html", arguments.html)
+    score = read_score(arguments.score) if arguments.score else None
+    covered = read_coverage(arguments.report) if arguments.report else None
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     found = []
@@ -44,6 +49,10 @@ def _triage(arguments: argparse.Namespace) -> int:
     for error in errors:
         complain(error)
     console.print(count_statuses(Counter(triaged.status for triaged in found), len(entries)), soft_wrap=True)
+    if arguments.html:
+        what = "the campaign" if covered else "the corpus"
+        stored = Coverage.of(entry.raw_case for entry in entries.values())
+        arguments.html.write_text(Page(found, covered or stored, what, score, [str(error) for error in errors]).html())
     if any(triaged.failing for triaged in found):
         return FINDINGS
     return USAGE if errors or any(triaged.status == NOT_RUN for triaged in found) else CLEAN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rich.console import Group
@@ -29,6 +30,13 @@ class Coverage:
 
     cells: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
     options: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, cases: Iterable[Case]) -> Coverage:
+        coverage = cls()
+        for case in cases:
+            coverage.add(case)
+        return coverage
 
     def add(self, case: Case) -> None:
         self.cells[family(case.k, case.v), case.dtype, case.group, case.block_size] += 1

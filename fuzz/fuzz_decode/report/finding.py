@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.calls import differences
-from fuzz_decode.case import DEFAULTS, Case
+from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Trace
-from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.report.memory_map import memory_maps
+from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.memory_text import memory_text
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
-OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
-STRIDES_WIDTH = 26  # what a kernel takes strides for stays in a line
-AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
+GUILTY = "bold red"
+NUMBERS = {"expected": ("expected ", "green"), "got": ("got ", "red"), "allowed": ("allowed ±", "cyan")}
 
 
 def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
@@ -40,8 +37,9 @@ def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel
         parts.insert(0, clean(entry.diagnosis, "bold"))
     if entry.note:
         parts.insert(0, clean(entry.note, "bold"))
-    parts += [case_table(entry.case), Text(), stride_table(entry.case, trace.strides if trace else {})]
-    parts += [Text(), *memory_parts(entry.case, trace)] if trace else []
+    parts += [case_table(entry.case), Text(), stride_table(entry.case, trace.strides if trace else NOTHING)]
+    if trace:
+        parts += [Text(), *memory_parts(entry.case, trace)]
     if entry.before:
         parts += [Text(), calls_table(entry)]
     if entry.needed:
@@ -50,131 +48,69 @@ def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel
 
 
 def worst_element(entry: Entry) -> Text:
-    """`out[sequence 0, q head 1, dim 5]: expected 0.6476, got 0.6536, allowed +-1.4e-05`."""
-    finding: dict[str, Any] = entry.finding
-    where = finding.get("where") or ()
-    axes = AXES.get(str(finding.get("tensor")), ())
-    if not where or len(axes) != len(where):
-        return Text()
-    row, *inner = where
-    token = [("query token", row % entry.case.q_len)] if entry.case.q_len > 1 else []
-    places = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
-    index = ", ".join(f"{axis} {place}" for axis, place in places)
-    values = [("expected", "expected", "green"), ("got", "got", "red"), ("allowed", "allowed ±", "cyan")]
-    text = Text(f"{finding['tensor']}[{index}]")
-    for key, word, style in values:
-        number = finding.get(key)
-        if number is not None:
-            shown = f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
-            text.append("  " + word + ("" if word.endswith("±") else " "), "dim").append_text(clean(shown, style))
+    """`out[sequence 0, q head 1, dim 5]: expected 0.6476  got 0.6536  allowed ±1.4e-05`."""
+    place = worst_place(entry)
+    text = Text(place)
+    for key, number in worst_numbers(entry).items() if place else ():
+        text.append(f"  {NUMBERS[key][0]}", "dim").append_text(clean(number, NUMBERS[key][1]))
     return text
 
 
 def case_table(case: Case) -> Table:
-    """Sizes in one row, features below."""
+    """Sizes and options, a row each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    lengths = ", ".join(map(str, case.seq_lens[:12])) + (", ..." if case.num_seqs > 12 else "")
-    table.add_row("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})")
-    table.add_row("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}")
-    table.add_row("head_dim", f"{case.head_dim}, V {case.value_head_dim}")
-    table.add_row("block_size", f"{case.block_size}  ({case.num_blocks} blocks in the pool)")
-    caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
-    table.add_row("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}")
-    for name in OPTIONAL:
-        if getattr(case, name) != DEFAULTS[name]:
-            table.add_row(name, str(getattr(case, name)))
-    if case.layers > 1:
-        table.add_row("layer", f"{case.layer} of {case.layers}")
-    features = {name: value for name, value in case.features().items() if name.startswith("table.") and name != "table.layout"}
-    if features:
-        table.add_row("block table", ", ".join(f"{name.removeprefix('table.')} {value}" for name, value in features.items()))
+    for name, value in case_facts(case):
+        table.add_row(name, value)
     return table
-
-
-def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
-    """The memory maps, or why there is none."""
-    maps = memory_maps(case, trace)
-    if trace.known and not maps:
-        return [Text("every address is the right one: what is wrong is computed from the right numbers", "dim")]
-    parts: list[RenderableType] = [] if trace.known else [Text("what is read instead is not known", "dim")]
-    for memory in maps:
-        parts += [*([Text()] if parts else []), memory_text(memory)]
-    return parts
 
 
 def stride_table(case: Case, assumed: Mapping[str, tuple[int, ...]] = NOTHING) -> Table:
     """Shape and strides of every tensor, as the target gets them, and what it makes of them where that is known."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("tensor", "shape", "strides", "layout"):
-        table.add_column(column, overflow="fold", min_width=STRIDES_WIDTH if assumed and column == "strides" else None)
-    v = case.v if case.v is not None else case.k
-    v_row = case.value_head_dim if case.v is not None else case.k_row
-    cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(v_row)
-    rows = {
-        "q": (*_place(case.q, case.query_sizes(case.head_dim), QUERY_AXES), str(case.q)),
-        "k_cache": (*_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
-        "v_cache": (*_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case)),
-        "block_table": (*_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)),
-        "out": (*_place(case.out, case.query_sizes(case.value_head_dim), QUERY_AXES), str(case.out)),
-    }
-    for name, (shape, strides, layout) in rows.items():
-        table.add_row(Text(name, "bold red" if name in assumed else ""), shape, _strides(strides, assumed.get(name)), layout)
+        table.add_column(column, overflow="fold")
+    for facts in tensor_facts(case):
+        taken = assumed.get(facts.name)
+        table.add_row(Text(facts.name, GUILTY if taken else ""), str(list(facts.shape)), str(facts.strides), facts.layout)
+        if taken:
+            table.add_row("", Text("taken as", GUILTY), _marked(facts.strides, taken))
     return table
 
 
-def _strides(given: tuple[int, ...], assumed: tuple[int, ...] | None) -> Text:
-    """The strides, and those that the kernel goes by, the guilty ones marked."""
-    if assumed is None:
-        return Text(str(given))
-    marked = [Text(str(now), "bold red reverse" if was != now else "") for was, now in zip(given, assumed, strict=True)]
-    return Text.assemble(f"{given}\ntaken as (", Text(", ").join(marked), ")")
+def _marked(given: tuple[int, ...], taken: tuple[int, ...]) -> Text:
+    """The strides that the kernel goes by, the guilty ones marked."""
+    parts = [Text(str(now), GUILTY if was != now else "") for was, now in zip(given, taken, strict=True)]
+    return Text.assemble("(", Text(", ").join(parts), ")")
+
+
+def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
+    """The memory maps, and why there is none."""
+    parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace)]
+    for memory in memory_maps(case, trace):
+        parts += [*([Text()] if parts else []), memory_text(memory)]
+    return parts
 
 
 def needed_table(entry: Entry) -> Table:
     """Each feature that is left, and what happens without it."""
     table = Table.grid(padding=(0, 2))
-    features = entry.case.features()
-    for name, verdict in entry.needed.items():
-        table.add_row(Text("needed", "dim"), clean(f"{name} = {features.get(name, '?')}"), clean(f"without it: {verdict}", "dim"))
+    for feature, verdict in needed_facts(entry):
+        table.add_row(Text("needed", "dim"), clean(feature), clean(f"without it: {verdict}", "dim"))
     return table
 
 
 def calls_table(entry: Entry) -> Table:
-    """What differs between each call before and the failing one: what a cache's key may lack."""
+    """The calls before the failing one, and how they differ from it."""
     table = Table.grid(padding=(0, 2))
     count = len(entry.before)
     table.add_row(Text(f"needs the {count} call{'s' * (count > 1)} before it", "bold"))
-    for number, case in enumerate(entry.before, 1):
-        changes = ", ".join(
-            f"{name} {word(one)} -> {word(other)}" for name, (one, other) in differences(case, entry.case).items()
-        )
-        table.add_row(clean(f"call {number} -> {count + 1}  {changes or 'the same call again'}"))
+    for facts in call_facts(entry):
+        table.add_row(clean(facts))
     return table
-
-
-def word(value: object) -> str:
-    """A field's value in a word or two."""
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return "default" if value is None else str(value)
 
 
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
     return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
-
-
-def _where_v_lies(case: Case) -> str:
-    if case.v is not None:
-        return str(case.v)
-    if case.v_prefix_of_k:
-        return "the first elements of K's rows"
-    return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
-
-
-def _place(layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None) -> tuple[str, tuple[int, ...]]:
-    strides = layout.strides(sizes)
-    shape = [dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes]
-    return str(shape), tuple(strides[axis] for axis in axes)

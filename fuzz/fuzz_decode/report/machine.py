@@ -6,9 +6,10 @@ from typing import Any
 
 from fuzz_decode.campaign import Campaign
 from fuzz_decode.ledger import CRASH, FAIL
+from fuzz_decode.report.coverage import Coverage
 
 
-def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
+def summary_data(campaign: Campaign, seconds: float, coverage: Coverage) -> dict[str, Any]:
     """The contents of --json."""
     findings = [
         {
@@ -35,6 +36,7 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "cases_per_second": round(campaign.done / max(seconds, 1e-9), 3),
         "findings": findings,
+        "coverage": sorted([*cell, count] for cell, count in coverage.cells.items()),
         "known": _counted(campaign, FAIL),
         "quarantined": _counted(campaign, CRASH),
         "unexpected_passes": [

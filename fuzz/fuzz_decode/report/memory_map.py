@@ -35,6 +35,14 @@ def memory_maps(case: Case, trace: Trace) -> tuple[MemoryMap, ...]:
     return tuple(_map(Rows.of(case, name), trace) for name in shown)
 
 
+def why_no_map(trace: Trace) -> list[str]:
+    """What to say where no row is marked as read wrongly; nothing where one is."""
+    if not trace.known:
+        return ["what is read instead is not known"]
+    right = {*trace.wanted} == {*trace.actual}
+    return ["every address is the right one: what is wrong is computed from the right numbers"] if right else []
+
+
 def _map(rows: Rows, trace: Trace) -> MemoryMap:
     """What is not as it should be, with its neighbours; a small buffer whole."""
     marks: dict[int, list[Mark]] = {}

@@ -146,20 +146,24 @@ class Rows:
             return case.row_name(at["seq"]) if "seq" in at else "every sequence"
         if self.name == "block_table":
             return self._entry(at["seq"], at["column"])
-        if at.get("layer", case.layer) != case.layer or "block" not in at:
+        if at.get("layer", case.layer) != case.layer:
             return ""
-        tokens = [(seq, column * case.block_size + at.get("slot", 0)) for seq, column in self.owners.get(at["block"], ())]
-        seen = [(seq, token) for seq, token in tokens if self._visible(seq, token)]
-        shown = [f"token {token}" + (f" of seq {seq}" if case.num_seqs > 1 else "") for seq, token in seen[:1]]
-        return "".join(shown) + (f" and {len(seen) - 1} more" if len(seen) > 1 else "")
+        if "block" not in at:
+            return "all blocks, element by element"
+        owners, slot = self.owners.get(at["block"], ()), at.get("slot")
+        tokens = [(seq, token) for seq, column in owners for token in self._seen(seq, column, slot)]
+        more = f" and {len(tokens) - 1} more" if len(tokens) > 1 else ""
+        return "".join(self._token(*one) for one in tokens[:1]) + more
+
+    def _token(self, seq: int, token: int) -> str:
+        return f"token {token}" + (f" of seq {seq}" if self.case.num_seqs > 1 else "")
+
+    def _seen(self, seq: int, column: int, slot: int | None) -> range:
+        """The tokens of a page that their sequence sees: of one slot, or of all if their rows lie in one cell."""
+        case, begin = self.case, column * self.case.block_size + (slot or 0)
+        first = 0 if case.window is None else case.seq_lens[seq] - case.q_len + 1 - case.window
+        return range(max(begin, first), min(begin + (case.block_size if slot is None else 1), case.seq_lens[seq]))
 
     def _entry(self, seq: int, column: int) -> str:
         pages = self.case.pages()[seq]
         return f"block {self.case.blocks()[pages[column]]}" if column < len(pages) else ""
-
-    def _visible(self, seq: int, token: int) -> bool:
-        case, length = self.case, self.case.seq_lens[seq]
-        first = 0 if case.window is None else length - case.q_len + 1 - case.window
-        if "slot" not in self.outer:  # the rows of all slots lie in one cell
-            return length > token and first < token + case.block_size
-        return first <= token < length

@@ -1,4 +1,4 @@
-"""Triage on the terminal: a panel for each bug that still fails, a line for each that does not, a count at the end."""
+"""Triage on the terminal: a panel for each bug that still failing, a line for each that does not, a count at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_triaged(console: Console, triaged: Triaged) -> None:
 
 
 def title(triaged: Triaged) -> str:
-    """`wrong-value:out on mutant:gqa-modulo: still fails`."""
+    """`wrong-value:out on mutant:gqa-modulo: still failing`."""
     was = f", was {triaged.stored.signature}" if triaged.status == FAILS_OTHERWISE else ""
     return f"{triaged.entry.signature} on {triaged.entry.target}: {triaged.status}{was}"
 
@@ -43,7 +43,7 @@ def style(triaged: Triaged) -> str:
 
 
 def count_statuses(statuses: Counter[str], files: int) -> str:
-    """`13 bugs in 14 files: 12 still fails, 1 fixed`."""
+    """`13 bugs in 14 files: 12 still failing, 1 fixed`."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     bugs = statuses.total()
     return f"{bugs} bug{'s' * (bugs != 1)} in {files} file{'s' * (files != 1)}" + (f": {counts}" if counts else "")

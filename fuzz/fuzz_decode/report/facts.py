@@ -1,0 +1,119 @@
+"""What a finding's report says, as plain texts and numbers; the terminal and the page only set them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fuzz_decode.calls import differences
+from fuzz_decode.case import DEFAULTS, Case
+from fuzz_decode.corpus import Entry
+from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+
+OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
+AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
+SHOWN = 12  # sequences
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A tensor as the target gets it; `layout` in words."""
+
+    name: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    layout: str
+
+
+def case_facts(case: Case) -> list[tuple[str, str]]:
+    """Sizes and options, each with its name."""
+    lengths = ", ".join(map(str, case.seq_lens[:SHOWN])) + (", ..." if case.num_seqs > SHOWN else "")
+    caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
+    facts = [
+        ("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})"),
+        ("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}"),
+        ("head_dim", f"{case.head_dim}, V {case.value_head_dim}"),
+        ("block_size", f"{case.block_size}  ({case.num_blocks} block{'s' * (case.num_blocks > 1)} in the pool)"),
+        ("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}"),
+    ]
+    facts += [(name, str(getattr(case, name))) for name in OPTIONAL if getattr(case, name) != DEFAULTS[name]]
+    if case.layers > 1:
+        facts.append(("layer", f"{case.layer} of {case.layers}"))
+    features = {name: value for name, value in case.features().items() if name.startswith("table.") and name != "table.layout"}
+    if features:
+        facts.append(("block table", ", ".join(f"{name.removeprefix('table.')} {value}" for name, value in features.items())))
+    return facts
+
+
+def tensor_facts(case: Case) -> list[TensorFacts]:
+    """Shape and strides of every tensor."""
+    v = case.v if case.v is not None else case.k
+    cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(case.value_head_dim if case.v is not None else case.k_row)
+    queries, outs = case.query_sizes(case.head_dim), case.query_sizes(case.value_head_dim)
+    return [
+        TensorFacts("q", *_place(case.q, queries, QUERY_AXES), str(case.q)),
+        TensorFacts("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case)),
+        TensorFacts("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)),
+        TensorFacts("out", *_place(case.out, outs, QUERY_AXES), str(case.out)),
+    ]
+
+
+def worst_place(entry: Entry) -> str:
+    """`out[sequence 0, q head 1, dim 5]`; empty where the finding names no element."""
+    finding: dict[str, Any] = entry.finding
+    where, axes = finding.get("where") or (), AXES.get(str(finding.get("tensor")), ())
+    if not where or len(axes) != len(where):
+        return ""
+    row, *inner = where
+    token = [("query token", row % entry.case.q_len)] if entry.case.q_len > 1 else []
+    places = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
+    return f"{finding['tensor']}[{', '.join(f'{axis} {place}' for axis, place in places)}]"
+
+
+def worst_numbers(entry: Entry) -> dict[str, str]:
+    """What was expected there, what came, and how far off it may be, as far as the finding says."""
+    numbers = {key: entry.finding.get(key) for key in ("expected", "got", "allowed")}
+    return {key: _number(number) for key, number in numbers.items() if number is not None}
+
+
+def needed_facts(entry: Entry) -> list[tuple[str, str]]:
+    """Each feature that is left with its value, and what happens without it."""
+    features = entry.case.features()
+    return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
+
+
+def call_facts(entry: Entry) -> list[str]:
+    """What differs between each call before and the failing one: what a cache's key may lack."""
+    count, facts = len(entry.before), []
+    for number, case in enumerate(entry.before, 1):
+        changes = (f"{name} {word(one)} -> {word(other)}" for name, (one, other) in differences(case, entry.case).items())
+        facts.append(f"call {number} -> {count + 1}  {', '.join(changes) or 'the same call again'}")
+    return facts
+
+
+def word(value: object) -> str:
+    """A field's value in a word or two."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "default" if value is None else str(value)
+
+
+def _number(number: Any) -> str:
+    return f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
+
+
+def _where_v_lies(case: Case) -> str:
+    if case.v is not None:
+        return str(case.v)
+    if case.v_prefix_of_k:
+        return "the first elements of K's rows"
+    return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
+
+
+def _place(
+    layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    strides = layout.strides(sizes)
+    shape = tuple(dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes)
+    return shape, tuple(strides[axis] for axis in axes)
