@@ -56,7 +56,11 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
 def _answer(asked: Any, target: Any, device: str) -> Any:
     if isinstance(asked, Examination):
         return _examine_guarded(asked, target, device)
-    return _trace_guarded(asked) if isinstance(asked, Tracing) else _run_guarded(asked, target, device)
+    return (
+        _trace_guarded(asked, target if asked.watch and device == "cpu" else None)
+        if isinstance(asked, Tracing)
+        else _run_guarded(asked, target, device)
+    )
 
 
 def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
@@ -87,12 +91,12 @@ def _examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis 
     return _crash(found.sentence) if _is_dead(device) else found
 
 
-def _trace_guarded(asked: Tracing) -> Trace | HarnessError:
-    """Follow a case's addresses; no kernel runs."""
+def _trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
+    """Follow a case's addresses."""
     from fuzz_decode.diagnosis.trace import trace
 
     try:
-        return trace(asked)
+        return trace(asked, target)
     except Exception:
         return HarnessError(f"while tracing case {asked.case.canonical()}\n{traceback.format_exc()}")
 

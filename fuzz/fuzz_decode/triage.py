@@ -10,7 +10,7 @@ from pathlib import Path
 from fuzz_decode.calls import sort_key
 from fuzz_decode.campaign import diagnosed
 from fuzz_decode.corpus import Entry
-from fuzz_decode.diagnosis import Trace, Tracing
+from fuzz_decode.diagnosis import Trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import load_ledger
 from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
@@ -77,8 +77,8 @@ def _look_at(path: Path, stored: Entry, worker: PatientWorker, seconds: float) -
     status = STILL_FAILS if entry.signature == stored.signature else FAILS_OTHERWISE
     entry = diagnosed(entry, worker, seconds)
     where = outcome.findings[0].where
-    asked = Tracing(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
-    return Triaged(path, stored, entry, status, trace=worker.trace(asked))
+    trace = worker.trace(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
+    return Triaged(path, stored, entry, status, trace=trace)
 
 
 def _as_found(stored: Entry, outcome: Outcome, worker: PatientWorker) -> Entry:

@@ -208,11 +208,16 @@ class PatientWorker:
             how = answer.findings[0].message
         return Diagnosis(sentence=f"the kernel {how} while it was examined")
 
-    def trace(self, asked: Tracing) -> Trace | None:
-        """Which addresses are read for a row of out; None if that cannot be told."""
-        self._revive()
-        self._worker.submit(asked)
-        return self._worker.trace()
+    def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
+        """Which addresses are read for a row of out; None if that cannot be told. A target that dies of being watched is left
+        alone."""
+        found = None
+        for watch in (True, False):
+            if found is None:
+                self._revive()
+                self._worker.submit(Tracing(case, fault, where, watch))
+                found = self._worker.trace()
+        return found
 
     def close(self) -> None:
         self._worker.close()

@@ -1,29 +1,37 @@
-"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault."""
+"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault. Where no fault tells,
+what it is seen to read in Triton's interpreter, for all rows together.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build
+from fuzz_decode.build import Buffer, Problem, build
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.faults import FAULTS
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets, tokens_in
 from fuzz_decode.diagnosis.reading import Place, Reading, read_correctly, span
 from fuzz_decode.diagnosis.result import Access, Trace, Tracing
+from fuzz_decode.interpreter.fences import fenced
+from fuzz_decode.run import TargetFailed, TargetRejected, returned
+from fuzz_decode.targets.contract import Target
 
 MAX_TOKENS = 2**12  # of a row, that are followed
 MAX_PLACES = 2**10  # rows and heads among which a telling one is looked for
 TENSORS = {"q": "q", "k": "k_cache", "v": "v_cache", "table": "block_table", "out": "out"}
 
 
-def trace(asked: Tracing) -> Trace:
+def trace(asked: Tracing, target: Target | None = None) -> Trace:
     """What is wanted and what the fault makes of it, for the row and head of `asked`, or for the first ones that tell them
-    apart."""
+    apart. A `target` is run, in the interpreter, if that does not say what it reads."""
     problem = build(asked.case, "cpu")
     correct = read_correctly(problem)
     faulty = _with_fault(asked.fault, problem, correct)
@@ -31,7 +39,8 @@ def trace(asked: Tracing) -> Trace:
     wanted, actual = (tuple(_accesses(problem, reading, row, head)) for reading in (correct, faulty))
     own = _only_unmasked(asked.fault)
     kept = tuple(one for one in actual if one in wanted or not own or one.tensor in own)
-    return Trace(faulty != correct, row, head, wanted, kept, _moved(correct, faulty))
+    reads = _watched(problem, target) if target and faulty == correct else None
+    return Trace(faulty != correct, row, head, wanted, kept, _moved(correct, faulty), reads)
 
 
 def _with_fault(name: str, problem: Problem, correct: Reading) -> Reading:
@@ -101,6 +110,26 @@ def _access(problem: Problem, tensor: str, place: Place, offset: int, step: int,
 def _moved(correct: Reading, faulty: Reading) -> dict[str, tuple[int, ...]]:
     places = {name: (getattr(correct, name), getattr(faulty, name)) for name in TENSORS}
     return {TENSORS[name]: now.strides for name, (was, now) in places.items() if was.strides != now.strides}
+
+
+def _watched(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
+    """What the target reads of each buffer; None if no Triton kernel of it ran."""
+    with fenced(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
+        returned(problem, target)
+    if not fence.reads:
+        return None
+    addresses = np.unique(np.concatenate(fence.reads))
+    return {name: tuple(_ranges(addresses, buffer)) for name, buffer in problem.buffers.items()}
+
+
+def _ranges(addresses: Any, buffer: Buffer) -> Iterator[tuple[int, int]]:
+    """Runs of elements that are all read, from where the layout begins."""
+    storage, size = buffer.storage, buffer.storage.element_size()
+    inside = addresses[(addresses >= storage.data_ptr()) & (addresses < storage.data_ptr() + storage.nbytes)]
+    elements = np.unique((inside - storage.data_ptr()) // size) - buffer.guard
+    for run in np.split(elements, np.flatnonzero(np.diff(elements) > 1) + 1)[:MAX_TOKENS]:
+        if len(run):
+            yield int(run[0]), int(run[-1]) + 1
 
 
 def _one(number: int) -> Tensor:

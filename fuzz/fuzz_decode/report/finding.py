@@ -87,8 +87,9 @@ def _marked(given: tuple[int, ...], taken: tuple[int, ...]) -> Text:
 
 def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
     """The memory maps, and why there is none."""
-    parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace)]
-    for memory in memory_maps(case, trace):
+    maps = memory_maps(case, trace)
+    parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace, maps)]
+    for memory in maps:
         parts += [*([Text()] if parts else []), memory_text(memory)]
     return parts
 

@@ -45,8 +45,9 @@ def _worst(triaged: Triaged) -> Element | None:
 def _memory(triaged: Triaged) -> Element | None:
     if triaged.trace is None:
         return None
-    parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace)]
-    for memory in memory_maps(triaged.entry.case, triaged.trace):
+    maps = memory_maps(triaged.entry.case, triaged.trace)
+    parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace, maps)]
+    for memory in maps:
         parts += [el("h3", {}, f"Memory of {memory.tensors}"), memory_svg(memory)]
         parts.append(el("p", {"class": "faint"}, f"by address, for {memory.whose}; dashed: nobody's, NaN"))
     return el("div", {}, *parts)
