@@ -56,11 +56,10 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
 def _answer(asked: Any, target: Any, device: str) -> Any:
     if isinstance(asked, Examination):
         return _examine_guarded(asked, target, device)
-    return (
-        _trace_guarded(asked, target if asked.watch and device == "cpu" else None)
-        if isinstance(asked, Tracing)
-        else _run_guarded(asked, target, device)
-    )
+    if isinstance(asked, Tracing):
+        watched = target if asked.watch and device == "cpu" else None
+        return _trace_guarded(asked, watched)
+    return _run_guarded(asked, target, device)
 
 
 def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
