@@ -23,7 +23,7 @@ def bug_section(number: int, triaged: Triaged) -> Element:
         el("p", {}, message(triaged)) if entry.diagnosis else None,
         el("pre", {}, str(entry.finding["reads"])) if entry.finding.get("reads") else None,
         _worst(triaged),
-        el("div", {"class": "sides"}, _memory(triaged), el("div", {}, *_tables(triaged))),
+        el("div", {"class": "sides"}, _memory(triaged), el("div", {"class": "facts"}, *_tables(triaged))),
         el("h3", {}, "See it again"),
         el("pre", {}, again(triaged)),
         el("p", {"class": "faint"}, "the same bug: " + ", ".join(map(str, triaged.others))) if triaged.others else None,
