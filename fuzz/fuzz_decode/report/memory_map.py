@@ -104,8 +104,8 @@ def _seen(rows: Rows, trace: Trace) -> dict[int, list[Mark]]:
 
 def _verb(access: Access) -> str:
     what = {
-        "q": "read as q",
-        "out": "written as out",
+        "q": "read",
+        "out": "written",
         "table": f"read for column {access.token}",
     }
     return what.get(access.tensor, f"read as {NAMES[access.tensor]} of token {access.token}")

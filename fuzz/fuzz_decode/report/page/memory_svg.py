@@ -34,7 +34,7 @@ def memory_svg(memory: MemoryMap) -> Element:
     if memory.more:
         drawn.append(_text(LEFT + 8, top + SKIP - 4, f"⋮ and {memory.more} more rows like these", "faint"))
         top += SKIP
-    if WANTED in middles and WRONG in middles:
+    if WANTED in middles and WRONG in middles and middles[WANTED] != middles[WRONG]:
         drawn.append(_arrow(middles[WANTED], middles[WRONG]))
     size = {"width": WIDTH, "height": int(top), "viewBox": f"0 0 {WIDTH} {int(top)}", "class": "memory", "role": "img"}
     return el("svg", size, el("title", {}, f"memory of {memory.tensors}, for {memory.whose}"), *drawn)
