@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,6 +16,7 @@ from fuzz_decode.calls import differences
 from fuzz_decode.case import DEFAULTS, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.texts import printable
 
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
@@ -22,6 +26,18 @@ def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
     console.print(finding_panel(entry, title))
     console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+
+
+def story(entry: Entry, repro: str, title: str) -> str:
+    """The same as plain text, for where there is no terminal."""
+    text = io.StringIO()
+    show_finding(Console(file=text, width=110, no_color=True, force_terminal=False, highlight=False), entry, repro, title)
+    return text.getvalue()
+
+
+def repro_line(path: Path, target: str) -> str:
+    """The command that runs a stored case again."""
+    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target])
 
 
 def finding_panel(entry: Entry, title: str) -> Panel:
@@ -132,7 +148,7 @@ def word(value: object) -> str:
 
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
-    return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
+    return Text(printable(text), style)
 
 
 def _where_v_lies(case: Case) -> str:

@@ -14,8 +14,8 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
         {
             "signature": signature,
             "stage": bug.entry.stage,
-            "symptom": bug.entry.finding["symptom"],
-            "oracle": bug.entry.finding["oracle"],
+            "symptom": bug.entry.finding.get("symptom", ""),
+            "oracle": bug.entry.finding.get("oracle", ""),
             "first_case_index": bug.first_case_index,
             "count": bug.count,
             "diagnosis": bug.entry.diagnosis,

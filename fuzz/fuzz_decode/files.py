@@ -1,0 +1,51 @@
+"""Small text files: written whole or not at all, and read only where reading comes to an end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from fuzz_decode.errors import FileError
+
+MAX_BYTES = 2**20
+
+
+def read_whole(path: Path) -> bytes:
+    """What is in a regular file of at most MAX_BYTES; a pipe or a device may never end. Raises FileError."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FileError(path, "is no regular file")
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)  # its size may be a lie, as in /proc
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise FileError(path, f"is larger than {MAX_BYTES} bytes; such files are a few kilobytes")
+    return data
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write to a temporary file of the same folder, which then takes the name. Raises FileError."""
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout and the like must not be replaced
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
