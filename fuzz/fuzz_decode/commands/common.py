@@ -48,6 +48,19 @@ def default_jobs(device: str) -> int:
     return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
 
 
+def add_junit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for continuous integration")
+
+
+def corpus_must_be_writable(corpus: Path) -> None:
+    """Find out before the work, not after. Raises UsageError."""
+    if corpus.exists() and not corpus.is_dir():
+        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
+
+
 def must_be_writable(option: str, path: Path | None) -> None:
     """Find out before the work, not after. Raises UsageError if `path`, where one is given, cannot become a file."""
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from fuzz_decode import arguments as types
 from fuzz_decode.commands.common import (
     CLEAN,
     FINDINGS,
+    add_junit,
     add_minimize_time,
     add_target,
+    corpus_must_be_writable,
     default_jobs,
     must_be_writable,
     plan_for,
 )
-from fuzz_decode.errors import UsageError
 from fuzz_decode.validity import DTYPES
 
 DEFAULT_ITERS = 300
@@ -40,6 +40,7 @@ def add_to(commands: Any) -> None:
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
     stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
+    add_junit(run)
     add_target(run, "bundled")
     add_minimize_time(run)
     run.set_defaults(call=_run)
@@ -49,33 +50,33 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.campaign import Budget, Campaign
+    from fuzz_decode.files import write_whole
     from fuzz_decode.report.campaign_view import CampaignView
+    from fuzz_decode.report.checks import Check
+    from fuzz_decode.report.ci import Told
     from fuzz_decode.report.machine import summary_data
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    _corpus_must_be_writable(arguments.corpus)
+    corpus_must_be_writable(arguments.corpus)
     must_be_writable("--json", arguments.json)
+    must_be_writable("--junit", arguments.junit)
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or default_jobs(plan.device)
     campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time, arguments.sequence)
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
-    try:
-        with view:
-            for event in campaign.events():
-                view.show(event)
-    finally:
-        if campaign.versions:
-            view.summary()
-            if arguments.json:
-                arguments.json.write_text(json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
+    with Told(f"fuzz-decode run on {plan.target}", arguments.junit) as told:
+        try:
+            with view:
+                for event in campaign.events():
+                    view.show(event)
+            if not campaign.bugs and not campaign.unexpected_passes:
+                told.checks.append(Check("no findings", seconds=view.seconds))
+        finally:
+            if campaign.versions:
+                view.summary()
+                told.campaign(view)
+                if arguments.json:
+                    data = summary_data(campaign, view.seconds)
+                    write_whole(arguments.json, json.dumps(data, indent=1, sort_keys=True) + "\n")
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
-
-
-def _corpus_must_be_writable(corpus: Path) -> None:
-    """Find out before the campaign, not after."""
-    if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
-    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
