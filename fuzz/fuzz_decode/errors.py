@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fuzz_decode.texts import one_line
 
-LONGEST = 4000  # characters of an error
+SHORT = 300  # characters of what is wrong with a file
 
 
 class UsageError(Exception):
@@ -22,7 +22,7 @@ class FileError(UsageError):
     """A file that does not load; the sentence begins with its name."""
 
     def __init__(self, path: Path, what: object) -> None:
-        super().__init__(f"{path}: {one_line(what)}")
+        super().__init__(f"{path}: {one_line(what, SHORT)}")
         self.path = path
 
 
@@ -36,4 +36,5 @@ class HarnessError(Exception):
 
 def complain(error: object) -> None:
     """One line on stderr, for a person. GitHub's runner would take ##[word] for a command wherever it stands in a line."""
-    print(f"fuzz-decode: error: {one_line(error, LONGEST).replace('##[', '# #[')}", file=sys.stderr)
+    line = one_line(" ".join(str(error).split())).replace("##[", "# #[")
+    print(f"fuzz-decode: error: {line}", file=sys.stderr)

@@ -30,22 +30,22 @@ def _merge(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.ledger import LEDGER
     from fuzz_decode.merge import merge
-    from fuzz_decode.report.finding import clean
+    from fuzz_decode.report.finding import in_a_line
 
     console = Console(highlight=False)
     corpus_must_be_writable(arguments.corpus)
     merged, errors = merge(arguments.folders, arguments.corpus)
     for one in merged:
         if one.what != "kept" or one.dropped:
-            console.print(clean(_in_a_line(one)), soft_wrap=True)
+            console.print(in_a_line(_in_a_line(one)), soft_wrap=True)
     for error in errors:
         complain(error)
     for ledger in [folder / LEDGER for folder in arguments.folders if folder.resolve() != arguments.corpus.resolve()]:
         if ledger.exists():
-            console.print(clean(f"{ledger} is not merged; copy by hand what is to be excused here", "yellow"), soft_wrap=True)
+            console.print(in_a_line(f"{ledger} is not merged; copy by hand what is to be excused here", "yellow"), soft_wrap=True)
     counts = Counter(one.what for one in merged)
     words = ", ".join(f"{counts[what]} {what}" for what in ("added", "replaced", "kept"))
-    console.print(clean(f"{arguments.corpus}: {words}; {sum(len(one.dropped) for one in merged)} dropped"), soft_wrap=True)
+    console.print(in_a_line(f"{arguments.corpus}: {words}; {sum(len(one.dropped) for one in merged)} dropped"), soft_wrap=True)
     return USAGE if errors else CLEAN
 
 

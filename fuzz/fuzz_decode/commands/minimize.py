@@ -23,7 +23,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.corpus import load
     from fuzz_decode.replay import find_files, minimise, target_of
-    from fuzz_decode.report.finding import clean, repro_line, show_finding
+    from fuzz_decode.report.finding import in_a_line, repro_line, show_finding
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
@@ -31,7 +31,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
     plan = plan_for(arguments, target_of(entry, arguments.target))
     result = minimise(path, entry, plan, arguments.minimize_time)
     if result is None:
-        console.print(clean(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
+        console.print(in_a_line(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
         return CLEAN
     smaller_path, smaller, shrunk = result
     title = f"{smaller.signature} - minimised in {shrunk.runs} runs"

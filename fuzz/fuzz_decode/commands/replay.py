@@ -25,7 +25,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from fuzz_decode.outcome import KNOWN, QUARANTINED
     from fuzz_decode.replay import find_files, replay
     from fuzz_decode.report.ci import Told, replay_check, unreadable
-    from fuzz_decode.report.finding import clean
+    from fuzz_decode.report.finding import in_a_line
 
     must_be_writable("--junit", arguments.junit)
     console = Console(highlight=False)
@@ -44,19 +44,19 @@ def _replay(arguments: argparse.Namespace) -> int:
             complain(error)
         more = f", and {excused} as the ledger says" if excused else ""
         told.lines.append(f"{failed} of {len(entries)} cases fail on {plan.target}{more}")
-        console.print(clean(told.lines[0]), soft_wrap=True)
+        console.print(in_a_line(told.lines[0]), soft_wrap=True)
     return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 
 
 def _show(console: Any, replayed: Any, target: str) -> None:
     from fuzz_decode.replay import as_found
-    from fuzz_decode.report.finding import clean, repro_line, show_finding
+    from fuzz_decode.report.finding import in_a_line, repro_line, show_finding
 
     path, outcome = replayed.path, replayed.outcome
     words = f"{path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
     style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
-    console.print(clean(words, style), soft_wrap=True)
+    console.print(in_a_line(words, style), soft_wrap=True)
     if outcome.findings:
         show_finding(console, as_found(replayed.entry, outcome, target), repro_line(path, target), outcome.signature)
     if replayed.out_of_date:
-        console.print(clean(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)
+        console.print(in_a_line(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)

@@ -16,7 +16,7 @@ from fuzz_decode.calls import differences
 from fuzz_decode.case import DEFAULTS, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.texts import printable
+from fuzz_decode.texts import one_line, printable
 
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
@@ -25,7 +25,7 @@ AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None:
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
     console.print(finding_panel(entry, title))
-    console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+    console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
 
 
 def story(entry: Entry, repro: str, title: str) -> str:
@@ -149,6 +149,11 @@ def word(value: object) -> str:
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
     return Text(printable(text), style)
+
+
+def in_a_line(text: str, style: str = "") -> Text:
+    """The same where a line break in it, of a file's name, say, would look like a line of ours."""
+    return Text(one_line(text), style)
 
 
 def _where_v_lies(case: Case) -> str:

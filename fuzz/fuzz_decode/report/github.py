@@ -17,6 +17,7 @@ from fuzz_decode.report.checks import BROKEN, FAILED, Check
 from fuzz_decode.texts import one_line
 
 RESUME = secrets.token_hex(16)  # nobody can guess it, so that no text can end what stop-commands begins
+CELL = 300  # characters
 MOST = 50  # rows; GitHub shows ten annotations of a step, and no summary beyond a megabyte
 
 
@@ -53,7 +54,7 @@ def inside() -> bool:
 
 def annotation(check: Check) -> str:
     """The workflow command that shows the check on the run's page."""
-    title = _escaped(one_line(f"fuzz-decode: {check.signature or check.path or check.name}"))
+    title = _escaped(one_line(f"fuzz-decode: {check.signature or check.path or check.name}", CELL))
     message = "\n".join(one_line(text, 1000) for text in (check.message, check.repro) if text)
     return f"::error title={title.replace(':', '%3A').replace(',', '%2C')}::{_escaped(message)}"
 
@@ -67,7 +68,7 @@ def summary(title: str, lines: Sequence[str], bad: Sequence[Check]) -> str:
         parts.append("\n".join(["| finding | cases | what is wrong | case file |", "|---|---|---|---|", *cells]))
     if len(bad) > MOST:
         parts.append(f"and {len(bad) - MOST} more")
-    if again := [one_line(check.repro, 1000) for check in bad[:MOST] if check.repro]:
+    if again := [one_line(check.repro) for check in bad[:MOST] if check.repro]:
         parts.append("\n".join(["```console", *again, "```"]))
     return "\n\n".join(parts) + "\n\n"
 
@@ -78,4 +79,4 @@ def _escaped(data: str) -> str:
 
 def _literally(text: str) -> str:
     """A line that Markdown shows as it is: a punctuation mark written as a reference has no meaning to it, nor to HTML."""
-    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark[0])};", one_line(text))
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark[0])};", one_line(text, CELL))
