@@ -27,17 +27,7 @@ def read_whole(path: Path) -> bytes:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary file of the same folder, which then takes the name. Raises FileError."""
-    try:
-        if path.exists() and not path.is_file():  # /dev/stdout and the like must not be replaced
-            path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path, text)
-    except OSError as error:
-        raise FileError(path, f"cannot be written: {error.strerror}") from error
-
-
-def _replace(path: Path, text: str) -> None:
+    """Write to a temporary file of the same folder, which then takes the name, even that of a link. Raises FileError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -45,7 +35,18 @@ def _replace(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def write_report(path: Path, text: str) -> None:
+    """The same for a file that the user named, but a link, a pipe or /dev/stdout is written to. Raises FileError."""
+    if not path.is_symlink() and (path.is_file() or not path.exists()):
+        write_whole(path, text)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror}") from error

@@ -237,6 +237,16 @@ def test_a_report_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [report]
 
 
+def test_a_link_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "junit.xml")
+    for path in (tmp_path / "link", Path("/dev/null")):
+        with Told("title", path) as told:
+            told.checks.append(Check("x"))
+    assert (tmp_path / "link").is_symlink()
+    assert cases(tmp_path / "junit.xml").keys() == {"x"}
+    assert not Path("/dev/null").is_file()
+
+
 def test_within_github_findings_are_annotations(campaign: Ran, replayed: Ran) -> None:
     (line,) = campaign.obeyed
     assert line.startswith("::error title=fuzz-decode%3A exception-ValueError%3Acall::ValueError: ")

@@ -260,6 +260,14 @@ def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
     assert load(tmp_path / "y.json") == ENTRY
 
 
+def test_a_link_where_a_case_is_to_be_stored_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("as it was")
+    (tmp_path / f"{ENTRY.digest}.json").symlink_to(tmp_path / "precious")
+
+    assert load(save(tmp_path, ENTRY)) == ENTRY
+    assert (tmp_path / "precious").read_text() == "as it was"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(ANY),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(sorted(GOOD)), inner, max_size=4),

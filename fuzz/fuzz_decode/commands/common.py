@@ -16,7 +16,8 @@ MAX_GPU_JOBS = 8
 
 def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
     words = "bundled, mutant:NAME, module:function or path/to/file.py:function"
-    parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {default or 'the one in the file'})")
+    otherwise = default or "the one in the file, if it is built in"
+    parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {otherwise})")
     add_where(parser)
     add_corpus(parser)
 

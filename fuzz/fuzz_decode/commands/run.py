@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.campaign import Budget, Campaign
-    from fuzz_decode.files import write_whole
+    from fuzz_decode.files import write_report
     from fuzz_decode.report.campaign_view import CampaignView
     from fuzz_decode.report.checks import Check
     from fuzz_decode.report.ci import Told
@@ -78,5 +78,5 @@ def _run(arguments: argparse.Namespace) -> int:
                 told.campaign(view)
                 if arguments.json:
                     data = summary_data(campaign, view.seconds)
-                    write_whole(arguments.json, json.dumps(data, indent=1, sort_keys=True) + "\n")
+                    write_report(arguments.json, json.dumps(data, indent=1, sort_keys=True) + "\n")
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN

@@ -10,7 +10,7 @@ from types import TracebackType
 from fuzz_decode.campaign import Campaign
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import FileError
-from fuzz_decode.files import write_whole
+from fuzz_decode.files import write_report
 from fuzz_decode.ledger import KnownFailure
 from fuzz_decode.outcome import PASSED
 from fuzz_decode.replay import Replayed, as_found
@@ -46,7 +46,7 @@ class Told:
             self.checks.append(Check("ended early", BROKEN, why))
         github.tell(self.title, self.lines, self.checks)
         if self.junit is not None:
-            write_whole(self.junit, junit(self.title, self.checks, time.monotonic() - self._started, self.properties))
+            write_report(self.junit, junit(self.title, self.checks, time.monotonic() - self._started, self.properties))
 
     def campaign(self, view: CampaignView) -> None:
         """Tell of a campaign as far as it came."""
