@@ -7,9 +7,10 @@ import sys
 from typing import NoReturn
 
 from fuzz_decode import __version__
-from fuzz_decode.commands import minimize, replay, run, score, targets, triage
+from fuzz_decode.commands import merge, minimize, replay, run, score, targets, triage
 from fuzz_decode.commands.common import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, complain
+from fuzz_decode.report.github import commands_stopped
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "replay": replay,
     "minimize": minimize,
     "triage": triage,
+    "merge": merge,
     "targets": targets,
     "score": score,
 }
@@ -30,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         words.insert(0, "run")
     try:
         arguments = _parser().parse_args(words)
-        code: int = arguments.call(arguments)
+        with commands_stopped():
+            code: int = arguments.call(arguments)
     except UsageError as error:
         complain(error)
         return USAGE

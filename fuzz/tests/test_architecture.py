@@ -12,6 +12,7 @@ import pytest
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
 PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments", "trial", "grids"}
 LAYERS = (
+    {"texts"},
     PLAIN,
     {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream", "passes", "shrink"},
     {"oracles", "targets"},
@@ -19,7 +20,7 @@ LAYERS = (
     {"diagnosis"},
     {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool"},
-    {"corpus", "ledger", "repeat", "campaign", "replay", "check", "triage"},
+    {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "check", "triage"},
     {"score"},
     {"report"},
     {"commands"},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +19,7 @@ from fuzz_decode.diagnosis import Trace
 from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.memory_text import memory_text
+from fuzz_decode.texts import one_line, printable
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 GUILTY = "bold red"
@@ -25,7 +29,19 @@ NUMBERS = {"expected": ("expected ", "green"), "got": ("got ", "red"), "allowed"
 def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
     console.print(finding_panel(entry, title, trace))
-    console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+    console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
+
+
+def story(entry: Entry, repro: str, title: str) -> str:
+    """The same as plain text, for where there is no terminal."""
+    text = io.StringIO()
+    show_finding(Console(file=text, width=110, no_color=True, force_terminal=False, highlight=False), entry, repro, title)
+    return text.getvalue()
+
+
+def repro_line(path: Path, target: str) -> str:
+    """The command that runs a stored case again."""
+    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target])
 
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
@@ -114,4 +130,9 @@ def calls_table(entry: Entry) -> Table:
 
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
-    return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
+    return Text(printable(text), style)
+
+
+def in_a_line(text: str, style: str = "") -> Text:
+    """The same where a line break in it, of a file's name, say, would look like a line of ours."""
+    return Text(one_line(text), style)
