@@ -122,15 +122,10 @@ class ReplayItem(pytest.Item):
         """The finding as text."""
         import dataclasses
 
-        from rich.console import Console
-
         from fuzz_decode.corpus import load
-        from fuzz_decode.report.finding import show_finding
+        from fuzz_decode.report.finding import finding_text
 
         finding = outcome.findings[0].to_json()
         entry = dataclasses.replace(load(self.path), target=self.target, signature=outcome.signature, finding=finding)
-        console = Console(width=110, no_color=True, highlight=False)
-        with console.capture() as capture:
-            again = f"fuzz-decode replay {self.path} --target {self.target}"
-            show_finding(console, entry, again, outcome.signature)
-        return capture.get()
+        again = f"fuzz-decode replay {self.path} --target {self.target}"
+        return finding_text(entry, again, outcome.signature, width=110)

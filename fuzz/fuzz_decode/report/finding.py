@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,14 @@ def show_finding(console: Console, entry: Entry, repro: str, title: str) -> None
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
     console.print(finding_panel(entry, title))
     console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+
+
+def finding_text(entry: Entry, repro: str, title: str, width: int) -> str:
+    """The same as plain text. What it looks like depends on no terminal, notebook or setting."""
+    file = io.StringIO()
+    plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False, "highlight": False}
+    show_finding(Console(file=file, width=width, **plain), entry, repro, title)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def finding_panel(entry: Entry, title: str) -> Panel:
