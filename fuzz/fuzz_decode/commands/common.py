@@ -48,6 +48,15 @@ def default_jobs(device: str) -> int:
     return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
 
 
+def corpus_must_be_writable(option: str, corpus: Path) -> None:
+    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
+    if corpus.exists() and not corpus.is_dir():
+        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
+
+
 def must_be_writable(option: str, path: Path | None) -> None:
     """Find out before the work, not after. Raises UsageError if `path`, where one is given, cannot become a file."""
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from fuzz_decode.commands.common import (
     FINDINGS,
     add_minimize_time,
     add_target,
+    corpus_must_be_writable,
     default_jobs,
     must_be_writable,
     plan_for,
 )
-from fuzz_decode.errors import UsageError
 from fuzz_decode.validity import DTYPES
 
 DEFAULT_ITERS = 300
@@ -53,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fuzz_decode.report.machine import summary_data
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    _corpus_must_be_writable(arguments.corpus)
+    corpus_must_be_writable("--corpus", arguments.corpus)
     must_be_writable("--json", arguments.json)
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
@@ -70,12 +69,3 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 arguments.json.write_text(json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
-
-
-def _corpus_must_be_writable(corpus: Path) -> None:
-    """Find out before the campaign, not after."""
-    if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
-    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
