@@ -59,4 +59,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """For those who complete names with the tab key."""
-    return sorted({*globals(), *_HOMES})
+    return __all__
