@@ -122,7 +122,7 @@ class ReplayItem(pytest.Item):
         """The finding as text."""
         from fuzz_decode.corpus import load
         from fuzz_decode.replay import as_found
-        from fuzz_decode.report.finding import repro_line, story
+        from fuzz_decode.report.finding import finding_text, repro_line
 
         entry = as_found(load(self.path), outcome, self.target)
-        return story(entry, repro_line(self.path, self.target), outcome.signature)
+        return finding_text(entry, repro_line(self.path, self.target), outcome.signature)

@@ -19,11 +19,11 @@ LAYERS = (
     {"run", "plainly"},
     {"diagnosis"},
     {"attempt"},
-    {"plan", "nursery", "serve", "worker", "pool"},
-    {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "check", "triage"},
+    {"plan", "nursery", "serve", "worker", "pool", "here"},
+    {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "probes", "triage"},
     {"score"},
     {"report"},
-    {"commands"},
+    {"commands", "api"},
     {"cli", "plugin", "__main__"},
 )
 # oracles look at problems and at what a target promises; corpus is plain data over cases
@@ -69,7 +69,8 @@ def test_the_harness_imports_downwards_only(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["fuzz_decode", "fuzz_decode.cli", "fuzz_decode.plugin", "fuzz_decode.worker", "fuzz_decode.shrink"]
+    "module",
+    ["fuzz_decode", "fuzz_decode.cli", "fuzz_decode.plugin", "fuzz_decode.worker", "fuzz_decode.shrink", "fuzz_decode.api"],
 )
 def test_light_modules_import_neither_torch_nor_triton(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'triton'}} & set(sys.modules)))"

@@ -53,13 +53,13 @@ def add_junit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for continuous integration")
 
 
-def corpus_must_be_writable(corpus: Path) -> None:
-    """Find out before the work, not after. Raises UsageError."""
+def corpus_must_be_writable(option: str, corpus: Path) -> None:
+    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
     if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
+        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
     existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
     if not os.access(existing, os.W_OK):
-        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
+        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
 
 
 def must_be_writable(option: str, path: Path | None) -> None:

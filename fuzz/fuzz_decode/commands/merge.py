@@ -33,7 +33,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     from fuzz_decode.report.finding import in_a_line
 
     console = Console(highlight=False)
-    corpus_must_be_writable(arguments.corpus)
+    corpus_must_be_writable("--corpus", arguments.corpus)
     merged, errors = merge(arguments.folders, arguments.corpus)
     for one in merged:
         if one.what != "kept" or one.dropped:

@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fuzz_decode.report.ci import Told
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    corpus_must_be_writable(arguments.corpus)
+    corpus_must_be_writable("--corpus", arguments.corpus)
     must_be_writable("--json", arguments.json)
     must_be_writable("--html", arguments.html)
     must_be_writable("--junit", arguments.junit)

@@ -17,7 +17,7 @@ from fuzz_decode.replay import Replayed, as_found
 from fuzz_decode.report import github
 from fuzz_decode.report.campaign_view import CampaignView
 from fuzz_decode.report.checks import BROKEN, FAILED, SKIPPED, Check
-from fuzz_decode.report.finding import repro_line, story
+from fuzz_decode.report.finding import finding_text, repro_line
 from fuzz_decode.report.junit import junit
 
 LONGEST = 2**16  # characters of a story: texts in a case file may be much longer
@@ -84,7 +84,7 @@ def unreadable(error: FileError) -> Check:
 
 def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
     message, repro = entry.diagnosis or str(entry.finding.get("message", "")), repro_line(path, entry.target)
-    shown = story(entry, repro, entry.signature)[:LONGEST]
+    shown = finding_text(entry, repro, entry.signature)[:LONGEST]
     return Check(name, FAILED, message, entry.signature, shown, repro, str(path), count, seconds)
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -32,11 +33,12 @@ def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: 
     console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
 
 
-def story(entry: Entry, repro: str, title: str) -> str:
-    """The same as plain text, for where there is no terminal."""
-    text = io.StringIO()
-    show_finding(Console(file=text, width=110, no_color=True, force_terminal=False, highlight=False), entry, repro, title)
-    return text.getvalue()
+def finding_text(entry: Entry, repro: str, title: str, width: int = 110) -> str:
+    """The same as plain text. What it looks like depends on no terminal, notebook or setting."""
+    file = io.StringIO()
+    plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False, "highlight": False}
+    show_finding(Console(file=file, width=width, **plain), entry, repro, title)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def repro_line(path: Path, target: str) -> str:
