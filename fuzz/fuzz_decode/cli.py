@@ -7,13 +7,13 @@ import sys
 from typing import NoReturn
 
 from fuzz_decode import __version__
-from fuzz_decode.commands import minimize, replay, run, score, targets
+from fuzz_decode.commands import export, minimize, replay, run, score, targets
 from fuzz_decode.commands.common import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, complain
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
-COMMANDS = {"run": run, "replay": replay, "minimize": minimize, "targets": targets, "score": score}
+COMMANDS = {"run": run, "replay": replay, "minimize": minimize, "export": export, "targets": targets, "score": score}
 
 
 def main(argv: list[str] | None = None) -> int:

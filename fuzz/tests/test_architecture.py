@@ -22,6 +22,7 @@ LAYERS = (
     {"corpus", "ledger", "repeat", "campaign", "replay", "check"},
     {"score"},
     {"report"},
+    {"export"},
     {"commands"},
     {"cli", "plugin", "__main__"},
 )
