@@ -163,8 +163,12 @@ def test_a_wrong_one_is_wrong(exported: Exported) -> None:
 SYMPTOMS = {
     "wrong-value:lse": ("lse_of_the_empty_is_zero", Case(seq_lens=(0, 2)), "lse[0, 0]: expected -inf, got 0"),
     "unwritten:out": ("leaves_the_last_row", Case(seq_lens=(2, 2)), "out[1, 0, 0]: expected "),
-    "stray-write:out": ("writes_one_past_out", Case(), "1 elements outside out were overwritten, the first 16 elements from"),
-    "input-modified:block_table": ("clears_the_block_table", Case(seq_lens=(2,)), "bytes of block_table, or of the memory around"),
+    "stray-write:out": ("writes_one_past_out", Case(), "1 elements outside out were overwritten, the first 16 elements"),
+    "input-modified:block_table": (
+        "clears_the_block_table",
+        Case(seq_lens=(2,)),
+        "bytes of block_table, or of the memory",
+    ),
     "input-modified:k": ("writes_into_a_gap_of_k", Case(k=Layout(CACHE_AXES, (4, 0, 0, 0))), "4 bytes of k_cache, or of the"),
     "nondeterministic:out": ("flickers", Case(), "out differs in its bits from that of the first run"),
     "layout-dependent:out": (
@@ -242,19 +246,230 @@ def claims(text: str) -> Callable[[], None]:
     return function
 
 
+RUN_TWICE = """
+import runpy, sys
+_, repro, fixed = sys.argv
+for more in ([], [fixed]):
+    sys.argv[1:] = more
+    try:
+        runpy.run_path(repro, run_name="__main__")
+    except SystemExit as exit:
+        print(f"exit code {int(exit.code)}")
+"""
+
+
 def test_it_runs_where_there_is_no_fuzz_decode(tmp_path: Path) -> None:
-    """In a process that cannot import it: 125 if it could."""
+    """In a process that dies when it imports it."""
     stored = load(CORPUS[0])
-    repro = tmp_path / "repro.py"
-    repro.write_text(script(stored, resolve(stored.target)))
-    kernels = str(Path(paged_decode.__code__.co_filename).parents[1])
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
     for package in ("fuzz_decode", "fuzz_decode_reference"):
-        (blocked / f"{package}.py").write_text("raise SystemExit(125)\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(blocked), kernels]), "PYTHONWARNINGS": "ignore"}
-    codes = [
-        subprocess.run([sys.executable, str(repro), *more], env=environment, capture_output=True, check=False).returncode
-        for more in ([], [FIXED])
+        (tmp_path / f"{package}.py").write_text("import os; os._exit(7)")
+    (tmp_path / "repro.py").write_text(script(stored, resolve(stored.target)))
+    kernels = str(Path(paged_decode.__code__.co_filename).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), kernels])}
+    command = [sys.executable, "-W", "ignore", "-c", RUN_TWICE, str(tmp_path / "repro.py"), FIXED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert [line for line in done.stdout.splitlines() if "exit code" in line or line == "right"] == [
+        *("exit code 1", "right", "exit code 0")
     ]
-    assert codes == [1, 0]
+
+
+HOSTILE = 'x:y"""\nimport os\nos._exit(3)\n"""\x1b[31m\\" \u202e{1/0}\'\\'
+
+
+def skeleton(text: str) -> str:
+    """A script's syntax tree without its strings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def test_text_of_a_file_stays_text() -> None:
+    """Nothing that a file says becomes code, whatever it holds; nor does it steer a terminal."""
+    finding = dict.fromkeys(("message", "reads", "expected", "got", "allowed"), HOSTILE)
+    good = entry(Case(), "mine:decode", "wrong-value:out", finding={"tensor": "out", "where": [0, 0, 1]})
+    bad = replace(
+        good,
+        target=HOSTILE,
+        signature=f"wrong-value:{HOSTILE}",
+        device=HOSTILE,
+        diagnosis=HOSTILE,
+        note=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        needed={"k": HOSTILE},
+        finding={**finding, "tensor": "out", "where": [0, 0, 1]},
+    )
+    honest = resolve(HONEST)
+    for as_test in (False, True):
+        text = script(bad, replace(honest, name=HOSTILE), as_test=as_test)
+        plain = script(good, replace(honest, name=f"mine:{'x' * len(HOSTILE)}"), as_test=as_test)
+        assert text.isprintable() or all(char.isprintable() or char == "\n" for char in text)
+        if not as_test:
+            assert skeleton(text) == skeleton(plain)
+        assert [type(node) for node in ast.parse(text).body] == [type(node) for node in ast.parse(plain).body]
+    assert ran(script(bad, honest))[:2] == (0, "right\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("bundled", f'resolve_name("{FIXED}")'),
+        ("mutant:head-stride-dense", 'load_mutant("head-stride-dense")'),
+        ("mutant:drop-mask:x", 'load_generic("drop-mask:x")'),
+        ("my.kernels:decode", 'resolve_name("my.kernels:decode")'),
+        ("some/folder/mine.py:decode", 'run_path("some/folder/mine.py")["decode"]'),
+        ("torch-sdpa", 'resolve_name("fuzz_decode.targets.adapters.torch_attention:sdpa")'),
+        (f"{'long_' * 40}:decode", f'    "{"long_" * 40}:decode"'),
+    ],
+)
+def test_a_target_is_loaded_by_what_its_name_means(name: str, line: str) -> None:
+    target = replace(resolve(HONEST), name=name)
+    for as_test in (False, True):
+        assert line in script(entry(Case()), target, as_test=as_test)
+
+
+def test_a_file_s_function_is_found_beside_what_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("from sample_targets import honest as decode")
+    (tmp_path / "mine.py").write_text("from beside import decode")
+    text = script(entry(Case()), replace(resolve(HONEST), name=f"{tmp_path}/mine.py:decode"))
+    assert ran(text)[:2] == (0, "right\n")
+
+
+def test_an_adapter_s_script_is_run_by_the_mended_interpreter() -> None:
+    text = script(entry(Case(dtype="bfloat16", seq_lens=(3,)), "torch-sdpa"), resolve("torch-sdpa"))
+    assert "    mend()\n" in text
+    assert "no_verdict" not in text
+    assert ran(text)[:2] == (0, "right\n")
+
+
+def test_a_test_is_named_after_what_it_claims() -> None:
+    case = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
+    for signature, name in {
+        "wrong-value:lse": "test_lse_is_right_with_k_interleaved_and_first_block_1",
+        "stray-write:out": "test_nothing_is_written_beside_out_with_k_interleaved_and_first_block_1",
+        "crash-SIGSEGV:call": "test_decode_returns_with_k_interleaved_and_first_block_1",
+    }.items():
+        assert f"\ndef {name}():\n" in script(entry(case, signature=signature), resolve(HONEST), as_test=True)
+    assert "\ndef test_out_is_right():\n" in script(entry(Case()), resolve(HONEST), as_test=True)
+
+
+def test_a_test_in_bfloat16_is_skipped_where_its_failure_would_say_nothing() -> None:
+    target = replace(resolve("sample_targets:one_number_off"), name="sample_targets:one_number_off")
+    test = claims(script(entry(Case(dtype="bfloat16")), target, as_test=True))
+    with pytest.raises(pytest.skip.Exception, match="no verdict without a GPU"):
+        test()
+
+
+def test_a_gpu_is_allowed_what_tf32_takes() -> None:
+    text = script(entry(Case(seq_lens=(2, 3))), resolve(HONEST))
+    assert text.count('if DEVICE == "cuda":  # float32 may be multiplied as tf32 there\n') == 2
+    assert "tf32" not in script(entry(Case(seq_lens=(2, 3)), "bundled"), resolve("bundled"))
+
+
+def test_the_failure_stands_at_the_top() -> None:
+    text = script(load(CORPUS[9]), resolve("bundled"))
+
+    assert CORPUS[9].stem == "ae2674ae70f9"
+    assert (
+        ast.get_docstring(ast.parse(text))
+        == """\
+16 of 16 elements of out are NaN or infinite, or should be
+
+wrong-value:out of mutant:k-block-stride-dense
+out[sequence 0, q head 0, dim 0]  expected -0.613583  got nan  allowed ±7.29116e-06
+This runs bundled.
+
+k = interleaved: strides (32, 16, 16, 1) of block, slot, head, dim; without it: passes
+table.first_block = 1; without it: passes
+
+    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right
+    python repro.py module:function    the same with another function: a fix, for instance
+
+It needs torch and Triton. Without a GPU it runs in Triton's interpreter (Triton 3.7 or later).
+Found on cpu, python 3.11.7, torch 2.13.0+cpu, triton 3.9.0; case ae2674ae70f9, exported by fuzz-decode 0.1.0."""
+    )
+
+
+def test_scripts_are_formatted(tmp_path: Path) -> None:
+    pytest.importorskip("ruff")
+    for number, case in enumerate(FEATURES.values()):
+        for signature in (
+            "wrong-value:out",
+            "input-modified:k",
+            "nondeterministic:out",
+            "layout-dependent:out",
+            "stray-write:out",
+        ):
+            text = script(entry(case, signature=signature), resolve(HONEST), as_test=number % 2 == 0)
+            (tmp_path / f"{number}_{signature[:4]}.py").write_text(text)
+    command = [sys.executable, "-m", "ruff", "format", "--diff", "--isolated", "--line-length", "130", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_case_that_the_target_cannot_take_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"target sample_targets:honest cannot take this case \(no sinks\); name another"):
+        script(entry(Case(sinks=True)), resolve("sample_targets:honest"))
+
+
+def test_a_case_that_does_not_fit_into_a_script_is_refused() -> None:
+    case = Case(seq_lens=(900,), data="large", head_dim=16, value_head_dim=256)
+    with pytest.raises(UsageError, match="characters; shrink the case with fuzz-decode minimize first"):
+        script(entry(case), resolve(HONEST))
+
+
+TALKATIVE = "from sample_targets import one_number_off as decode\nprint('hello')\n"
+
+
+def test_the_command_prints_or_writes_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(TALKATIVE)
+    path = save(tmp_path / "corpus", entry(Case(seq_lens=(2,)), f"{tmp_path}/mine.py:decode"))
+
+    assert main(["export", str(path)]) == CLEAN
+    printed = capsys.readouterr()
+    assert printed.err == "hello\n"
+    assert ran(printed.out)[0] == 1
+    assert main(["export", path.stem, "--corpus", str(path.parent), "-o", str(tmp_path / "repro.py")]) == CLEAN
+    assert (tmp_path / "repro.py").read_text() == printed.out
+    assert main(["export", str(path), "--pytest", "--target", "sample_targets:honest"]) == CLEAN
+    claims(capsys.readouterr().out)()
+
+
+def test_bad_input_gives_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in range(2):
+        save(tmp_path, entry(Case(seed=place)))
+    path = str(sorted(tmp_path.glob("*.json"))[0])
+    for arguments, words in {
+        (path, "-o", str(tmp_path / "no" / "repro.py")): "must be a file in a folder that exists",
+        ("nothing", "--corpus", str(tmp_path)): "nothing is no file, folder or digest",
+        (str(tmp_path),): "holds 2 case files; name one of them",
+        (path, "--target", "no.such:module"): "does not import",
+    }.items():
+        assert main(["export", *arguments]) == USAGE
+        assert words in capsys.readouterr().err
+
+
+def test_numbers_are_written_as_briefly_as_they_can_be_read() -> None:
+    numbers = [[3, 4, 5, 6, 1, 1, 1, 1, 0, 2], [7, 8, 9, 9, -1, 5, 5, 5, 0, 0]]
+    assert listed(numbers[0]) == "[*range(3, 7), *[1] * 4, 0, 2]"
+    assert ast.literal_eval(listed(numbers[1])) == numbers[1]
+    assert eval(listed(numbers)) == numbers
+
+
+STRINGS = ("", "plain", "it's", 'a "word"', "both ' and \"", "back\\slash", "new\nline", "\x00\u202e\U0001f600")
+
+
+@pytest.mark.parametrize("text", STRINGS)
+def test_a_string_comes_back_from_its_literal(text: str) -> None:
+    assert ast.literal_eval(quoted(text)) == text
+    assert quoted(text).isprintable()
+
+
+LIMITS = [(0.0, 0.0), (7.29e-6, 7.3e-6), (7.3e-6, 7.3e-6), (7.31e-6, 7.4e-6), (9.94, 10.0), (2.91e-38, 3e-38), (1e30, 1e30)]
+
+
+@pytest.mark.parametrize(("number", "two_digits"), LIMITS)
+def test_a_limit_is_rounded_up_to_two_digits(number: float, two_digits: float) -> None:
+    assert rounded_up(number) == two_digits

@@ -46,11 +46,11 @@ def _limits(problem: Problem, rounding: Rounding, exact: Tensor, sums: Tensor) -
     """The fewest numbers that are no less than the bound: what `share` leaves over, `floor` takes."""
     bound = error_bound(*problem.arguments(), rounding, **problem.options())
     unit = rounded_up(SLACK * rounding.out)
-    rest = (bound.out - unit * exact.abs()).nan_to_num(LARGEST, LARGEST).clamp(min=0.0)
+    rest = (bound.out - unit * exact.abs()).nan_to_num(LARGEST).clamp(min=0.0, max=LARGEST)
     counts = sums > NEGLIGIBLE * sums.amax(dim=-1, keepdim=True)
-    share = _rounded_up(torch.where(counts, rest / sums, 0.0).amax(dim=-1))
+    share = _rounded_up(torch.where(counts, rest / sums, 0.0).amax(dim=-1).clamp(max=LARGEST))
     floor = (rest - share[..., None] * sums).amax(dim=-1).clamp(min=SLACK * rounding.out_tiny)
-    return Limits(unit, share, _rounded_up(floor), _rounded_up(bound.lse.nan_to_num(LARGEST, LARGEST)))
+    return Limits(unit, share, _rounded_up(floor), _rounded_up(bound.lse.nan_to_num(LARGEST).clamp(max=LARGEST)))
 
 
 def _sums(problem: Problem) -> tuple[Tensor, Tensor]:

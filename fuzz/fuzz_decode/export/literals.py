@@ -14,6 +14,7 @@ from torch import Tensor
 
 WIDTH = 130
 SHORT = 80  # characters of numbers that are written out; more are packed
+MANY = 10_000  # not looked at: runs would have to be long
 RUN = 4  # so many numbers in a row are written as a range
 Constants = dict[str, str]  # name -> literal of what is packed, for the top of the script
 
@@ -26,10 +27,8 @@ def quoted(text: str) -> str:
 
 def rounded_up(number: float) -> float:
     """Two digits, and no less than the number."""
-    if number <= 0.0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(number)) - 1)
-    return float(f"{math.ceil(number / unit) * unit:.1e}")
+    nearest = float(f"{number:.1e}")
+    return nearest if nearest >= number else float(f"{nearest + 10.0 ** (math.floor(math.log10(number)) - 1):.1e}")
 
 
 def listed(values: list[Any]) -> str:
@@ -41,8 +40,7 @@ def listed(values: list[Any]) -> str:
 
 def array(name: str, numbers: Tensor, constants: Constants) -> str:
     """An expression for a tensor of these numbers. Many are packed into a constant, named after `name`."""
-    text = f"torch.tensor({listed(numbers.tolist())})" if numbers.numel() <= SHORT**2 and numbers.element_size() > 1 else ""
-    if text and len(text) <= SHORT:
+    if numbers.numel() <= MANY and len(text := f"torch.tensor({listed(numbers.tolist())})") <= SHORT:
         return text
     data = numbers.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     literal = quoted(base64.b64encode(zlib.compress(data, 9)).decode())
@@ -59,6 +57,12 @@ def wrapped(head: str, arguments: list[str], width: int, tail: str = ")") -> lis
     return [head, *([inner] if len(inner) <= width else [f"    {argument}," for argument in arguments]), tail]
 
 
+def assigned(name: str, literal: str) -> list[str]:
+    """A name for a literal, in brackets where formatters want them: if that makes it fit."""
+    line = f"{name} = {literal}"
+    return [f"{name} = (", f"    {literal}", ")"] if len(line) > WIDTH >= len(literal) + 4 else [line]
+
+
 def _runs(values: list[Any]) -> Iterator[str]:
     """Texts of the list's elements: `*range(0, 9)` and `*[7] * 9` where there are RUN or more such numbers in a row."""
     while values:
@@ -70,5 +74,5 @@ def _runs(values: list[Any]) -> Iterator[str]:
                 break
         else:
             length = 1
-            yield repr(values[0])
+            yield repr(values[0]).replace("e+", "e")
         values = values[length:]

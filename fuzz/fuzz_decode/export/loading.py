@@ -16,18 +16,18 @@ BY_ARGUMENT = f"{RESOLVE}sys.argv[1])"
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """`head`, a string and `tail` are the expression for the target; `imports` is the line that it needs, if any, `folder` what
-    its file may import from."""
+    """`head`, a string and `tail` are the expression for the target; `imports` is the line that it needs, if any, and modules are
+    looked for in `folders`, too ("" is the current one)."""
 
     head: str
     string: str
     tail: str = ")"
     imports: str = ""
-    folder: str = ""
+    folders: tuple[str, ...] = ()
 
     def lines(self, width: int, *, by_argument: bool) -> list[str]:
         """Define `fn`; `by_argument`: the script's first argument names it, if there is one."""
-        folders = [*([""] if by_argument or self.head == RESOLVE else []), *([self.folder] if self.folder else [])]
+        folders = dict.fromkeys([*([""] if by_argument else []), *self.folders])
         path = [f"sys.path[:0] = [{', '.join(map(quoted, folders))}]"] if folders else []
         line = f"fn = {BY_ARGUMENT} if sys.argv[1:] else {self.head}{self.string}{self.tail}"
         if by_argument and len(line) <= width:
@@ -50,5 +50,5 @@ def loading(name: str) -> Loading:
         return Loading(RESOLVE, quoted(f"{ADAPTERS[name].module}:{ADAPTERS[name].function}"))
     module, _, function = name.rpartition(":")
     if module.endswith(".py"):
-        return Loading("runpy.run_path(", quoted(module), f")[{quoted(function)}]", folder=os.path.dirname(module))
-    return Loading(RESOLVE, quoted(name))
+        return Loading("runpy.run_path(", quoted(module), f")[{quoted(function)}]", folders=(os.path.dirname(module),))
+    return Loading(RESOLVE, quoted(name), folders=("",))

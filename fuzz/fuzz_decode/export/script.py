@@ -6,7 +6,7 @@ from fuzz_decode.build import Problem, build
 from fuzz_decode.corpus import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.export.limits import limits
-from fuzz_decode.export.literals import WIDTH, Constants
+from fuzz_decode.export.literals import WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
@@ -49,10 +49,11 @@ def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
     body = _calls(entry, target, constants, width, guarded=bool(guard))
     code = _as_test(entry, load, body, width) if as_test else _as_script(load, body, width)
     device = [*SET_DEVICE, *(MEND if target.name in ADAPTERS else [])]
-    packed = [f"{name} = {literal}" for name, literal in constants.items()]
+    packed = [line for name, literal in constants.items() for line in assigned(name, literal)]
     rest = "\n".join([*device, *packed, "", "", *guard, *helpers("\n".join(code)), *code])
-    use = [*([] if as_test else [*USE, ""]), WHERE, *([NARROW] if guard else [])]
-    text = "\n".join([*docstring(entry, target.name, use), "", *_imports(rest, load), "", rest, ""])
+    use = [*([] if as_test else [*USE, ""]), WHERE, *([NARROW] if guard and not _is_ours(target) else [])]
+    imports = _imports(rest, load, with_pytest=as_test and bool(guard))
+    text = "\n".join([*docstring(entry, target.name, use), "", *imports, "", rest, ""])
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"the script would have {len(text)} characters; shrink the case with fuzz-decode minimize first")
     return text
@@ -94,10 +95,13 @@ def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:
     """A function to call where a correct kernel may fail because of its interpreter. The bundled kernel and its mutants widen
     before they compute, and for fuzz-decode's adapters it is mended."""
     narrow = any(case.dtype == "bfloat16" or case.cache_dtype for case in entry.calls)
-    ours = target.name == BUNDLED or target.name.startswith(MUTANT)
-    if not narrow or target.name in ADAPTERS or (ours and as_test):
+    if not narrow or target.name in ADAPTERS or (_is_ours(target) and as_test):
         return []
-    return no_verdict(ours=ours, as_test=as_test)
+    return no_verdict(ours=_is_ours(target), as_test=as_test)
+
+
+def _is_ours(target: Target) -> bool:
+    return target.name == BUNDLED or target.name.startswith(MUTANT)
 
 
 def _as_test(entry: Entry, load: Loading, body: list[str], width: int) -> list[str]:
@@ -109,6 +113,6 @@ def _as_script(load: Loading, body: list[str], width: int) -> list[str]:
     return [*load.lines(width, by_argument=True), *body, 'print("\\n".join(wrong) or "right")', "sys.exit(bool(wrong))"]
 
 
-def _imports(code: str, load: Loading) -> list[str]:
+def _imports(code: str, load: Loading, *, with_pytest: bool) -> list[str]:
     standard = [f"import {name}" for name in MODULES if f"{name}." in code]
-    return [*standard, "", *(["import pytest"] if "pytest." in code else []), "import torch", *filter(None, [load.imports])]
+    return [*standard, "", *(["import pytest"] if with_pytest else []), "import torch", *filter(None, [load.imports])]

@@ -186,7 +186,7 @@ def _limit(field: str, allowed: dict[str, Limits], constants: Constants) -> tupl
         return [], texts["cpu"]
     lines = [f"{name} = {texts['cpu']}"]
     if differs:
-        lines += ['if DEVICE == "cuda":', f"    {name} = {texts['cuda']}  # float32 may be multiplied as tf32 there"]
+        lines += ['if DEVICE == "cuda":  # float32 may be multiplied as tf32 there', f"    {name} = {texts['cuda']}"]
     return lines, name if single else f"{name}[row, head]"
 
 

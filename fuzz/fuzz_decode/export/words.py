@@ -78,7 +78,7 @@ def _story(entry: Entry) -> Iterator[str]:
     if rest:
         yield "; ".join(rest)
     for number, case in enumerate(entry.before, 1):
-        yield f"It needs the call before it. Call {number} -> {len(entry.before) + 1}: {changes(case, entry.case)}"
+        yield f"call {number} comes before it: {changes(case, entry.case)}"
 
 
 def _strides(case: Case, name: str) -> str:
