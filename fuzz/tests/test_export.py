@@ -352,7 +352,8 @@ def test_a_test_is_named_after_what_it_claims() -> None:
         "crash-SIGSEGV:call": "test_decode_returns_with_k_interleaved_and_first_block_1",
     }.items():
         assert f"\ndef {name}():\n" in script(entry(case, signature=signature), resolve(HONEST), as_test=True)
-    assert "\ndef test_out_is_right():\n" in script(entry(Case()), resolve(HONEST), as_test=True)
+    for sizes, name in ((Case(), "test_out_is_right"), (Case(seq_lens=(0, 2)), "test_out_is_right_with_seq_lens_0_2")):
+        assert f"\ndef {name}():\n" in script(entry(sizes), resolve(HONEST), as_test=True)
 
 
 def test_a_test_in_bfloat16_is_skipped_where_its_failure_would_say_nothing() -> None:
@@ -364,7 +365,7 @@ def test_a_test_in_bfloat16_is_skipped_where_its_failure_would_say_nothing() -> 
 
 def test_a_gpu_is_allowed_what_tf32_takes() -> None:
     text = script(entry(Case(seq_lens=(2, 3))), resolve(HONEST))
-    assert text.count('if DEVICE == "cuda":  # float32 may be multiplied as tf32 there\n') == 2
+    assert text.count("  # where float32 may be multiplied as tf32\n") == 2
     assert "tf32" not in script(entry(Case(seq_lens=(2, 3)), "bundled"), resolve("bundled"))
 
 

@@ -25,10 +25,15 @@ def quoted(text: str) -> str:
     return literal if "'" in text or '"' in text else f'"{literal[1:-1]}"'
 
 
-def rounded_up(number: float) -> float:
-    """Two digits, and no less than the number."""
-    nearest = float(f"{number:.1e}")
-    return nearest if nearest >= number else float(f"{nearest + 10.0 ** (math.floor(math.log10(number)) - 1):.1e}")
+def number(value: float) -> str:
+    """A number's literal."""
+    return repr(value).replace("e+", "e")
+
+
+def rounded_up(value: float) -> float:
+    """Two digits, and no less than the value."""
+    nearest = float(f"{value:.1e}")
+    return nearest if nearest >= value else float(f"{nearest + 10.0 ** (math.floor(math.log10(value)) - 1):.1e}")
 
 
 def listed(values: list[Any]) -> str:
@@ -74,5 +79,5 @@ def _runs(values: list[Any]) -> Iterator[str]:
                 break
         else:
             length = 1
-            yield repr(values[0]).replace("e+", "e")
+            yield number(values[0])
         values = values[length:]

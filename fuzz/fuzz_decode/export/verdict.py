@@ -7,11 +7,12 @@ from torch import Tensor
 from fuzz_decode.build import UNWRITTEN, Problem
 from fuzz_decode.case import Case
 from fuzz_decode.export.limits import Limits
-from fuzz_decode.export.literals import Constants, array
+from fuzz_decode.export.literals import WIDTH, Constants, array, number
 from fuzz_decode.export.tensors import is_huge
 
 RESULT = "result = fn(q, k_cache, v_cache, block_table, seq_lens, scale, **options)"
 ANSWER = "got, lse = result if isinstance(result, tuple) else (result, None)"
+TF32 = "# where float32 may be multiplied as tf32"
 INPUTS = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "alibi_slopes", "sinks")
 
 ANSWERS = """\
@@ -184,13 +185,15 @@ def _limit(field: str, allowed: dict[str, Limits], constants: Constants) -> tupl
     differs = texts["cuda"] != texts["cpu"]
     if single and not differs:
         return [], texts["cpu"]
-    lines = [f"{name} = {texts['cpu']}"]
-    if differs:
-        lines += ['if DEVICE == "cuda":  # float32 may be multiplied as tf32 there', f"    {name} = {texts['cuda']}"]
+    lines = [f'{name} = {texts["cpu"]} if DEVICE == "cpu" else {texts["cuda"]}  {TF32}']
+    if not differs:
+        lines = [f"{name} = {texts['cpu']}"]
+    elif len(lines[0]) > WIDTH - 4:
+        lines = [f"{name} = {texts['cpu']}", f'if DEVICE == "cuda":  {TF32}', f"    {name} = {texts['cuda']}"]
     return lines, name if single else f"{name}[row, head]"
 
 
 def _number(table: Tensor) -> str:
     """The only number in the table, beside the zeros of rows that see nothing; empty if there are more."""
     numbers = set(table.flatten().tolist()) - {0.0}
-    return str(max(numbers, default=0.0)) if len(numbers) < 2 else ""
+    return number(max(numbers, default=0.0)) if len(numbers) < 2 else ""

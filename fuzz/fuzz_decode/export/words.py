@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from fuzz_decode import __version__
 from fuzz_decode.calls import differences
-from fuzz_decode.case import Case
+from fuzz_decode.case import DEFAULTS, SIZE_FIELDS, Case, flatten
 from fuzz_decode.corpus import Entry
 from fuzz_decode.report.finding import clean, word, worst_element
 
@@ -44,8 +44,9 @@ def claim(entry: Entry) -> str:
     """What the regression test claims: `test_out_is_right_with_k_interleaved_and_first_block_1`."""
     symptom, _, tensor = entry.signature.partition(":")
     claimed = CLAIMS.get(symptom, "decode_returns").format(tensor=_slug(tensor)[:20] or "out")
-    features = [f"{name.removeprefix('table.')}_{value}" for name, value in entry.case.features().items()]
-    name = "_with_".join(["test_" + claimed, *(["_and_".join(map(_slug, features))] if features else [])])
+    sizes = {name: value for name, value in flatten(entry.case) if name in SIZE_FIELDS and value != DEFAULTS[name]}
+    parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **entry.case.features()}.items()]
+    name = "_with_".join([f"test_{claimed}", *(["_and_".join(parts)] if parts else [])])
     return name[:LONGEST_NAME].rstrip("_")
 
 
