@@ -23,6 +23,7 @@ LAYERS = (
     {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "probes", "triage"},
     {"score"},
     {"report"},
+    {"export"},
     {"commands", "api"},
     {"cli", "plugin", "__main__"},
 )
