@@ -354,6 +354,15 @@ def test_the_examples_of_the_docstrings_are_true() -> None:
     assert runner.failures == 0
 
 
+def test_the_example_of_the_readme_runs(repo: Path) -> None:
+    section = (repo / "README.md").read_text().partition("## From Python")[2]
+    names: dict[str, Any] = {}
+    exec(section.partition("```python\n")[2].partition("```\n")[0], names)
+    names["test_decode"]()
+
+    assert names["finding"].signature == "wrong-value:out"
+
+
 @pytest.mark.parametrize("name", fuzz_decode.__all__)
 def test_public_names_are_there_and_no_module_takes_them(name: str) -> None:
     """A module of that name would take its place once it is imported."""
