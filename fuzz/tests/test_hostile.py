@@ -29,7 +29,7 @@ from fuzz_decode.errors import FileError, TargetError, UsageError
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.ledger import load_ledger
 from fuzz_decode.replay import find_files, target_of
-from fuzz_decode.report.finding import story
+from fuzz_decode.report.finding import finding_text
 from fuzz_decode.targets import resolve
 
 BUG = "mutant:k-block-stride-dense"
@@ -87,7 +87,7 @@ def tried(path: Path) -> str:
         assert text.isprintable()
         assert len(text) < len(str(path)) + 310
         return text.removeprefix(f"{path}: ")
-    assert story(entry, "repro", "title").replace("\n", "").isprintable()
+    assert finding_text(entry, "repro", "title").replace("\n", "").isprintable()
     assert sort_key(entry.calls) <= sort_key(entry.calls)
     assert json.dumps(entry.to_json(), allow_nan=False)
     return ""

@@ -81,15 +81,17 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
         *watch(problem, symptom),
         *call(case, guarded=guarded),
         "",
-        *compared(problem, symptom, relaid, again=symptom == "wrong-value" and _meets_another_layout(problem, target)),
+        *compared(problem, symptom, relaid, again=_may_need_another_call(entry, problem, target)),
         *(["if wrong:", '    no_verdict("\\n".join(wrong))'] if guarded else []),
     ]
 
 
-def _meets_another_layout(problem: Problem, target: Target) -> bool:
-    """Whether the finding may be one of the harness's second call, which is made where layouts must not matter to the bit."""
+def _may_need_another_call(entry: Entry, problem: Problem, target: Target) -> bool:
+    """Whether the finding may be one of the harness's second call, which is made where layouts must not matter to the bit. A
+    fault that is named for sure shows in one."""
     case = problem.case
-    return target.arithmetic_of(case).same_bits_anywhere and case != case.plain() and not is_huge(problem)
+    relaid = target.arithmetic_of(case).same_bits_anywhere and case != case.plain() and not is_huge(problem)
+    return relaid and entry.signature.startswith("wrong-value:") and not entry.fault
 
 
 def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:
