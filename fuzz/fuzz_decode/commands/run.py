@@ -57,9 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
     corpus_must_be_writable("--corpus", arguments.corpus)
-    must_be_writable("--json", arguments.json)
-    must_be_writable("--html", arguments.html)
-    must_be_writable("--junit", arguments.junit)
+    for option in ("json", "html", "junit"):
+        must_be_writable(f"--{option}", getattr(arguments, option))
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or default_jobs(plan.device)

@@ -18,7 +18,7 @@ from fuzz_decode.build import Buffer, Problem, build
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.faults import FAULTS
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets, tokens_in
-from fuzz_decode.diagnosis.reading import Place, Reading, read_correctly, span
+from fuzz_decode.diagnosis.reading import Place, Reading, Span, read_correctly, row_ends, span
 from fuzz_decode.diagnosis.result import Access, Trace, Tracing
 from fuzz_decode.interpreter.fences import fenced
 from fuzz_decode.run import TargetFailed, TargetRejected, returned
@@ -37,28 +37,27 @@ def trace(asked: Tracing, target: Target | None = None) -> Trace:
     faulty = _with_fault(asked.fault, problem, correct)
     row, head = _telling(problem, correct, faulty, asked.where)
     wanted, actual = (tuple(_accesses(problem, reading, row, head)) for reading in (correct, faulty))
-    own = _only_unmasked(asked.fault)
-    kept = tuple(one for one in actual if one in wanted or not own or one.tensor in own)
+    if unmasked := _only_unmasked(asked.fault):
+        right = {*wanted}
+        actual = tuple(one for one in actual if one.tensor in unmasked or one in right)
     reads = _watched(problem, target) if target and faulty == correct else None
-    return Trace(faulty != correct, row, head, wanted, kept, _moved(correct, faulty), reads)
+    return Trace(faulty != correct, row, head, wanted, actual, _moved(correct, faulty), reads)
 
 
 def _with_fault(name: str, problem: Problem, correct: Reading) -> Reading:
     """The reading with that fault, the correct one where it is unknown or does not apply."""
     if name.endswith("-unmasked"):
-        return dataclasses.replace(
-            correct, spans=tuple(_unmasked(name, problem.case, row) for row in range(problem.case.num_rows))
-        )
+        ends = enumerate(row_ends(problem.case))
+        return dataclasses.replace(correct, spans=tuple(_unmasked(name, problem.case, row, end) for row, end in ends))
     fault = next((fault for fault in FAULTS if fault.name == name), None)
     return (fault and fault.apply(problem, correct)) or correct
 
 
-def _unmasked(name: str, case: Case, row: int) -> tuple[tuple[int, int], ...]:
+def _unmasked(name: str, case: Case, row: int, end: int) -> tuple[Span, ...]:
     """The tokens of a row whose mask is missing: to the end of the last block, or from the first token on."""
-    seq, query = divmod(row, case.q_len)
-    end = case.seq_lens[seq] - case.q_len + 1 + query
     first = 0 if case.window is None or name.startswith("window-") else end - case.window
-    last = -(-case.seq_lens[seq] // case.block_size) * case.block_size if name.startswith("tail-") else end
+    length = case.seq_lens[row // case.q_len]
+    last = -(-length // case.block_size) * case.block_size if name.startswith("tail-") else end
     return span(first, last) if end > 0 else ()
 
 
@@ -68,12 +67,13 @@ def _only_unmasked(name: str) -> tuple[str, ...]:
 
 
 def _telling(problem: Problem, correct: Reading, faulty: Reading, first: tuple[int, int]) -> tuple[int, int]:
+    """The row and head of `first`, if there are such, or the first ones that tell the readings apart."""
     case = problem.case
+    first = first if first[0] < case.num_rows and first[1] < case.num_q_heads else (0, 0)
     every = itertools.product(range(case.num_rows), range(case.num_q_heads))
-    inside = first[0] < case.num_rows and first[1] < case.num_q_heads
-    places = itertools.chain([first] if inside else [], itertools.islice(every, MAX_PLACES))
+    places = [first, *itertools.islice(every, MAX_PLACES)] if faulty != correct else []
     differ = (at for at in places if list(_accesses(problem, correct, *at)) != list(_accesses(problem, faulty, *at)))
-    return next(differ, first if inside else (0, 0)) if faulty != correct else (first if inside else (0, 0))
+    return next(differ, first)
 
 
 def _accesses(problem: Problem, reading: Reading, row: int, head: int) -> Iterator[Access]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fuzz_decode import __version__
 from fuzz_decode.case import DEFAULTS, SIZE_FIELDS, Case, flatten
 from fuzz_decode.corpus import Entry
-from fuzz_decode.report.facts import changes
+from fuzz_decode.report.facts import changes, headline, message
 from fuzz_decode.report.finding import clean, worst_element
 
 WIDTH = 128
@@ -31,7 +31,7 @@ CLAIMS = {
 def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
     """The script's docstring: what fails, what it takes, how it is run (`use`), where it was found."""
     paragraphs = [
-        [entry.diagnosis or str(entry.finding.get("message", "")) or entry.signature],
+        [headline(entry) or entry.signature],
         [*_failure(entry), *([] if target == entry.target else [f"This runs {target}."])],
         list(_story(entry)),
         [*use, _found(entry)],
@@ -52,8 +52,8 @@ def claim(entry: Entry) -> str:
 
 def _failure(entry: Entry) -> Iterator[str]:
     """The signature, the message if the diagnosis stands above it, and the worst element."""
-    message = str(entry.finding.get("message", "")) if entry.diagnosis else ""
-    yield f"{entry.signature} of {entry.target}{message and f': {message}'}"
+    more = f": {message(entry)}" if entry.diagnosis and message(entry) else ""
+    yield f"{entry.signature} of {entry.target}{more}"
     yield from filter(None, (worst_element(entry).plain, entry.note))
     symptom = entry.signature.partition(":")[0]
     if symptom.startswith("crash") or symptom == "timeout":

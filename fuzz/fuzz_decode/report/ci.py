@@ -17,6 +17,7 @@ from fuzz_decode.replay import Replayed, as_found
 from fuzz_decode.report import github
 from fuzz_decode.report.campaign_view import CampaignView
 from fuzz_decode.report.checks import BROKEN, FAILED, SKIPPED, Check
+from fuzz_decode.report.facts import headline
 from fuzz_decode.report.finding import finding_text, repro_line
 from fuzz_decode.report.junit import junit
 
@@ -83,9 +84,9 @@ def unreadable(error: FileError) -> Check:
 
 
 def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
-    message, repro = entry.diagnosis or str(entry.finding.get("message", "")), repro_line(path, entry.target)
+    repro = repro_line(path, entry.target)
     shown = finding_text(entry, repro, entry.signature)[:LONGEST]
-    return Check(name, FAILED, message, entry.signature, shown, repro, str(path), count, seconds)
+    return Check(name, FAILED, headline(entry), entry.signature, shown, repro, str(path), count, seconds)
 
 
 def _stale(name: str, known: KnownFailure, path: Path) -> Check:

@@ -25,6 +25,16 @@ class TensorFacts:
     layout: str
 
 
+def message(entry: Entry) -> str:
+    """What the finding says."""
+    return str(entry.finding.get("message", ""))
+
+
+def headline(entry: Entry) -> str:
+    """What is wrong, in the best words there are."""
+    return entry.diagnosis or message(entry)
+
+
 def case_facts(case: Case) -> list[tuple[str, str]]:
     """Sizes and options, each with its name."""
     lengths = ", ".join(map(str, case.seq_lens[:SHOWN])) + (", ..." if case.num_seqs > SHOWN else "")

@@ -17,7 +17,7 @@ from rich.text import Text
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Trace
-from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.facts import call_facts, case_facts, message, needed_facts, tensor_facts, worst_numbers, worst_place
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.memory_text import memory_text
 from fuzz_decode.texts import one_line, printable
@@ -48,7 +48,7 @@ def repro_line(path: Path, target: str) -> str:
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
     """What was wrong, the case, and why nothing can be left out of it; with a trace, memory as the kernel reads it, too."""
-    parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry), Text()]
+    parts: list[RenderableType] = [clean(message(entry)), worst_element(entry), Text()]
     if entry.finding.get("reads"):
         parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
     if entry.diagnosis:

@@ -12,13 +12,15 @@ from fuzz_decode.diagnosis.result import Access
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Cell, Mark, Rows
 
 RIGHT, WANTED, WRONG = "right", "wanted", "wrong"
+SIGNS = {RIGHT: "✓", WANTED: "◄", WRONG: "✗"}
+MARKS = 3  # of a row, that are shown
 MARKED = 6  # rows of a large buffer around which it is shown
 NAMES = {"k": "K", "v": "V", "q": "q", "table": "entry", "out": "out"}
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
-    """Cells of one buffer in address order; where two do not touch, `skipped` rows lie between them. `tensors`: what lies in the
+    """Cells of one buffer in address order; where two do not touch, other rows lie between them. `tensors`: what lies in the
     buffer. `whose`: the row of q and the q head whose accesses are marked. `more`: how many other rows would be marked like those
     that are shown."""
 
@@ -75,16 +77,21 @@ def _map(rows: Rows, trace: Trace) -> MemoryMap:
 
 def _marks(name: str, trace: Trace) -> dict[int, list[Mark]]:
     """Address to what is done there."""
-    wanted = [one for one in trace.wanted if one.buffer == name]
-    actual = [one for one in trace.actual if one.buffer == name] if trace.known else []
+    wanted = _at_places(trace.wanted, name)
+    actual = _at_places(trace.actual, name) if trace.known else {}
     marks: dict[int, list[Mark]] = {}
-    for one in wanted:
-        kind, verb = (RIGHT, _verb(one)) if one in actual else (WANTED, f"should be {_verb(one)}")
-        marks.setdefault(one.address, []).append(Mark(kind, verb + _steps(one, actual)))
-    for one in actual:
-        if one not in wanted:
-            marks.setdefault(one.address, []).append(Mark(WRONG, f"is {_verb(one)}{_steps(one, wanted)}"))
+    for place, one in wanted.items():
+        kind, verb = (RIGHT, _verb(one)) if actual.get(place) == one else (WANTED, f"should be {_verb(one)}")
+        marks.setdefault(one.address, []).append(Mark(kind, verb + _steps(one, actual.get(place))))
+    for place, one in actual.items():
+        if wanted.get(place) != one:
+            marks.setdefault(one.address, []).append(Mark(WRONG, f"is {_verb(one)}{_steps(one, wanted.get(place))}"))
     return marks
+
+
+def _at_places(accesses: Sequence[Access], name: str) -> dict[tuple[str, int, int], Access]:
+    """The accesses to a buffer, by tensor, token and address: two with the same differ in their steps or lengths only."""
+    return {(one.tensor, one.token, one.address): one for one in accesses if one.buffer == name}
 
 
 def _seen(rows: Rows, trace: Trace) -> dict[int, list[Mark]]:
@@ -111,9 +118,8 @@ def _verb(access: Access) -> str:
     return what.get(access.tensor, f"read as {NAMES[access.tensor]} of token {access.token}")
 
 
-def _steps(access: Access, others: list[Access]) -> str:
+def _steps(access: Access, other: Access | None) -> str:
     """What else is different about two accesses of the same address."""
-    same = [one for one in others if (one.tensor, one.token, one.address) == (access.tensor, access.token, access.address)]
-    if not same or same[0] == access:
+    if other is None or other == access:
         return ""
-    return f", {access.length} elements" + (f" in steps of {access.step}" if {access.step, same[0].step} != {1} else "")
+    return f", {access.length} elements" + (f" in steps of {access.step}" if {access.step, other.step} != {1} else "")

@@ -1,4 +1,4 @@
-"""Triage on the terminal: a panel for each bug that still failing, a line for each that does not, a count at the end."""
+"""Triage on the terminal: a panel for each bug that still fails, a line for each that does not, a count at the end."""
 
 from __future__ import annotations
 

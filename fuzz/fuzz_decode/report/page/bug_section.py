@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.facts import (
+    call_facts,
+    case_facts,
+    headline,
+    message,
+    needed_facts,
+    tensor_facts,
+    worst_numbers,
+    worst_place,
+)
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.page.elements import Child, el, table
 from fuzz_decode.report.page.memory_svg import memory_svg
@@ -17,10 +26,10 @@ def bug_section(number: int, triaged: Triaged) -> Element:
     entry = triaged.entry
     reason = f": {triaged.reason}" if triaged.reason else ""
     parts: list[Child] = [
-        el("h2", {}, f"{number}. {entry.diagnosis or message(triaged)}"),
+        el("h2", {}, f"{number}. {headline(entry)}"),
         el("p", {"class": "bad" if triaged.failing else "good"}, title(triaged) + reason),
         el("p", {}, entry.note) if entry.note else None,
-        el("p", {}, message(triaged)) if entry.diagnosis else None,
+        el("p", {}, message(entry)) if entry.diagnosis else None,
         el("pre", {}, str(entry.finding["reads"])) if entry.finding.get("reads") else None,
         _worst(triaged),
         el("div", {"class": "sides"}, _memory(triaged), el("div", {"class": "facts"}, *_tables(triaged))),
@@ -29,11 +38,6 @@ def bug_section(number: int, triaged: Triaged) -> Element:
         el("p", {"class": "faint"}, "the same bug: " + ", ".join(map(str, triaged.others))) if triaged.others else None,
     ]
     return el("section", {"id": f"bug-{number}"}, *parts)
-
-
-def message(triaged: Triaged) -> str:
-    """The finding's first words."""
-    return str(triaged.entry.finding.get("message", ""))
 
 
 def _worst(triaged: Triaged) -> Element | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from fuzz_decode.report.memory_map import RIGHT, WANTED, WRONG, MemoryMap
+from fuzz_decode.report.memory_map import MARKS, RIGHT, SIGNS, WANTED, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
 from fuzz_decode.report.page.elements import el
 
 WIDTH, LEFT, BAR = 352, 58, 262  # pixels: the whole, addresses, a row
 LINE, GAP = 18, 2
 SKIP, PAGE = 16, 8  # room for what is left out, and between pages
-MARKS = 3
-SIGNS = {RIGHT: "✓", WANTED: "◄", WRONG: "✗"}
 
 
 def memory_svg(memory: MemoryMap) -> Element:
