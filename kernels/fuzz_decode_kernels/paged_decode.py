@@ -26,55 +26,66 @@ from triton.language.extra import cuda
 
 BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 
+# padded dims of K and V together and bytes of an element, at most: tokens per step, warps, programs per multiprocessor. Measured
+# on an H100 (docs/performance.md); no layout decides here, so that each gives the same bits
+SHAPES = (
+    (128, 2, 64, 1, 5),
+    (256, 1, 64, 2, 4),
+    (256, 2, 128, 4, 2),
+    (512, 2, 64, 4, 4),
+    (256, 4, 64, 4, 2),
+    (2**20, 4, 32, 4, 2),
+)
+
 # programmatic dependent launch: a kernel starts while the last programs of the one before it run; Triton has it from 3.4 on
 _launch_dependents = getattr(cuda, "gdc_launch_dependents", None)
 _wait_for_others = getattr(cuda, "gdc_wait", None)
 
 # not specialised, so that neither a layout nor a length compiles a new variant
 POINTERS = ("q", "k_cache", "v_cache", "block_table")
-SIZES = ("q_len", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "num_seqs", "num_tiles", "num_shares")
+SIZES = ("q_len", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "num_seqs", "num_row_blocks", "num_shares")
 STRIDES = ("s_qb", "s_qh", "s_qd", "s_kb", "s_ks", "s_kh", "s_kd", "s_vb", "s_vs", "s_vh", "s_vd", "s_tb", "s_tc")
 OUT_STRIDES = ("s_ob", "s_oh", "s_od")
 
 
 @triton.jit
-def _visible(num_seen, i_tile, group, q_len, window, BLOCK_H: tl.constexpr):
+def _visible(num_seen, i_rows, group, q_len, window, BLOCK_H: tl.constexpr):
     """What the query rows of a block see of sequences of which their first query token sees `num_seen` tokens: from, to."""
-    first_query = i_tile * BLOCK_H // group
-    last_query = tl.minimum((i_tile * BLOCK_H + BLOCK_H - 1) // group, q_len - 1)
+    first_query = i_rows * BLOCK_H // group
+    last_query = tl.minimum((i_rows * BLOCK_H + BLOCK_H - 1) // group, q_len - 1)
     first = tl.maximum(num_seen + first_query - window, 0)
     return first, tl.maximum(num_seen + last_query, first)
 
 
 @triton.jit
-def _tiles_of(seq_lens, o_seq, end, i_tile, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
-    """How many tiles of tokens sequences have for a block of query rows; those from `end` on have none."""
+def _tiles_of(seq_lens, o_seq, num_seqs, i_rows, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
+    """How many tiles of tokens sequences have for a block of query rows."""
     # a query token sees those up to itself; seq_len counts the query tokens, too
-    num_seen = tl.load(seq_lens + o_seq, mask=o_seq < end, other=0) - q_len + 1
-    first, last = _visible(num_seen, i_tile, group, q_len, window, BLOCK_H)
+    num_seen = tl.load(seq_lens + o_seq, mask=o_seq < num_seqs, other=0) - q_len + 1
+    first, last = _visible(num_seen, i_rows, group, q_len, window, BLOCK_H)
     return (last - first + TILE - 1) // TILE
 
 
 @triton.jit
-def _tiles_before(seq_lens, end, i_tile, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
-    """How many tiles all sequences before `end` have."""
+def _tiles_of_all(seq_lens, num_seqs, i_rows, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
+    """How many tiles all sequences have together."""
     tiles = 0
-    for i_seq in range(0, end, BLOCK_B):
-        o_seq = i_seq + tl.arange(0, BLOCK_B)
-        tiles += tl.sum(_tiles_of(seq_lens, o_seq, end, i_tile, group, q_len, window, BLOCK_H, TILE))
+    for i_first in range(0, num_seqs, BLOCK_B):
+        o_seq = i_first + tl.arange(0, BLOCK_B)
+        tiles += tl.sum(_tiles_of(seq_lens, o_seq, num_seqs, i_rows, group, q_len, window, BLOCK_H, TILE))
     return tiles
 
 
 @triton.jit
-def _sequence_of(seq_lens, num_seqs, i_work, i_tile, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
-    """The sequence that tile `i_work` of all belongs to, and how many there are before that sequence."""
+def _sequence_of(seq_lens, num_seqs, i_tile, i_rows, group, q_len, window, BLOCK_H: tl.constexpr, TILE: tl.constexpr):
+    """The sequence that tile `i_tile` of all belongs to, and how many there are before that sequence."""
     i_seq, before, seen = 0, 0, 0
     for i_first in range(0, num_seqs, BLOCK_B):
         o_seq = i_first + tl.arange(0, BLOCK_B)
-        b_tiles = _tiles_of(seq_lens, o_seq, num_seqs, i_tile, group, q_len, window, BLOCK_H, TILE)
+        b_tiles = _tiles_of(seq_lens, o_seq, num_seqs, i_rows, group, q_len, window, BLOCK_H, TILE)
         b_end = seen + tl.cumsum(b_tiles)
-        i_seq += tl.sum((b_end <= i_work).to(tl.int32))
-        before = tl.maximum(before, tl.max(tl.where(b_end <= i_work, b_end, 0)))
+        i_seq += tl.sum((b_end <= i_tile).to(tl.int32))
+        before = tl.maximum(before, tl.max(tl.where(b_end <= i_tile, b_end, 0)))
         seen += tl.sum(b_tiles)
     return i_seq, before
 
@@ -84,7 +95,7 @@ def _attend_share(
     q, k_cache, v_cache, block_table, seq_lens, alibi_slopes, parts, partial_out, partial_lse,
     scale, v_scale, softcap, window: tl.int32, q_len: tl.int32,
     num_kv_heads: tl.int32, group: tl.int32, head_dim: tl.int32, value_head_dim: tl.int32, block_size: tl.int32,
-    num_seqs: tl.int32, num_tiles: tl.int32, num_shares: tl.int32,
+    num_seqs: tl.int32, num_row_blocks: tl.int32, num_shares: tl.int32,
     s_qb: tl.int64, s_qh: tl.int64, s_qd: tl.int64,
     s_kb: tl.int64, s_ks: tl.int64, s_kh: tl.int64, s_kd: tl.int64,
     s_vb: tl.int64, s_vs: tl.int64, s_vh: tl.int64, s_vd: tl.int64,
@@ -98,12 +109,12 @@ def _attend_share(
         _launch_dependents()
     # one grid axis, so that no batch is too large for a launch (FlashInfer issue 3125)
     pid = tl.program_id(0)
-    i_tile = pid % num_tiles
-    pid //= num_tiles
+    i_rows = pid % num_row_blocks
+    pid //= num_row_blocks
     i_kv = pid % num_kv_heads
     i_share = pid // num_kv_heads
 
-    o_row = i_tile * BLOCK_H + tl.arange(0, BLOCK_H)
+    o_row = i_rows * BLOCK_H + tl.arange(0, BLOCK_H)
     o_d = tl.arange(0, BLOCK_D).to(tl.int64)
     o_dv = tl.arange(0, BLOCK_DV).to(tl.int64)
     m_row = o_row < q_len * group
@@ -133,16 +144,16 @@ def _attend_share(
         m_e = o_e < head_dim
         p_e_head = k_cache + i_kv * s_kh + o_e[None, :] * s_kd
 
-    total = _tiles_before(seq_lens, num_seqs, i_tile, group, q_len, window, BLOCK_H, TILE)
+    total = _tiles_of_all(seq_lens, num_seqs, i_rows, group, q_len, window, BLOCK_H, TILE)
     num_shares = tl.maximum(tl.minimum(num_shares, total), 1)
-    i_work = (total.to(tl.int64) * i_share // num_shares).to(tl.int32)
+    i_tile = (total.to(tl.int64) * i_share // num_shares).to(tl.int32)
     end = tl.minimum((total.to(tl.int64) * (i_share + 1) // num_shares).to(tl.int32), total)
-    i_seq, before = _sequence_of(seq_lens, num_seqs, i_work, i_tile, group, q_len, window, BLOCK_H, TILE)
-    while i_work < end:
+    i_seq, before = _sequence_of(seq_lens, num_seqs, i_tile, i_rows, group, q_len, window, BLOCK_H, TILE)
+    while i_tile < end:
         num_seen = tl.load(seq_lens + i_seq) - q_len + 1
-        seq_first, seq_last = _visible(num_seen, i_tile, group, q_len, window, BLOCK_H)
-        num_work = (seq_last - seq_first + TILE - 1) // TILE
-        first = seq_first + (i_work - before) * TILE
+        seq_first, seq_last = _visible(num_seen, i_rows, group, q_len, window, BLOCK_H)
+        num_tiles = (seq_last - seq_first + TILE - 1) // TILE
+        first = seq_first + (i_tile - before) * TILE
         last = tl.minimum(seq_first + (end - before) * TILE, seq_last)
         row_last = num_seen + i_query
         row_first = row_last - window
@@ -235,52 +246,52 @@ def _attend_share(
         b_lse = b_max + tl.log(b_sum)
         b_out = b_out * v_scale / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
         # the part that begins its sequence has the sequence's place, and tells the merge; one that goes on has the share's
-        i_column = i_kv * num_tiles + i_tile
-        num_columns = num_kv_heads * num_tiles
-        if i_work == before:
-            last_share = (((before + num_work).to(tl.int64) * num_shares - 1) // total).to(tl.int32)
+        i_column = i_kv * num_row_blocks + i_rows
+        num_columns = num_kv_heads * num_row_blocks
+        if i_tile == before:
+            last_share = (((before + num_tiles).to(tl.int64) * num_shares - 1) // total).to(tl.int32)
             p_parts = parts + (i_seq * num_columns + i_column) * 2
             tl.store(p_parts, i_share)
             tl.store(p_parts + 1, last_share)
-        i_place = tl.where(i_work == before, i_seq, num_seqs + i_share)
+        i_place = tl.where(i_tile == before, i_seq, num_seqs + i_share)
         i_part = (i_place * num_columns + i_column).to(tl.int64) * BLOCK_H
         o_part = tl.arange(0, BLOCK_H)
         tl.store(partial_lse + i_part + o_part, b_lse, mask=m_row)
         p_part = partial_out + i_part * BLOCK_DV
         tl.store(p_part + o_part[:, None] * BLOCK_DV + tl.arange(0, BLOCK_DV)[None, :], b_out, mask=m_row[:, None])
-        before += num_work
-        i_work = before
+        before += num_tiles
+        i_tile = before
         i_seq += 1
 
 
-@triton.jit(do_not_specialize=["out", *SIZES, "num_blocks", "window", *OUT_STRIDES])
+@triton.jit(do_not_specialize=["out", *SIZES, "num_pieces", "window", *OUT_STRIDES])
 def _merge_shares(
     seq_lens, parts, partial_out, partial_lse, sinks, out, lse,
     window: tl.int32, q_len: tl.int32, num_kv_heads: tl.int32, group: tl.int32, value_head_dim: tl.int32,
-    num_seqs: tl.int32, num_tiles: tl.int32, num_blocks: tl.int32,
+    num_seqs: tl.int32, num_row_blocks: tl.int32, num_pieces: tl.int32,
     s_ob: tl.int64, s_oh: tl.int64, s_od: tl.int64,
     BLOCK_H: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_DV: tl.constexpr,
     PDL: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
-    i_block = pid % num_blocks
-    pid //= num_blocks
+    i_piece = pid % num_pieces
+    pid //= num_pieces
     i_kv = pid % num_kv_heads
     i_seq = pid // num_kv_heads
 
     if PDL:
         _wait_for_others()
         _launch_dependents()
-    i_tile = i_block * BLOCK_R // BLOCK_H
-    i_column = i_kv * num_tiles + i_tile
-    num_columns = num_kv_heads * num_tiles
+    i_rows = i_piece * BLOCK_R // BLOCK_H
+    i_column = i_kv * num_row_blocks + i_rows
+    num_columns = num_kv_heads * num_row_blocks
     # nobody tells of a sequence without tokens
-    first, last = _visible(tl.load(seq_lens + i_seq) - q_len + 1, i_tile, group, q_len, window, BLOCK_H)
+    first, last = _visible(tl.load(seq_lens + i_seq) - q_len + 1, i_rows, group, q_len, window, BLOCK_H)
     p_parts = parts + (i_seq * num_columns + i_column) * 2
     first_share = tl.load(p_parts)
     num_parts = tl.where(last > first, tl.load(p_parts + 1) - first_share + 1, 0)
 
-    o_row = i_block * BLOCK_R + tl.arange(0, BLOCK_R)
+    o_row = i_piece * BLOCK_R + tl.arange(0, BLOCK_R)
     o_part = tl.arange(0, BLOCK_S)
     o_dv = tl.arange(0, BLOCK_DV).to(tl.int64)
     m_row = o_row < q_len * group
@@ -331,8 +342,8 @@ def paged_decode(
     """Attention of the last `q_len` tokens of each sequence over a paged KV cache.
 
     q            [num_seqs * q_len, num_q_heads, head_dim] float32, float16 or bfloat16, any strides; a sequence's tokens in order
-    k_cache      [num_blocks, block_size, num_kv_heads, head_dim] of q's dtype or float8_e4m3fn or float8_e5m2, any strides
-    v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim] of k_cache's dtype, any strides
+    k_cache      [num_pieces, block_size, num_kv_heads, head_dim] of q's dtype or float8_e4m3fn or float8_e5m2, any strides
+    v_cache      [num_pieces, block_size, num_kv_heads, value_head_dim] of k_cache's dtype, any strides
     block_table  [num_seqs, width] int32, any strides; only entries of visible tokens are read
     seq_lens     [num_seqs] int32, contiguous, query tokens included; at most width * block_size
     out          [num_seqs * q_len, num_q_heads, value_head_dim] or None: write here instead of into a new tensor
@@ -355,28 +366,29 @@ def paged_decode(
     interpreted = q.device.type == "cpu"
     pdl = not interpreted and _has_dependent_launch(q.device)
     launch = {"launch_pdl": True} if pdl else {}
-    block_h = _rows_of_program(q_len * group, interpreted)
     block_d, block_e = _blocks_of_dims(head_dim)
     block_dv = max(16, triton.next_power_of_2(value_head_dim))
-    tile, stages, options = _shape_of_program((block_d + block_e + block_dv) * k_cache.element_size(), interpreted)
+    block_h, tile, stages, programs, options = _shape_of_program(
+        q_len * group, block_d + block_e + block_dv, k_cache.element_size(), q.device
+    )
     vec = _vector(q, k_cache, v_cache)
-    num_tiles = triton.cdiv(q_len * group, block_h)
+    num_row_blocks = triton.cdiv(q_len * group, block_h)
+    columns = num_kv_heads * num_row_blocks
     # no block of query rows sees more tokens of a sequence
     tiles = num_seqs * triton.cdiv(min(max_len, window + q_len - 1), tile)
-    num_shares = _shares(num_seqs, tiles, _programs_wanted(q.device) // (num_kv_heads * num_tiles))
+    num_shares = _shares(num_seqs, tiles, programs // columns)
 
     if out is None:
         out = torch.empty(num_rows, num_q_heads, value_head_dim, dtype=q.dtype, device=q.device)
     lse = torch.empty(num_rows, num_q_heads, dtype=torch.float32, device=q.device)
-    columns = num_kv_heads * num_tiles
     places = (num_seqs + num_shares) * columns * block_h
     parts = torch.empty(num_seqs, columns, 2, dtype=torch.int32, device=q.device)
     partial_out = torch.empty(places, block_dv, dtype=torch.float32, device=q.device)
     partial_lse = torch.empty(places, dtype=torch.float32, device=q.device)
-    _attend_share[(num_shares * num_kv_heads * num_tiles,)](
+    _attend_share[(num_shares * num_kv_heads * num_row_blocks,)](
         q, k_cache, v_cache, block_table, seq_lens, alibi_slopes, parts, partial_out, partial_lse,
         float(scale) * float(k_scale or 1.0), float(v_scale or 1.0), float(softcap) if softcap else None, window, q_len,
-        num_kv_heads, group, head_dim, value_head_dim, block_size, num_seqs, num_tiles, num_shares,
+        num_kv_heads, group, head_dim, value_head_dim, block_size, num_seqs, num_row_blocks, num_shares,
         *q.stride(),
         *k_cache.stride(),
         *v_cache.stride(),
@@ -397,11 +409,11 @@ def paged_decode(
         **options,
         **launch,
     )  # fmt: skip
-    block_r, block_s = _shape_of_merge(1 + triton.cdiv(num_shares, num_seqs), block_dv, interpreted)
-    num_blocks = triton.cdiv(q_len * group, block_r)
-    _merge_shares[(num_seqs * num_kv_heads * num_blocks,)](
+    block_r, block_s = _shape_of_merge(1 + triton.cdiv(num_shares, num_seqs), block_dv, q.device)
+    num_pieces = triton.cdiv(q_len * group, block_r)
+    _merge_shares[(num_seqs * num_kv_heads * num_pieces,)](
         seq_lens, parts, partial_out, partial_lse, sinks, out, lse,
-        window, q_len, num_kv_heads, group, value_head_dim, num_seqs, num_tiles, num_blocks,
+        window, q_len, num_kv_heads, group, value_head_dim, num_seqs, num_row_blocks, num_pieces,
         *out.stride(),
         BLOCK_H=block_h,
         BLOCK_R=block_r,
@@ -411,11 +423,6 @@ def paged_decode(
         **launch,
     )  # fmt: skip
     return out, lse
-
-
-def _rows_of_program(rows, interpreted):
-    """Query rows of one program: 16 are the smallest operand of a dot."""
-    return 64 if rows >= 64 and not interpreted else 16
 
 
 def _blocks_of_dims(head_dim):
@@ -447,22 +454,23 @@ def _same_place(k_cache, v_cache):
     return k_cache.data_ptr() == v_cache.data_ptr() and k_cache.stride() == v_cache.stride()
 
 
-def _shape_of_program(row_bytes, interpreted):
-    """Tokens per step, stages and compile options, for `row_bytes` of one token's K and V: what fits into shared memory."""
-    if interpreted:
-        return 32, 1, {}
-    if row_bytes <= 512:
-        return 64, 1, {"num_warps": 2}
-    if row_bytes <= 1024:
-        return 64, 2, {"num_warps": 4}
-    if row_bytes <= 2048:
-        return 32, 1, {"num_warps": 4}
-    return 16, 1, {"num_warps": 8}
+def _shape_of_program(rows, dims, itemsize, device):
+    """Query rows and tokens per step of a program, its stages, how many programs, compile options; `dims`: padded, K's and V's."""
+    if device.type == "cpu":
+        return 16, 32, 1, 8, {}
+    properties = torch.cuda.get_device_properties(device)
+    tile, warps, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
+    block_h = 64 if rows >= 64 else 16  # 16 is the smallest operand of a dot, 64 the smallest of Hopper's
+    if block_h == 64:
+        tile, warps = min(tile, 64), 8
+    while tile > 16 and 2 * tile * dims * itemsize > getattr(properties, "shared_memory_per_block_optin", 2**16):
+        tile //= 2
+    return block_h, tile, 2, programs * properties.multi_processor_count, {"num_warps": warps}
 
 
-def _shape_of_merge(parts, block_dv, interpreted):
-    """Query rows and parts of them that a merging program looks at at once, where a sequence has about so many parts."""
-    if interpreted:
+def _shape_of_merge(parts, block_dv, device):
+    """Query rows and parts that a merging program looks at at once, where a sequence has about so many parts."""
+    if device.type == "cpu":
         return 16, 8
     if parts <= 4:
         return max(1, min(16, 2048 // block_dv)), 1
@@ -477,10 +485,6 @@ def _shares(num_seqs, tiles, programs):
         return shares // num_seqs * num_seqs
     whole = triton.cdiv(num_seqs, triton.cdiv(num_seqs, shares))
     return whole if 10 * whole >= 9 * shares else shares
-
-
-def _programs_wanted(device):
-    return 4 * torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 8
 
 
 @functools.cache
