@@ -29,8 +29,8 @@ def mend_speed() -> None:
     interpreter._patch_lang = _once(interpreter._patch_lang)
     interpreter._patch_builtin = functools.partial(_patch_builtin, Operations(interpreter))
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
-    if hasattr(interpreter, "_validate_np_data_size"):
-        interpreter._validate_np_data_size = _fits(interpreter.tl.pointer_type)
+    if hasattr(interpreter.TensorHandle, "__post_init__"):
+        interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
     interpreter.InterpreterBuilder.create_expand_dims = _expand_dims
     interpreter.InterpreterBuilder.cast_impl = _cast(interpreter.InterpreterBuilder.cast_impl)
 
@@ -102,5 +102,12 @@ def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
     return cast
 
 
-def _fits(pointer: type) -> Callable[[Any, Any], bool]:
-    return lambda data, dtype: isinstance(dtype, pointer) or data.itemsize * 8 <= max(8, dtype.primitive_bitwidth)
+def _handle(pointer: type) -> Callable[..., None]:
+    """TensorHandle.__init__, which checks the width of the data; what looks too wide it leaves to Triton to judge."""
+
+    def init(self: Any, data: Any, dtype: Any, attr: Any = None) -> None:
+        self.data, self.dtype, self.attr = data, dtype, {} if attr is None else attr
+        if data.itemsize > 1 and dtype.__class__ is not pointer and data.itemsize * 8 > dtype.primitive_bitwidth:
+            self.__post_init__()
+
+    return init
