@@ -13,10 +13,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-INTEGER = {
-    *("create_add", "create_sub", "create_mul", "create_and", "create_or", "create_xor", "create_icmpEQ", "create_icmpNE"),
-    *(f"create_icmp{sign}{relation}" for sign in "SU" for relation in ("LT", "LE", "GT", "GE")),
-}
 FOLDED = {"create_splat", "create_make_range", "create_int_cast", "create_fp_trunc", "create_fp_ext", "create_si_to_fp"}
 WHOLE = slice(None)
 SIGNATURES = 4096  # remembered for an operation; numbers in a kernel's loops make new ones
@@ -32,10 +28,10 @@ class ValueNeeded(Exception):
 class Value:
     """Stands for a handle while an operation is recorded."""
 
-    __slots__ = ("line", "name", "narrow")
+    __slots__ = ("name",)
 
-    def __init__(self, name: str, line: str = "", narrow: Value | None = None) -> None:
-        self.name, self.line, self.narrow = name, line, narrow
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __getattr__(self, name: str) -> Any:
         raise ValueNeeded
@@ -49,7 +45,6 @@ class Recorder:
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
-        self.made = 0
         self.lines: list[str] = []
         self.constants: list[Any] = []
 
@@ -60,23 +55,14 @@ class Recorder:
     def _create(self, name: str, member: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if name in FOLDED and not any(isinstance(arg, Value) for arg in args):
             return member(*args, **options)
-        if name in INTEGER:  # numpy broadcasts these by itself
-            args = tuple(arg if getattr(arg, "narrow", None) is None else arg.narrow for arg in args)
         given = [*map(self.text, args), *(f"{key}={self.text(value)}" for key, value in options.items())]
-        self.made += 1
-        created = Value(f"h{self.made}", f"h{self.made} = builder.{name}({', '.join(given)})")
-        if name == "create_broadcast":
-            created.narrow = args[0]
-        else:
-            self.text(created)
+        created = Value(f"h{len(self.lines)}")
+        self.lines.append(f"{created.name} = builder.{name}({', '.join(given)})")
         return created
 
     def text(self, value: Any) -> str:
         """What stands for a handle, a list of handles or a constant in the code of the recording."""
         if isinstance(value, Value):
-            if value.line:
-                self.lines.append(value.line)
-                value.line = ""
             return value.name
         if isinstance(value, (list, tuple)) and any(isinstance(part, (Value, list, tuple)) for part in value):
             return f"{type(value).__name__}([{', '.join(map(self.text, value))}])"

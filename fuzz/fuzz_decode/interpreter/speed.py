@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from fuzz_decode.interpreter.recordings import Operations, truth
 
 
@@ -32,6 +34,7 @@ def mend_speed() -> None:
     if hasattr(interpreter.TensorHandle, "__post_init__"):
         interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
     interpreter.InterpreterBuilder.create_expand_dims = _expand_dims
+    interpreter.InterpreterBuilder.create_broadcast = _broadcast
     interpreter.InterpreterBuilder.cast_impl = _cast(interpreter.InterpreterBuilder.cast_impl)
 
 
@@ -89,6 +92,11 @@ def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _expand_dims(self: Any, handle: Any, axis: int) -> Any:
     shape = handle.data.shape
     return type(handle)(handle.data.reshape((*shape[:axis], 1, *shape[axis:])), handle.dtype.scalar)
+
+
+def _broadcast(self: Any, handle: Any, shape: Any) -> Any:
+    view = np.nditer(handle.data, ["multi_index"], itershape=shape, order="C").itviews[0]
+    return type(handle)(view, handle.dtype.scalar)
 
 
 def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
