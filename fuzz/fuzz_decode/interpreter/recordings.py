@@ -2,9 +2,9 @@
 
 An operation is a compiler's front end: what it tells its builder depends on the types of its tensors and on constants, never on
 a tensor's values. The interpreter runs the front end anew for every operation of every program, which is nearly all the time it
-takes. Here the first call with a signature runs it on tensors without values and records what the builder was told to create;
-this and every later call carry that out. A front end that asks for a value after all, raises, or is given anything but tensors
-and plain constants runs as before.
+takes. Here the first call with a signature runs it on tensors without values and writes down what the builder is to create;
+that is what this and every later call do, with the same builder. A front end that asks for a value after all, that raises, or
+that is given anything but tensors and plain constants runs as it always did.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-FOLDED = {"create_splat", "create_make_range", "create_int_cast", "create_fp_trunc", "create_fp_ext", "create_si_to_fp"}
-WHOLE = slice(None)
+from fuzz_decode.interpreter.signatures import Signatures
+
+FOLDED = {  # created while recording, where all they are given is constant
+    *("create_splat", "create_make_range", "create_int_cast", "create_si_to_fp", "create_fp_trunc", "create_fp_ext"),
+}
 SIGNATURES = 4096  # remembered for an operation; numbers in a kernel's loops make new ones
 
 Replay = Callable[..., Any]
-_recorders: list[Recorder] = []  # the one at work, if any
+_at_work: list[Recorder] = []  # the recorder, while there is one
 
 
 class ValueNeeded(Exception):
@@ -41,7 +44,7 @@ class Value:
 
 
 class Recorder:
-    """A builder that writes down what it is to create; types and constants are the real builder's."""
+    """A builder that writes down what it is to create, as Python; types and constants are the real builder's."""
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
@@ -50,18 +53,18 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._builder, name)
-        return functools.partial(self._create, name, member) if name.startswith("create_") else member
+        return functools.partial(self._create, name) if name.startswith("create_") else member
 
-    def _create(self, name: str, member: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def _create(self, name: str, *args: Any, **options: Any) -> Any:
         if name in FOLDED and not any(isinstance(arg, Value) for arg in args):
-            return member(*args, **options)
+            return getattr(self._builder, name)(*args, **options)
         given = [*map(self.text, args), *(f"{key}={self.text(value)}" for key, value in options.items())]
         created = Value(f"h{len(self.lines)}")
         self.lines.append(f"{created.name} = builder.{name}({', '.join(given)})")
         return created
 
     def text(self, value: Any) -> str:
-        """What stands for a handle, a list of handles or a constant in the code of the recording."""
+        """What stands for a handle, for several or for a constant."""
         if isinstance(value, Value):
             return value.name
         if isinstance(value, (list, tuple)) and any(isinstance(part, (Value, list, tuple)) for part in value):
@@ -69,151 +72,15 @@ class Recorder:
         self.constants.append(value)
         return f"c{len(self.constants) - 1}"
 
-
-class Signatures:
-    """What of an operation's arguments its front end can see, as keys of a dictionary."""
-
-    def __init__(self, tl: Any) -> None:
-        self.tensor = tl.tensor
-        self.types: dict[int, Any] = {}  # by id, which no other object gets while they are here
-        self._alike: dict[str, list[Any]] = {}
-        self._plain: dict[type, Callable[[Any, list[Any]], Any]] = {
-            **dict.fromkeys((int, bool, str, type(None)), lambda value, _: (value.__class__, value)),
-            float: lambda value, _: (float, value.hex()),  # -0.0 is not 0.0, and NaN is NaN
-            slice: lambda value, _: slice if value == WHOLE else (slice, repr(value)),
-            tl.constexpr: lambda value, inputs: (tl.constexpr, self.of(value.value, inputs)),
-            **dict.fromkeys((list, tuple), self._of_several),
-            **dict.fromkeys((tl.dtype, tl.pointer_type, tl.block_type), lambda value, _: (tl.dtype, id(self.known(value)))),
-        }
-        for value in vars(tl).values():
-            if isinstance(value, tl.dtype):
-                self.known(value)
-
-    def of(self, value: Any, inputs: list[Any]) -> Any:
-        """The key of an argument; its tensors are added to `inputs`. Raises KeyError for what is neither tensor nor constant."""
-        if value.__class__ is not self.tensor:
-            return self._plain[value.__class__](value, inputs)
-        inputs.append(value)
-        if id(value.type) not in self.types:
-            value.type = self.known(value.type)
-        return id(value.type)
-
-    def _of_several(self, values: Any, inputs: list[Any]) -> Any:
-        return values.__class__, *[self.of(value, inputs) for value in values]
-
-    def known(self, found: Any) -> Any:
-        """The one that is kept of all equal types."""
-        if id(found) in self.types:
-            return found
-        alike = self._alike.setdefault(str(found), [])
-        for other in alike:
-            if other.__class__ is found.__class__ and other == found:
-                return other
-        alike.append(found)
-        self.types[id(found)] = found
-        return found
-
-
-class Operations:
-    """Makes operations that run in the interpreter."""
-
-    def __init__(self, interpreter: Any) -> None:
-        self.tl = interpreter.tl
-        self.builder = interpreter.interpreter_builder
-        self.keyword = "_semantic" if hasattr(interpreter, "interpreter_semantic") else "_builder"
-        self.compiler = getattr(interpreter, f"interpreter{self.keyword}")
-        self.signatures = Signatures(interpreter.tl)
-        self.tensor = interpreter.tl.tensor
-        self.operation = functools.cache(self._operation)
-
-    def _operation(self, member: Callable[..., Any]) -> Callable[..., Any]:
-        """The builtin as the interpreter calls it."""
-        keyword, of, types, tensor = self.keyword, self.signatures.of, self.signatures.types, self.tensor
-        replays: dict[Any, Replay | None] = {}
-
-        def operate(*args: Any, **options: Any) -> Any:
-            if options:
-                options.pop(keyword, None)
-            if _recorders:
-                return member(*args, **options, **{keyword: self._front_end()})
-            parts: list[Any] = []
-            inputs: list[Any] = []
-            try:
-                for arg in args:
-                    if arg.__class__ is tensor and id(arg.type) in types:
-                        inputs.append(arg)
-                        parts.append(id(arg.type))
-                    else:
-                        parts.append(of(arg, inputs))
-                for name in options:
-                    parts.append(name)
-                    parts.append(of(options[name], inputs))
-            except KeyError:
-                return member(*args, **options, **{keyword: self.compiler})
-            key = tuple(parts)
-            try:
-                replay = replays[key]
-            except KeyError:
-                if len(replays) >= SIGNATURES:
-                    replays.clear()
-                replay = replays[key] = self._recorded(member, args, options)
-            return replay(*inputs) if replay else member(*args, **options, **{keyword: self.compiler})
-
-        return operate
-
-    def _front_end(self) -> Any:
-        return _recorders[-1] if self.compiler is self.builder else type(self.compiler)(_recorders[-1])
-
-    def _recorded(self, member: Callable[..., Any], args: Any, options: Any) -> Replay | None:
-        """None if it cannot be recorded."""
-        inputs: list[Any] = []
-        args, options = self._without_values(args, inputs), {key: self._without_values(options[key], inputs) for key in options}
-        recorder = Recorder(self.builder)
-        _recorders.append(recorder)
-        try:
-            result = self._text(recorder, member(*args, **options, **{self.keyword: self._front_end()}), inputs)
-        except Exception:  # whatever it is: the operation is about to run as it is and to raise it in earnest
-            return None
-        finally:
-            _recorders.pop()
-        names = ", ".join(f"x{number}" for number in range(len(inputs)))
-        takes = [f"{tensor.handle.name} = x{number}.handle" for number, tensor in enumerate(inputs)]
-        body = "\n        ".join([*takes, *recorder.lines, f"return {result}"])
-        constants = ", ".join(f"c{number}" for number in range(len(recorder.constants)))
-        return _compiled(f"def bind(builder, made, {constants}):\n    def replay({names}):\n        {body}\n    return replay")(
-            self.builder, self._made, *recorder.constants
-        )
-
-    def _without_values(self, value: Any, inputs: list[Any]) -> Any:
-        if isinstance(value, self.tensor):
-            inputs.append(self.tensor(Value(f"i{len(inputs)}"), value.type))
-            return inputs[-1]
-        if isinstance(value, (list, tuple)):
-            return type(value)([self._without_values(part, inputs) for part in value])
-        return value
-
-    def _text(self, recorder: Recorder, result: Any, inputs: list[Any]) -> str:
-        """Code for an operation's result."""
-        for number, tensor in enumerate(inputs):
-            if result is tensor:
-                return f"x{number}"
-        if isinstance(result, self.tensor):
-            result.type, result.dtype = self.signatures.known(result.type), self.signatures.known(result.dtype)
-            rest = {name: value for name, value in vars(result).items() if name != "handle"}
-            return f"made({recorder.text(result.handle)}, {recorder.text(rest)})"
-        if result is None:
-            return "None"
-        raise ValueNeeded
-
-    def _made(self, handle: Any, rest: dict[str, Any]) -> Any:
-        made = object.__new__(self.tensor)
-        made.__dict__.update(rest, handle=handle)
-        return made
-
-
-def truth(of_values: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """tensor.__bool__ of the interpreter, which calls a block of several elements true whatever they are."""
-    return lambda tensor: (isinstance(tensor.handle, Value) and tensor.numel.value > 1) or of_values(tensor)
+    def replay(self, number: int, result: str, made: Callable[..., Any]) -> Replay:
+        """A function of so many tensors x0, x1 and so on that does what was recorded and returns `result`."""
+        takes = [f"i{place} = x{place}.handle" for place in range(number)]
+        return _compiled(
+            f"def bind(builder, made{''.join(f', c{place}' for place in range(len(self.constants)))}):\n"
+            f" def replay({', '.join(f'x{place}' for place in range(number))}):\n"
+            f"  {'; '.join([*takes, *self.lines, f'return {result}'])}\n"
+            f" return replay\n"
+        )(self._builder, made, *self.constants)
 
 
 @functools.cache
@@ -222,3 +89,87 @@ def _compiled(source: str) -> Callable[..., Replay]:
     exec(source, space)
     bind: Callable[..., Replay] = space["bind"]
     return bind
+
+
+class Operations:
+    """Makes of Triton's builtins, which need a compiler, functions that run in the interpreter."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self.tl = interpreter.tl
+        self.made_by = functools.cache(self._operation)
+        self._builder = interpreter.interpreter_builder
+        self._keyword = "_semantic" if hasattr(interpreter, "interpreter_semantic") else "_builder"  # up to 3.3
+        self._compiler = getattr(interpreter, f"interpreter{self._keyword}")
+        self._signatures = Signatures(self.tl)
+
+    def _operation(self, builtin: Callable[..., Any]) -> Callable[..., Any]:
+        keyword, of_call = self._keyword, self._signatures.of_call
+        real = {keyword: self._compiler}
+        replays: dict[Any, Replay | None] = {}
+
+        def operation(*args: Any, **options: Any) -> Any:
+            if options:
+                options.pop(keyword, None)
+            if _at_work:
+                return builtin(*args, **options, **self._recording())
+            inputs: list[Any] = []
+            try:
+                key = of_call(args, options, inputs)
+            except KeyError:
+                return builtin(*args, **options, **real)
+            if key not in replays:
+                if len(replays) >= SIGNATURES:
+                    replays.clear()
+                replays[key] = self._recorded(builtin, args, options)
+            replay = replays[key]
+            return builtin(*args, **options, **real) if replay is None else replay(*inputs)
+
+        return operation
+
+    def _recording(self) -> dict[str, Any]:
+        return {self._keyword: _at_work[-1] if self._compiler is self._builder else type(self._compiler)(_at_work[-1])}
+
+    def _recorded(self, builtin: Callable[..., Any], args: Any, options: dict[str, Any]) -> Replay | None:
+        """None if it has to run as it is."""
+        inputs: list[Any] = []
+        args, options = self._without_values(args, inputs), {k: self._without_values(v, inputs) for k, v in options.items()}
+        recorder = Recorder(self._builder)
+        _at_work.append(recorder)
+        try:
+            result = builtin(*args, **options, **self._recording())
+            return recorder.replay(len(inputs), self._text(result, inputs, recorder), self._made)
+        except Exception:  # whatever it is, the operation is about to run as it is, and to raise it in earnest
+            return None
+        finally:
+            _at_work.pop()
+
+    def _without_values(self, value: Any, inputs: list[Any]) -> Any:
+        if isinstance(value, self.tl.tensor):
+            inputs.append(self.tl.tensor(Value(f"i{len(inputs)}"), value.type))
+            return inputs[-1]
+        if isinstance(value, (list, tuple)):
+            return type(value)([self._without_values(part, inputs) for part in value])
+        return value
+
+    def _text(self, result: Any, inputs: list[Any], recorder: Recorder) -> str:
+        """What stands for the operation's result: one of its inputs, a new tensor or nothing."""
+        for place, tensor in enumerate(inputs):
+            if result is tensor:
+                return f"x{place}"
+        if result is None:
+            return "None"
+        if not isinstance(result, self.tl.tensor):
+            raise ValueNeeded
+        result.type, result.dtype = self._signatures.known(result.type), self._signatures.known(result.dtype)
+        rest = {name: value for name, value in vars(result).items() if name != "handle"}
+        return f"made({recorder.text(result.handle)}, {recorder.text(rest)})"
+
+    def _made(self, handle: Any, rest: dict[str, Any]) -> Any:
+        made = object.__new__(self.tl.tensor)
+        made.__dict__.update(rest, handle=handle)
+        return made
+
+
+def truth(of_values: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """tensor.__bool__ of the interpreter, to which a block of several elements is true whatever they are."""
+    return lambda tensor: (isinstance(tensor.handle, Value) and tensor.numel.value > 1) or of_values(tensor)

@@ -1,9 +1,8 @@
 """Triton's interpreter without work it does in vain, and working with current numpy; no result changes.
 
-Of the time that it takes nearly all is Python around an operation, not numpy. `recordings` spares it most of that; here is the rest:
-per call of a jitted function it patches all of triton.language anew, per operation it builds a dictionary of dtypes, and
-numpy's expand_dims is written in Python. Up to 3.6 it turns loop bounds into integers in a way that current numpy refuses. What
-a version does not have is left alone.
+Of the time it takes hardly any is numpy's: all is Python around it. Most of that `recordings` takes away; here is the rest. Up to
+3.6 the interpreter turns loop bounds into integers in a way that current numpy refuses, which is mended here, too. What a version
+of Triton does not have stays as it is.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ def mend_speed() -> None:
     """Patch triton.runtime.interpreter in this process."""
     from triton.runtime import interpreter
 
-    builder = interpreter.interpreter_builder
-    if hasattr(builder.options, "sanitize_overflow"):  # its verdict is only read in debug mode
-        builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
-    interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)
+    options = interpreter.interpreter_builder.options
+    if hasattr(options, "sanitize_overflow"):  # whose verdict is only read in debug mode
+        interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
     interpreter._patch_lang = _once(interpreter._patch_lang)
     interpreter._patch_builtin = functools.partial(_patch_builtin, Operations(interpreter))
+    interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
     if hasattr(interpreter.TensorHandle, "__post_init__"):
         interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
-    interpreter.InterpreterBuilder.create_expand_dims = _expand_dims
-    interpreter.InterpreterBuilder.create_broadcast = _broadcast
-    interpreter.InterpreterBuilder.cast_impl = _cast(interpreter.InterpreterBuilder.cast_impl)
+    builder = interpreter.InterpreterBuilder
+    builder.create_expand_dims, builder.create_broadcast = _expand_dims, _broadcast
+    builder.cast_impl = _cast(builder.cast_impl)
 
 
 def _once(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The language stays patched, as it did up to 3.5: nothing else runs in this process."""
+    """triton.language is patched when a kernel or a function that it calls needs it, and stays patched, as it did up to 3.5."""
     from triton.runtime.interpreter import tl
 
     patched: list[Any] = []
@@ -57,17 +56,8 @@ def _once(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _patch_builtin(operations: Operations, package: Any, builder: Any, *scope: Any) -> None:
     assign = scope[0].set_attr if scope else setattr
-    for name in _builtin_names(package):
-        member = getattr(package, name)
-        if operations.tl.core.is_builtin(member):  # a nested call finds it patched already
-            assign(package, name, operations.operation(member))
-
-
-@functools.cache
-def _builtin_names(package: Any) -> tuple[str, ...]:
-    from triton.runtime import interpreter
-
-    return tuple(name for name, member in inspect.getmembers(package) if interpreter.tl.core.is_builtin(member))
+    for name, member in inspect.getmembers(package, operations.tl.core.is_builtin):
+        assign(package, name, operations.made_by(member))
 
 
 def _patch_lang_tensor(original: Any, tensor: Any, *scope: Any) -> None:
@@ -78,7 +68,7 @@ def _patch_lang_tensor(original: Any, tensor: Any, *scope: Any) -> None:
 
 
 def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """numpy's dtype for Triton's: that of a pointer is in its name, too."""
+    """numpy's dtype for Triton's: a type's name tells all of it that matters."""
     known: dict[str, Any] = {}
 
     def dtype_of(wanted: Any) -> Any:
@@ -89,29 +79,8 @@ def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return dtype_of
 
 
-def _expand_dims(self: Any, handle: Any, axis: int) -> Any:
-    shape = handle.data.shape
-    return type(handle)(handle.data.reshape((*shape[:axis], 1, *shape[axis:])), handle.dtype.scalar)
-
-
-def _broadcast(self: Any, handle: Any, shape: Any) -> Any:
-    view = np.nditer(handle.data, ["multi_index"], itershape=shape, order="C").itviews[0]
-    return type(handle)(view, handle.dtype.scalar)
-
-
-def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
-    from triton.runtime import interpreter
-
-    def cast(self: Any, handle: Any, wanted: Any) -> Any:
-        if "bf16" in handle.dtype.name or "bf16" in wanted.name:
-            return original(self, handle, wanted)
-        return type(handle)(handle.data.astype(interpreter._get_np_dtype(wanted)), wanted.scalar)
-
-    return cast
-
-
 def _handle(pointer: type) -> Callable[..., None]:
-    """TensorHandle.__init__, which checks the width of the data; what looks too wide it leaves to Triton to judge."""
+    """TensorHandle.__init__ from 3.6 on. What may be too wide for its type is left to Triton to judge."""
 
     def init(self: Any, data: Any, dtype: Any, attr: Any = None) -> None:
         self.data, self.dtype, self.attr = data, dtype, {} if attr is None else attr
@@ -119,3 +88,29 @@ def _handle(pointer: type) -> Callable[..., None]:
             self.__post_init__()
 
     return init
+
+
+def _expand_dims(self: Any, handle: Any, axis: int) -> Any:
+    """As numpy.expand_dims does it, without its checks: the front end has made them."""
+    shape = handle.data.shape
+    return type(handle)(handle.data.reshape((*shape[:axis], 1, *shape[axis:])), handle.dtype.scalar)
+
+
+def _broadcast(self: Any, handle: Any, shape: Any) -> Any:
+    """As numpy.broadcast_to does it: the same iterator, the same view."""
+    view = np.nditer(handle.data, ["multi_index"], itershape=shape, order="C").itviews[0]
+    return type(handle)(view, handle.dtype.scalar)
+
+
+def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Integers to integers as the original casts them, without comparing types; floats may overflow, and numpy's warnings should
+    come from Triton as ever."""
+    from triton.runtime import interpreter
+
+    def cast(self: Any, handle: Any, wanted: Any) -> Any:
+        dtype = interpreter._get_np_dtype(wanted)
+        if handle.data.dtype.kind not in "biu" or dtype.kind not in "biu" or "bf16" in (handle.dtype.scalar.name, wanted.scalar.name):
+            return original(self, handle, wanted)
+        return type(handle)(handle.data.astype(dtype), wanted.scalar)
+
+    return cast
