@@ -103,7 +103,7 @@ class Operations:
         self._signatures = Signatures(self.tl)
 
     def _operation(self, builtin: Callable[..., Any]) -> Callable[..., Any]:
-        keyword, of_call = self._keyword, self._signatures.of_call
+        keyword, signatures = self._keyword, self._signatures
         real = {keyword: self._compiler}
         replays: dict[Any, Replay | None] = {}
 
@@ -114,7 +114,7 @@ class Operations:
                 return builtin(*args, **options, **self._recording())
             inputs: list[Any] = []
             try:
-                key = of_call(args, options, inputs)
+                key = signatures.of_call(args, options, inputs)
             except KeyError:
                 return builtin(*args, **options, **real)
             if key not in replays:
