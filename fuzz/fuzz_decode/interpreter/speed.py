@@ -109,7 +109,8 @@ def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def cast(self: Any, handle: Any, wanted: Any) -> Any:
         dtype = interpreter._get_np_dtype(wanted)
-        if handle.data.dtype.kind not in "biu" or dtype.kind not in "biu" or "bf16" in (handle.dtype.scalar.name, wanted.scalar.name):
+        integers = handle.data.dtype.kind in "biu" and dtype.kind in "biu"
+        if not integers or "bf16" in (handle.dtype.scalar.name, wanted.scalar.name):
             return original(self, handle, wanted)
         return type(handle)(handle.data.astype(dtype), wanted.scalar)
 
