@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis.result import SECONDS, beyond_reach
+from fuzz_decode.here import Here
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.plan import Plan, Ready
@@ -103,6 +104,7 @@ class Campaign:
     folder: Path
     minimise_seconds: float = 60.0
     sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
+    here: Here | None = None  # instead of processes
     done: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     bugs: dict[str, Bug] = field(default_factory=dict)
@@ -115,13 +117,13 @@ class Campaign:
     _waiting: dict[int, tuple[Calls, Outcome]] = field(default_factory=dict)
     _launched: dict[int, int] = field(default_factory=dict)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Run the campaign.
 
         Raises UsageError if the ledger is wrong, the target cannot be imported or the corpus not be written.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = Pool(self.plan, self.jobs)
+        pool = self.here or Pool(self.plan, self.jobs)
         try:
             ready = pool.start()
             self.versions = ready.versions
@@ -157,7 +159,7 @@ class Campaign:
         stored = corpus.load_folder(self.folder)[0] if self._ledger.entries else {}
         expected = {path: known for path, entry in stored.items() if (known := self._ledger.expected(entry))}
         if expected:
-            with PatientWorker(self.plan) as worker:
+            with self.here or PatientWorker(self.plan) as worker:
                 run = self._ledger.excusing(worker.run_calls)
                 for path, known in expected.items():
                     if run(stored[path].calls).status == PASSED:
@@ -180,7 +182,7 @@ class Campaign:
     def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
         if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, calls):
-            self._saved[outcome.signature] = corpus.save(self.folder, self._entry(calls, outcome))
+            self._saved[outcome.signature] = corpus.save(self.folder, raw_entry(self.plan, calls, outcome, self.versions))
 
     def _judge_waiting(self) -> Iterator[Event]:
         while self.done in self._waiting and not self._enough():
@@ -199,7 +201,7 @@ class Campaign:
         if outcome.signature in self.bugs:
             self.bugs[outcome.signature].count += 1
             return
-        raw = self._entry(calls, outcome)
+        raw = raw_entry(self.plan, calls, outcome, self.versions)
         path = corpus.save(self.folder, raw)
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # another job was faster with a later case
@@ -210,13 +212,13 @@ class Campaign:
 
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised | OnlySlow:
         bug = self.bugs[raw.signature]
-        with PatientWorker(self.plan) as worker:
+        with self.here or PatientWorker(self.plan) as worker:
             # what is known is no simpler form of what is new
             shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds, self._ledger.excusing)
             if shrunk is None and raw.signature.startswith(TIMEOUT) and self.plan.device == "cpu":
                 return self._forget_slow(bug)
             if shrunk is None:
-                bug.entry = dataclasses.replace(raw, note=NOT_REPEATED if self.sequence else f"{NOT_REPEATED}; try --sequence")
+                bug.entry = dataclasses.replace(raw, note=self._not_repeated())
                 bug.path = corpus.replace(bug.path, bug.entry)
             else:
                 still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
@@ -224,6 +226,11 @@ class Campaign:
                 bug.entry = diagnosed(bug.entry, worker, self.minimise_seconds)
                 bug.path = corpus.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
+
+    def _not_repeated(self) -> str:
+        if self.here:
+            return NOT_REPEATED
+        return f"{NOT_REPEATED} in a fresh process" + "; try --sequence" * (self.sequence is None)
 
     def _forget_slow(self, bug: Bug) -> OnlySlow:
         """In the interpreter seconds are spent waiting for a core, and a correct kernel is not blamed for that."""
@@ -247,18 +254,20 @@ class Campaign:
         for path in self._saved.values():
             path.unlink(missing_ok=True)
 
-    def _entry(self, calls: Calls, outcome: Outcome) -> Entry:
-        return Entry(
-            case=calls[-1],
-            raw_case=calls[-1],
-            before=calls[:-1],
-            target=self.plan.target,
-            signature=outcome.signature,
-            stage=outcome.stage,
-            device=self.plan.device,
-            finding=outcome.findings[0].to_json(),
-            versions=self.versions,
-        )
+
+def raw_entry(plan: Plan, calls: Calls, outcome: Outcome, versions: dict[str, str]) -> Entry:
+    """The failure of the last call as it came."""
+    return Entry(
+        case=calls[-1],
+        raw_case=calls[-1],
+        before=calls[:-1],
+        target=plan.target,
+        signature=outcome.signature,
+        stage=outcome.stage,
+        device=plan.device,
+        finding=outcome.findings[0].to_json(),
+        versions=versions,
+    )
 
 
 def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:

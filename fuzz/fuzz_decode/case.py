@@ -18,6 +18,14 @@ from fuzz_decode.reading import read_dataclass
 from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES, problems
 
 
+def as_call(value: Any) -> str:
+    """A dataclass as the call that makes it: what is at its default is left out."""
+    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    plain = type(value)()
+    changed = [f"{name}={mine!r}" for name, mine in given.items() if mine != getattr(plain, name)]
+    return f"{type(value).__name__}({', '.join(changed)})"
+
+
 @dataclass(frozen=True, slots=True)
 class BlockTable:
     """How sequences' pages are placed in the pool, and how the table that says so lies in memory.
@@ -34,6 +42,8 @@ class BlockTable:
     shared_blocks: int = 0
     extra_columns: int = 0
     unused: str = "zero"
+
+    __repr__ = as_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,8 @@ class Case:
     sinks: bool = False
     data: str = "gaussian"
     seed: int = 0
+
+    __repr__ = as_call
 
     @property
     def num_seqs(self) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import NoReturn
 
 from fuzz_decode import __version__
-from fuzz_decode.commands import minimize, replay, run, score, targets, triage
+from fuzz_decode.commands import export, merge, minimize, replay, run, score, targets, triage
 from fuzz_decode.commands.common import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, complain
+from fuzz_decode.report.github import commands_stopped
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
@@ -18,9 +20,12 @@ COMMANDS = {
     "replay": replay,
     "minimize": minimize,
     "triage": triage,
+    "export": export,
+    "merge": merge,
     "targets": targets,
     "score": score,
 }
+PRINTS_A_FILE = ("export",)  # what it prints is no report, and gets no lines of ours around it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         words.insert(0, "run")
     try:
         arguments = _parser().parse_args(words)
-        code: int = arguments.call(arguments)
+        with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
+            code: int = arguments.call(arguments)
     except UsageError as error:
         complain(error)
         return USAGE

@@ -5,11 +5,12 @@ corpus/README.md describes the format. No pickle, no code; a file that cannot be
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
+import math
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any
 
 from fuzz_decode.calls import MAX_CALLS, Calls, sort_key
 from fuzz_decode.case import Case
-from fuzz_decode.errors import CaseError, UsageError
+from fuzz_decode.errors import CaseError, FileError, UsageError
+from fuzz_decode.files import read_whole, write_whole
+from fuzz_decode.outcome import STAGES
 from fuzz_decode.reading import shown
 
 SCHEMA = 1
-MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +73,11 @@ def save(folder: Path, entry: Entry) -> Path:
     """Write the entry; idempotent. Raises UsageError if the folder cannot be written."""
     path = folder / f"{entry.digest}.json"
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    temporary = folder / f".{entry.digest}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UsageError(f"corpus folder {folder} cannot be written: {error.strerror}") from error
+    write_whole(path, text)
     return path
 
 
@@ -109,66 +104,81 @@ def settle(old: Path, entry: Entry, still_fails: Callable[[Calls], bool]) -> tup
 
 
 def load(path: Path) -> Entry:
-    """Read one file. Raises UsageError naming the file and what in it is wrong."""
+    """Read one file. Raises FileError saying what in it is wrong."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a case file is a few kilobytes")
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is not a whole JSON file: {str(error)[:120]}") from error
-    if not isinstance(data, dict) or "schema" not in data:
-        raise UsageError(f"{path}: has no schema number; a case file is written by fuzz-decode")
-    if type(data["schema"]) is not int or data["schema"] != SCHEMA:
-        raise UsageError(f"{path}: schema is {shown(data['schema'])}; this version reads schema {SCHEMA}")
-    try:
+        data = json.loads(read_whole(path), object_pairs_hook=_named_once)
+        if not isinstance(data, dict) or "schema" not in data:
+            raise CaseError("has no schema number; a case file is written by fuzz-decode")
+        if type(data["schema"]) is not int or data["schema"] != SCHEMA:
+            raise CaseError(f"schema is {shown(data['schema'])}; this version reads schema {SCHEMA}")
         return _entry(data)
     except CaseError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise FileError(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, f"is not a whole JSON file: {str(error)[:120]}") from error
 
 
-def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[UsageError]]:
+def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[FileError]]:
     """Every case file of a folder, and the errors of those that do not load."""
     return load_files(sorted(folder.glob("*.json")))
 
 
-def load_files(paths: Iterable[Path]) -> tuple[dict[Path, Entry], list[UsageError]]:
+def load_files(paths: Iterable[Path]) -> tuple[dict[Path, Entry], list[FileError]]:
     """The files' entries, and the errors of those that do not load."""
     entries, errors = {}, []
     for path in paths:
         try:
             entries[path] = load(path)
-        except UsageError as error:
+        except FileError as error:
             errors.append(error)
     return entries, errors
 
 
 _TEXT = ("target", "signature", "stage", "device", "diagnosis", "fault", "note")
 _LATER = ("before", "fault")
+_ONE_LINE = ("target", "signature")  # shown everywhere, in commands, too
+_CHOICES = {"stage": STAGES, "device": ("cpu", "cuda")}
 _OBJECTS = ("finding", "needed", "versions")
+_PLAIN = (str, int, float, list, type(None))
+_FINDING: dict[str, Any] = {  # what is read again; other fields are plain
+    **dict.fromkeys(("oracle", "symptom", "tensor", "message", "reads"), str),
+    **dict.fromkeys(("expected", "got", "allowed"), (int, float, str, type(None))),
+    **dict.fromkeys(("wrong", "total"), int),
+    "where": list,
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _entry(data: dict[str, Any]) -> Entry:
     names = {f.name for f in fields(Entry)}
     for name in data:
         if name not in names | {"schema"}:
-            raise CaseError(f"unknown field {name!r}")
+            raise CaseError(f"unknown field {name!r:.40}")
     for name in ("case", "target", "signature"):
         if name not in data:
             raise CaseError(f"{name}: is missing")
     for name, value in data.items():
-        if name in _TEXT or name == "minimised":
-            _expect(name, value, bool if name == "minimised" else str)
-        elif name in _OBJECTS:
-            _expect(name, value, dict)
-            for key, inner in value.items():
-                _expect(f"{name}.{key}", inner, (str, int, float, list, type(None)) if name == "finding" else str)
+        _check(name, value)
     case = Case.from_json(data["case"])
     raw = Case.from_json(data["raw_case"]) if "raw_case" in data else case
     before = _calls(data.get("before", []))
     rest = {name: value for name, value in data.items() if name in (*_TEXT, *_OBJECTS, "minimised")}
     return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw, "before": before})
+
+
+def _check(name: str, value: Any) -> None:
+    """One field, if it is not a case. Raises CaseError naming it."""
+    if name in _TEXT or name == "minimised":
+        _expect(name, value, bool if name == "minimised" else str)
+    elif name in _OBJECTS:
+        _expect(name, value, dict)
+        for key, inner in value.items():
+            _expect(f"{name}.{key:.40}", key, str)
+            _expect(f"{name}.{key:.40}", inner, _FINDING.get(key, _PLAIN) if name == "finding" else str)
+    if name in _ONE_LINE and _CONTROL.search(value):
+        raise CaseError(f"{name}: holds a line break or another control character")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise CaseError(f"{name}: {shown(value)} is none of {', '.join(_CHOICES[name])}")
 
 
 def _calls(data: Any) -> Calls:
@@ -186,6 +196,15 @@ def _calls(data: Any) -> Calls:
     return tuple(calls)
 
 
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields. Of two of the same name one reader takes the first, the next one the last."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise CaseError(f"field {twice!r:.40} is there twice")
+    return data
+
+
 def _expect(name: str, value: Any, kind: Any) -> None:
     """Plain, shallow, writable data of the right kind."""
     if not isinstance(value, kind):
@@ -193,5 +212,8 @@ def _expect(name: str, value: Any, kind: Any) -> None:
         raise CaseError(f"{name}: expected {wanted}, found {type(value).__name__}")
     if isinstance(value, list) and not all(isinstance(item, int) for item in value):
         raise CaseError(f"{name}: is no list of whole numbers")
+    for number in value if isinstance(value, list) else [value]:
+        if (isinstance(number, int) and abs(number) >= 2**63) or (isinstance(number, float) and not math.isfinite(number)):
+            raise CaseError(f"{name}: {shown(number)} is out of range")
     if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
         raise CaseError(f"{name}: is not valid text")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+from fuzz_decode.texts import one_line
+
+SHORT = 300  # characters of what is wrong with a file
 
 
 class UsageError(Exception):
@@ -11,6 +16,14 @@ class UsageError(Exception):
 
 class CaseError(UsageError):
     """A case or case file that does not describe a decode problem; the sentence names the field."""
+
+
+class FileError(UsageError):
+    """A file that does not load; the sentence begins with its name."""
+
+    def __init__(self, path: Path, what: object) -> None:
+        super().__init__(f"{path}: {one_line(what, SHORT)}")
+        self.path = path
 
 
 class TargetError(UsageError):
@@ -22,5 +35,6 @@ class HarnessError(Exception):
 
 
 def complain(error: object) -> None:
-    """One line on stderr, for a person."""
-    print(f"fuzz-decode: error: {' '.join(str(error).split())}", file=sys.stderr)
+    """One line on stderr, for a person. GitHub's runner would take ##[word] for a command wherever it stands in a line."""
+    line = one_line(" ".join(str(error).split())).replace("##[", "# #[")
+    print(f"fuzz-decode: error: {line}", file=sys.stderr)

@@ -51,6 +51,13 @@ class Layout:
         if not self.pad:
             object.__setattr__(self, "pad", (0,) * len(self.order))
 
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        name = _NAME_OF_ORDER.get(self.order)
+        order = f"FAMILIES[{name!r}]" if name else repr(self.order)
+        pad, offset = f", pad={self.pad}" * self.padded, f", offset={self.offset}" * bool(self.offset)
+        return f"Layout({order}{pad}{offset})"
+
     def __str__(self) -> str:
         dense = self.order in (QUERY_AXES, TABLE_AXES) and not self.padded
         name = "dense" if dense else _NAME_OF_ORDER.get(self.order, ">".join(self.order))

@@ -6,7 +6,9 @@ corpus/README.md describes the format. An entry excuses no more than it says, an
 from __future__ import annotations
 
 import math
+import os
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from typing import Any
 from fuzz_decode.calls import Calls, Run
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import FileError
+from fuzz_decode.files import read_whole
 from fuzz_decode.layout import ALL_FAMILIES, family
 from fuzz_decode.outcome import KNOWN, QUARANTINED, Outcome
 from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES
@@ -26,6 +29,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LEDGER = "ledger.toml"
 FAIL, CRASH = "fail", "crash"
 TEXTS = ("target", "signature", "issue", "reason", "expect")
 CHOICES = {"dtype": DTYPES, "cache_dtype": CACHE_DTYPES, "data": DATA_MODES, "family": ALL_FAMILIES}
@@ -111,36 +115,34 @@ class Ledger:
 def load_ledger(folder: Path, target: str) -> Ledger:
     """What the ledger beside a corpus knows of the target: nothing if there is none.
 
-    Raises UsageError naming the file, the entry and the field.
+    Raises FileError naming the file, the entry and the field.
     """
-    path = folder / "ledger.toml"
+    path = folder / LEDGER
     entries: list[KnownFailure] = []
     for number, table in enumerate(_tables(path), 1):
         for problem in _problems(table, entries):
-            raise UsageError(f"{path}: entry {number}: {problem}")
+            raise FileError(path, f"entry {number}: {problem}")
         entries.append(KnownFailure(**table))
     return Ledger(target, tuple(entry for entry in entries if entry.target == target))
 
 
 def _tables(path: Path) -> list[Any]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return []
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        data = tomllib.loads(read_whole(path).decode())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is not a TOML file: {str(error)[:120]}") from error
+        raise FileError(path, f"is not a TOML file: {str(error)[:120]}") from error
     for name, tables in data.items():
         if name != "known" or not isinstance(tables, list):
-            raise UsageError(f"{path}: field {name!r}: a ledger has entries only, each under a line [[known]]")
+            raise FileError(path, f"field {name!r:.40}: a ledger has entries only, each under a line [[known]]")
     return list(data.get("known", []))
 
 
 def _problems(table: Any, earlier: list[KnownFailure]) -> Iterator[str]:
     """What is wrong with an entry, as `field: what`. Read the first: those after it take for granted that there was none."""
     if not isinstance(table, dict):
-        yield f"is no table but {table!r:.60}"
+        yield f"is no table but {reprlib.repr(table)}"
     for name in table:
         if name not in (*TEXTS, "when"):
             yield f"unknown field {name!r}; known are {', '.join((*TEXTS, 'when'))}"
@@ -148,7 +150,7 @@ def _problems(table: Any, earlier: list[KnownFailure]) -> Iterator[str]:
         if name not in table:
             yield f"{name}: is missing"
         elif not isinstance(table[name], str) or not table[name].strip():
-            yield f"{name}: must be text, not {table[name]!r:.60}"
+            yield f"{name}: must be text, not {reprlib.repr(table[name])}"
     if not re.fullmatch(r"[^\s:]+:[^:]+", table["signature"]):
         yield f"signature: must be symptom:tensor as a campaign prints it, not {table['signature']!r:.60}"
     if not re.fullmatch(r"https?://[!-~]+", table["issue"]):
@@ -166,14 +168,14 @@ def _problems(table: Any, earlier: list[KnownFailure]) -> Iterator[str]:
 
 def _when_problems(when: Any) -> Iterator[str]:
     if not isinstance(when, dict) or not when:
-        yield f"when: must be a table of one condition or more, not {when!r:.60}"
+        yield f"when: must be a table of one condition or more, not {reprlib.repr(when)}"
     for name, condition in when.items():
         if name not in CONDITIONS:
             yield f"when: unknown condition {name!r}; known are {', '.join(CONDITIONS)}"
         elif not _fits(name, condition):
             numbers = "a number, a list of numbers or { min, max }" + ", or true or false" * (name in OPTIONS)
             wanted = f"one or a list of {', '.join(CHOICES[name])}" if name in CHOICES else numbers
-            yield f"when.{name}: must be {wanted}, not {condition!r:.60}"
+            yield f"when.{name}: must be {wanted}, not {reprlib.repr(condition)}"
 
 
 def _fits(name: str, condition: Any) -> bool:

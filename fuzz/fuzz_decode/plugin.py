@@ -120,17 +120,9 @@ class ReplayItem(pytest.Item):
 
     def _story(self, outcome: Outcome) -> str:
         """The finding as text."""
-        import dataclasses
-
-        from rich.console import Console
-
         from fuzz_decode.corpus import load
-        from fuzz_decode.report.finding import show_finding
+        from fuzz_decode.replay import as_found
+        from fuzz_decode.report.finding import finding_text, repro_line
 
-        finding = outcome.findings[0].to_json()
-        entry = dataclasses.replace(load(self.path), target=self.target, signature=outcome.signature, finding=finding)
-        console = Console(width=110, no_color=True, highlight=False)
-        with console.capture() as capture:
-            again = f"fuzz-decode replay {self.path} --target {self.target}"
-            show_finding(console, entry, again, outcome.signature)
-        return capture.get()
+        entry = as_found(load(self.path), outcome, self.target)
+        return finding_text(entry, repro_line(self.path, self.target), outcome.signature)

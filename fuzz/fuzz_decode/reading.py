@@ -26,7 +26,7 @@ def read_dataclass(kind: Any, data: Any, path: str, nested: dict[str, Any]) -> A
     known = {f.name: f for f in dataclasses.fields(kind)}
     for name in data:
         if name not in known:
-            raise CaseError(f"{path}: unknown field {name!r}; known are {', '.join(known)}")
+            raise CaseError(f"{path}: unknown field {name!r:.40}; known are {', '.join(known)}")
     values = {name: _read_field(str(known[name].type), value, f"{path}.{name}", nested) for name, value in data.items()}
     for name, f in known.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:

@@ -152,7 +152,7 @@ def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | 
     except Exception as error:
         raised = _unwrapped(error)
         if isinstance(raised, NotImplementedError):
-            raise TargetRejected(f"NotImplementedError: {raised}"[:200]) from error
+            raise TargetRejected(" ".join(f"NotImplementedError: {raised}".split())[:200]) from error
         raise TargetFailed(Finding("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
     return result
 

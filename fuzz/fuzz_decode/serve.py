@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,6 +30,7 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
     with a Trace, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
+    warnings.simplefilter("ignore")  # `python -W error` goes on to children, and would make exceptions of a kernel's warnings
     if plan.device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
     try:
@@ -55,11 +57,14 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
 
 def _answer(asked: Any, target: Any, device: str) -> Any:
     if isinstance(asked, Examination):
-        return _examine_guarded(asked, target, device)
-    return _trace_guarded(asked) if isinstance(asked, Tracing) else _run_guarded(asked, target, device)
+        return examine_guarded(asked, target, device)
+    if isinstance(asked, Tracing):
+        watched = target if asked.watch and device == "cpu" else None
+        return trace_guarded(asked, watched)
+    return run_guarded(asked, target, device)
 
 
-def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
+def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
     """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
     from fuzz_decode.attempt import attempt
     from fuzz_decode.run import run_case
@@ -69,13 +74,13 @@ def _run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | Har
         outcome = attempt(asked, device) if isinstance(asked, Trial) else run_case(case, target, device)
     except Exception:
         story = traceback.format_exc()
-        return _crash(story) if _is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
-    if outcome.stage == "run" and outcome.findings and _is_dead(device):
+        return _crash(story) if is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
+    if outcome.stage == "run" and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
 
 
-def _examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
+def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
     """Diagnose a case. A context that died on the way is the target's crash."""
     from fuzz_decode.diagnosis.examine import examine
 
@@ -83,39 +88,52 @@ def _examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis 
         found = examine(asked, target, device)
     except Exception:
         story = traceback.format_exc()
-        return _crash(story) if _is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
-    return _crash(found.sentence) if _is_dead(device) else found
+        return _crash(story) if is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
+    return _crash(found.sentence) if is_dead(device) else found
 
 
-def _trace_guarded(asked: Tracing) -> Trace | HarnessError:
-    """Follow a case's addresses; no kernel runs."""
+def trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
+    """Follow a case's addresses."""
     from fuzz_decode.diagnosis.trace import trace
 
     try:
-        return trace(asked)
+        return trace(asked, target)
     except Exception:
         return HarnessError(f"while tracing case {asked.case.canonical()}\n{traceback.format_exc()}")
 
 
 def _prepare(plan: Plan) -> tuple[Any, Ready]:
     import torch
-    import triton
 
     torch.set_num_threads(1)
-    if plan.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device cuda: this machine has no CUDA device that torch can use; --device cpu runs in Triton's interpreter"
-        )
-    refused = _mended_interpreter() if plan.device == "cpu" else _unknown_to_the_gpu()
+    refused = refused_dtypes(plan.device)
     from fuzz_decode.targets import resolve
 
     if plan.preload:
         resolve(plan.preload)
-    target = _fitting(resolve(plan.target), plan, refused)
+    return introduced(resolve(plan.target), plan, refused)
+
+
+def introduced(target: Any, plan: Plan, refused: dict[str, str]) -> tuple[Any, Ready]:
+    """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
+    import torch
+    import triton
+
+    target = _fitting(target, plan, refused)
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
     if plan.device == "cuda":
         versions["gpu"] = torch.cuda.get_device_name()
     return target, Ready(target.generates(), versions, describe(target), refused)
+
+
+def refused_dtypes(device: str) -> dict[str, str]:
+    """Dtypes that come out wrong here, with what is wrong; the interpreter is mended first. Raises UsageError if there is no such
+    device."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
+    return _mended_interpreter() if device == "cpu" else _unknown_to_the_gpu()
 
 
 def _mended_interpreter() -> dict[str, str]:
@@ -159,7 +177,7 @@ def _redirect_output(log: str) -> None:
     os.dup2(sink, 2)
 
 
-def _is_dead(device: str) -> bool:
+def is_dead(device: str) -> bool:
     """After an illegal access every call on the context fails; only a new process gets a new one."""
     import torch
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from fuzz_decode.calls import sort_key
 from fuzz_decode.campaign import diagnosed
 from fuzz_decode.corpus import Entry
-from fuzz_decode.diagnosis import Trace, Tracing
+from fuzz_decode.diagnosis import Trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import load_ledger
 from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
 from fuzz_decode.plan import Plan
+from fuzz_decode.replay import as_found, target_of
 from fuzz_decode.worker import PatientWorker
 
 STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
@@ -50,7 +51,8 @@ def triage(entries: dict[Path, Entry], plan: Plan, chosen: str | None, seconds: 
     for target in dict.fromkeys(chosen or entries[path].target for path in bugs):
         mine = {path: others for path, others in bugs.items() if (chosen or entries[path].target) == target}
         try:
-            worker = PatientWorker(dataclasses.replace(plan, target=target))
+            trusted = target_of(entries[next(iter(mine))], chosen)
+            worker = PatientWorker(dataclasses.replace(plan, target=trusted))
         except UsageError as error:
             yield from (Triaged(p, entries[p], entries[p], NOT_RUN, str(error), others) for p, others in mine.items())
             continue
@@ -77,21 +79,18 @@ def _look_at(path: Path, stored: Entry, worker: PatientWorker, seconds: float) -
     status = STILL_FAILS if entry.signature == stored.signature else FAILS_OTHERWISE
     entry = diagnosed(entry, worker, seconds)
     where = outcome.findings[0].where
-    asked = Tracing(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
-    return Triaged(path, stored, entry, status, trace=worker.trace(asked))
+    trace = worker.trace(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
+    return Triaged(path, stored, entry, status, trace=trace)
 
 
 def _as_found(stored: Entry, outcome: Outcome, worker: PatientWorker) -> Entry:
-    """The entry as this run found it; a diagnosis of another target or failure says nothing about this one."""
+    """The entry as this run found it, but for a diagnosis of another target or failure: it says nothing about this one."""
     same = (stored.target, stored.signature) == (worker.plan.target, outcome.signature)
     known = (stored.diagnosis, stored.fault) if same else ("", "")
     return dataclasses.replace(
-        stored,
-        target=worker.plan.target,
+        as_found(stored, outcome, worker.plan.target),
         device=worker.plan.device,
-        signature=outcome.signature,
         stage=outcome.stage,
-        finding=outcome.findings[0].to_json(),
         versions=worker.ready.versions,
         diagnosis=known[0],
         fault=known[1],

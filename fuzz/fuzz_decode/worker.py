@@ -10,9 +10,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from fuzz_decode.calls import Calls
@@ -49,7 +51,8 @@ class Worker:
         context.set_forkserver_preload(["torch"])
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, plan, self._log.name), daemon=True)
-        self._process.start()
+        with _hidden_main():
+            self._process.start()
         theirs.close()
         self._unused, self._forks = True, False
 
@@ -194,11 +197,8 @@ class PatientWorker:
         nothing but the case itself."""
         how = ""
         for probes in (True, False):
-            self._worker.renew()
-            self._revive()
-            self._worker.submit(Examination(case, raw if probes else None, seconds, probes))
             try:
-                answer = self._worker.diagnosis()
+                answer = self._examined(Examination(case, raw if probes else None, seconds, probes))
             except HarnessError as error:  # a finding is worth more than what can be said about it
                 return Diagnosis(
                     sentence=f"could not be examined: {str(error).strip().splitlines()[-1]}"[:300], evidence=(str(error),)
@@ -208,14 +208,25 @@ class PatientWorker:
             how = answer.findings[0].message
         return Diagnosis(sentence=f"the kernel {how} while it was examined")
 
-    def trace(self, asked: Tracing) -> Trace | None:
-        """Which addresses are read for a row of out; None if that cannot be told."""
-        self._revive()
-        self._worker.submit(asked)
-        return self._worker.trace()
+    def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
+        """Which addresses are read for a row of out; None if that cannot be told. A target that dies of being watched is left
+        alone."""
+        found = None
+        for watch in (True, False):
+            if found is None:
+                self._revive()
+                self._worker.submit(Tracing(case, fault, where, watch))
+                found = self._worker.trace()
+        return found
 
     def close(self) -> None:
         self._worker.close()
+
+    def _examined(self, asked: Examination) -> Diagnosis | Outcome:
+        self._worker.renew()
+        self._revive()
+        self._worker.submit(asked)
+        return self._worker.diagnosis()
 
     def _revive(self) -> None:
         if not self._worker.alive:
@@ -227,6 +238,17 @@ class PatientWorker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """multiprocessing has each child run the parent's script again, which may do anything; what children do needs none of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _death_name(death: WorkerDied) -> str:

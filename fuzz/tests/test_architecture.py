@@ -12,17 +12,19 @@ import pytest
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
 PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", "outcome", "arguments", "trial", "grids"}
 LAYERS = (
+    {"texts"},
     PLAIN,
     {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream", "passes", "shrink"},
     {"oracles", "targets"},
     {"run", "plainly"},
     {"diagnosis"},
     {"attempt"},
-    {"plan", "nursery", "serve", "worker", "pool"},
-    {"corpus", "ledger", "repeat", "campaign", "replay", "check", "triage"},
+    {"plan", "nursery", "serve", "worker", "pool", "here"},
+    {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "probes", "triage"},
     {"score"},
     {"report"},
-    {"commands"},
+    {"export"},
+    {"commands", "api"},
     {"cli", "plugin", "__main__"},
 )
 # oracles look at problems and at what a target promises; corpus is plain data over cases
@@ -68,7 +70,8 @@ def test_the_harness_imports_downwards_only(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["fuzz_decode", "fuzz_decode.cli", "fuzz_decode.plugin", "fuzz_decode.worker", "fuzz_decode.shrink"]
+    "module",
+    ["fuzz_decode", "fuzz_decode.cli", "fuzz_decode.plugin", "fuzz_decode.worker", "fuzz_decode.shrink", "fuzz_decode.api"],
 )
 def test_light_modules_import_neither_torch_nor_triton(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'triton'}} & set(sys.modules)))"

@@ -54,6 +54,13 @@ def test_json_gives_the_same_case_back(case: Case) -> None:
 
 @given(cases())
 @some
+def test_repr_is_the_call_that_makes_the_case_and_says_no_more_than_it_must(case: Case) -> None:
+    assert eval(repr(case)) == case
+    assert (repr(case) == "Case()") == (case == Case())
+
+
+@given(cases())
+@some
 def test_the_digest_survives_json(case: Case) -> None:
     assert Case.from_json(json.loads(json.dumps(case.to_json()))).digest() == case.digest()
 

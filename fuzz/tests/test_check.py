@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.check import probes
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
+from fuzz_decode.probes import probes
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.contract import GENERATED_OPTIONS, understand

@@ -338,7 +338,7 @@ def test_a_bad_file_ends_everything_before_it_begins(
 def test_a_ledger_that_is_a_folder_is_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.toml").mkdir()
 
-    with pytest.raises(UsageError, match=r"ledger.toml: cannot be read: Is a directory"):
+    with pytest.raises(UsageError, match=r"ledger.toml: is no regular file"):
         load_ledger(tmp_path, BUG)
 
 

@@ -63,15 +63,30 @@ def test_wrong_arithmetic_on_the_right_numbers_has_no_map() -> None:
     found = trace(Tracing(Case(), "lse-base-2"))
 
     assert memory_maps(Case(), found) == ()
-    assert why_no_map(found) == ["every address is the right one: what is wrong is computed from the right numbers"]
+    assert why_no_map(found, ()) == ["every address is the right one: what is wrong is computed from the right numbers"]
 
 
 def test_where_the_fault_is_unknown_only_what_should_be_read_is_marked() -> None:
     found = trace(Tracing(Case(), ""))
     shown = memory_maps(Case(), found)
 
-    assert why_no_map(found) == ["what is read instead is not known"]
+    assert why_no_map(found, shown) == ["what is read instead is not known"]
     assert [marks(memory) for memory in shown] == [{0: [WANTED]}, {0: [WANTED]}]
+
+
+def test_what_a_kernel_was_seen_to_read_is_shown_for_all_rows() -> None:
+    found = replace(trace(Tracing(INTERLEAVED, "")), reads={"k": ((16, 32), (48, 64))})
+    (memory,) = memory_maps(INTERLEAVED, found)
+
+    assert (memory.whose, why_no_map(found, (memory,))) == ("all rows", [])
+    assert marks(memory) == {16: [WRONG], 32: [WANTED], 48: [RIGHT]}
+
+
+def test_a_kernel_that_was_seen_to_read_the_right_rows_has_no_map() -> None:
+    found = replace(trace(Tracing(INTERLEAVED, "")), reads={"k": ((32, 64),)})
+
+    assert memory_maps(INTERLEAVED, found) == ()
+    assert why_no_map(found, ())[0].startswith("all that should be read is read, and nothing else")
 
 
 def test_a_large_pool_is_shown_around_what_is_wrong() -> None:

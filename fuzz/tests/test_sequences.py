@@ -77,7 +77,7 @@ def test_minimising_it_again_changes_nothing(stale: Path) -> None:
     (path,) = (stale / "corpus").iterdir()
     before = load(path)
 
-    assert main(["minimize", str(path), *ON_CPU]) == FINDINGS
+    assert main(["minimize", str(path), "--target", SCALE, *ON_CPU]) == FINDINGS
     assert load(path).calls == before.calls
 
 

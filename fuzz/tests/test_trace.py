@@ -95,8 +95,23 @@ def test_what_is_wanted_lies_at_its_address(case: Case) -> None:
         assert torch.equal(at(access).nan_to_num(), expected.nan_to_num())
 
 
-def test_a_worker_traces_without_running_the_target() -> None:
-    with PatientWorker(Plan("bundled", "cpu", 60.0)) as worker:
-        found = worker.trace(Tracing(INTERLEAVED, "k-block-stride-dense"))
+def watched(target: str, case: Case) -> Trace:
+    with PatientWorker(Plan(target, "cpu", 60.0)) as worker:
+        found = worker.trace(case, "", (0, 0))
+    assert found is not None
+    return found
 
-    assert found == trace(Tracing(INTERLEAVED, "k-block-stride-dense"))
+
+def test_a_kernel_is_watched_where_no_fault_tells() -> None:
+    assert watched("bundled", INTERLEAVED).reads == {
+        **dict.fromkeys(("out", "q"), ((0, 16),)),
+        "k": ((32, 64),),
+        "block_table": ((0, 1),),
+        "seq_lens": ((0, 1),),
+        "out": (),
+    }
+    assert watched("mutant:k-block-stride-dense", INTERLEAVED).reads["k"] == ((16, 32), (48, 64))  # type: ignore[index]  # seen
+
+
+def test_nobody_sees_what_torch_reads() -> None:
+    assert watched("torch-sdpa", INTERLEAVED).reads is None

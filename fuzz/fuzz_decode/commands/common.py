@@ -16,7 +16,8 @@ MAX_GPU_JOBS = 8
 
 def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
     words = "bundled, mutant:NAME, module:function or path/to/file.py:function"
-    parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {default or 'the one in the file'})")
+    otherwise = default or "the one in the file, if it is built in"
+    parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {otherwise})")
     add_where(parser)
     add_corpus(parser)
 
@@ -46,6 +47,19 @@ def plan_for(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...]
 def default_jobs(device: str) -> int:
     cores = len(os.sched_getaffinity(0))
     return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
+
+
+def add_junit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for continuous integration")
+
+
+def corpus_must_be_writable(option: str, corpus: Path) -> None:
+    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
+    if corpus.exists() and not corpus.is_dir():
+        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
 
 
 def must_be_writable(option: str, path: Path | None) -> None:

@@ -22,18 +22,18 @@ def _minimize(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.corpus import load
-    from fuzz_decode.replay import find_files, minimise
-    from fuzz_decode.report.finding import show_finding
+    from fuzz_decode.replay import find_files, minimise, target_of
+    from fuzz_decode.report.finding import in_a_line, repro_line, show_finding
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
     entry = load(path)
-    plan = plan_for(arguments, arguments.target or entry.target)
+    plan = plan_for(arguments, target_of(entry, arguments.target))
     result = minimise(path, entry, plan, arguments.minimize_time)
     if result is None:
-        console.print(f"{path} does not fail on {plan.target}; nothing to minimise")
+        console.print(in_a_line(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
         return CLEAN
     smaller_path, smaller, shrunk = result
-    again = f"fuzz-decode replay {smaller_path} --target {plan.target}"
-    show_finding(console, smaller, again, f"{smaller.signature} - minimised in {shrunk.runs} runs")
+    title = f"{smaller.signature} - minimised in {shrunk.runs} runs"
+    show_finding(console, smaller, repro_line(smaller_path, plan.target), title)
     return FINDINGS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from fuzz_decode import arguments as types
 from fuzz_decode.commands.common import (
     CLEAN,
     FINDINGS,
+    add_junit,
     add_minimize_time,
     add_target,
+    corpus_must_be_writable,
     default_jobs,
     must_be_writable,
     plan_for,
 )
-from fuzz_decode.errors import UsageError
 from fuzz_decode.validity import DTYPES
 
 DEFAULT_ITERS = 300
@@ -41,6 +41,7 @@ def add_to(commands: Any) -> None:
     stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
     run.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of memory")
+    add_junit(run)
     add_target(run, "bundled")
     add_minimize_time(run)
     run.set_defaults(call=_run)
@@ -51,47 +52,44 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.campaign import Budget, Campaign
     from fuzz_decode.report.campaign_view import CampaignView
+    from fuzz_decode.report.checks import Check
+    from fuzz_decode.report.ci import Told
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    _corpus_must_be_writable(arguments.corpus)
-    must_be_writable("--json", arguments.json)
-    must_be_writable("--html", arguments.html)
+    corpus_must_be_writable("--corpus", arguments.corpus)
+    for option in ("json", "html", "junit"):
+        must_be_writable(f"--{option}", getattr(arguments, option))
     cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
     budget = Budget(cases, arguments.time, arguments.stop_after)
     jobs = arguments.jobs or default_jobs(plan.device)
     campaign = Campaign(plan, arguments.seed, budget, jobs, arguments.corpus, arguments.minimize_time, arguments.sequence)
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
-    try:
-        with view:
-            for event in campaign.events():
-                view.show(event)
-    finally:
-        if campaign.versions:
-            view.summary()
-            _write_reports(arguments, campaign, view)
+    with Told(f"fuzz-decode run on {plan.target}", arguments.junit) as told:
+        try:
+            with view:
+                for event in campaign.events():
+                    view.show(event)
+            if not campaign.bugs and not campaign.unexpected_passes:
+                told.checks.append(Check("no findings", seconds=view.seconds))
+        finally:
+            if campaign.versions:
+                view.summary()
+                told.campaign(view)
+                _write_reports(arguments, campaign, view)
     return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
 
 
 def _write_reports(arguments: argparse.Namespace, campaign: Any, view: Any) -> None:
     """What was asked for beside the terminal; also of a campaign that was cut off."""
+    from fuzz_decode.files import write_report
     from fuzz_decode.report.machine import summary_data
     from fuzz_decode.report.page import Page
     from fuzz_decode.triage import triage
 
     if arguments.json:
         data = summary_data(campaign, view.seconds, view.coverage)
-        arguments.json.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+        write_report(arguments.json, json.dumps(data, indent=1, sort_keys=True) + "\n")
     if arguments.html:
         stored = {bug.path: bug.entry for bug in campaign.bugs.values()}
         found = [*triage(stored, campaign.plan, campaign.plan.target, arguments.minimize_time)]
-        page = Page(found, view.coverage, "this campaign")
-        arguments.html.write_text(page.html())
-
-
-def _corpus_must_be_writable(corpus: Path) -> None:
-    """Find out before the campaign, not after."""
-    if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"--corpus {corpus} is a file; it must be a folder, or not exist yet")
-    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"--corpus {corpus}: no permission to write into {existing}")
+        write_report(arguments.html, Page(found, view.coverage, "this campaign").html())

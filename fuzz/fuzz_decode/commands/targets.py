@@ -19,8 +19,8 @@ def add_to(commands: Any) -> None:
 def _targets(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.check import check
     from fuzz_decode.plan import pick_device
+    from fuzz_decode.probes import check
     from fuzz_decode.report.check_view import show_check
     from fuzz_decode.report.targets_view import show_targets
 

@@ -30,6 +30,7 @@ def _triage(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.corpus import load_files
+    from fuzz_decode.files import write_report
     from fuzz_decode.replay import find_files
     from fuzz_decode.report.coverage import Coverage
     from fuzz_decode.report.page import Page
@@ -52,7 +53,7 @@ def _triage(arguments: argparse.Namespace) -> int:
     if arguments.html:
         what = "the campaign" if covered else "the corpus"
         stored = Coverage.of(entry.raw_case for entry in entries.values())
-        arguments.html.write_text(Page(found, covered or stored, what, score, [str(error) for error in errors]).html())
+        write_report(arguments.html, Page(found, covered or stored, what, score, [str(error) for error in errors]).html())
     if any(triaged.failing for triaged in found):
         return FINDINGS
     return USAGE if errors or any(triaged.status == NOT_RUN for triaged in found) else CLEAN

@@ -66,7 +66,8 @@ class Access:
 class Trace:
     """What is read and written for one `row` of q and out and one q `head`: what the contract wants, and what the kernel does
     with the fault that was named. `known`: what that fault changes is known; otherwise `actual` is `wanted`. Pairs have the same
-    tensor and token. `strides`: what the fault makes of a tensor's strides, by its name in a target's signature.
+    tensor and token. `strides`: what the fault makes of a tensor's strides, by its name in a target's signature. `reads`: what
+    the kernel was seen to read of each buffer for all rows, as ranges of elements; None where nobody watched.
     """
 
     known: bool
@@ -75,12 +76,15 @@ class Trace:
     wanted: tuple[Access, ...]
     actual: tuple[Access, ...]
     strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    reads: dict[str, tuple[tuple[int, int], ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling."""
+    """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling.
+    `watch`: the kernel may be run, to see what it reads, where the fault does not tell."""
 
     case: Case
     fault: str = ""
     where: tuple[int, int] = (0, 0)
+    watch: bool = True

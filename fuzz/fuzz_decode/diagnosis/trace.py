@@ -1,55 +1,63 @@
-"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault."""
+"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault. Where no fault tells,
+what it is seen to read in Triton's interpreter, for all rows together.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build
+from fuzz_decode.build import Buffer, Problem, build
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis.faults import FAULTS
 from fuzz_decode.diagnosis.model import block_ids, cache_offsets, tokens_in
-from fuzz_decode.diagnosis.reading import Place, Reading, read_correctly, span
+from fuzz_decode.diagnosis.reading import Place, Reading, Span, read_correctly, row_ends, span
 from fuzz_decode.diagnosis.result import Access, Trace, Tracing
+from fuzz_decode.interpreter.fences import fenced
+from fuzz_decode.run import TargetFailed, TargetRejected, returned
+from fuzz_decode.targets.contract import Target
 
 MAX_TOKENS = 2**12  # of a row, that are followed
 MAX_PLACES = 2**10  # rows and heads among which a telling one is looked for
 TENSORS = {"q": "q", "k": "k_cache", "v": "v_cache", "table": "block_table", "out": "out"}
 
 
-def trace(asked: Tracing) -> Trace:
+def trace(asked: Tracing, target: Target | None = None) -> Trace:
     """What is wanted and what the fault makes of it, for the row and head of `asked`, or for the first ones that tell them
-    apart."""
+    apart. A `target` is run, in the interpreter, if that does not say what it reads."""
     problem = build(asked.case, "cpu")
     correct = read_correctly(problem)
     faulty = _with_fault(asked.fault, problem, correct)
     row, head = _telling(problem, correct, faulty, asked.where)
     wanted, actual = (tuple(_accesses(problem, reading, row, head)) for reading in (correct, faulty))
-    own = _only_unmasked(asked.fault)
-    kept = tuple(one for one in actual if one in wanted or not own or one.tensor in own)
-    return Trace(faulty != correct, row, head, wanted, kept, _moved(correct, faulty))
+    if unmasked := _only_unmasked(asked.fault):
+        right = {*wanted}
+        actual = tuple(one for one in actual if one.tensor in unmasked or one in right)
+    reads = _watched(problem, target) if target and faulty == correct else None
+    return Trace(faulty != correct, row, head, wanted, actual, _moved(correct, faulty), reads)
 
 
 def _with_fault(name: str, problem: Problem, correct: Reading) -> Reading:
     """The reading with that fault, the correct one where it is unknown or does not apply."""
     if name.endswith("-unmasked"):
-        return dataclasses.replace(
-            correct, spans=tuple(_unmasked(name, problem.case, row) for row in range(problem.case.num_rows))
-        )
+        ends = enumerate(row_ends(problem.case))
+        return dataclasses.replace(correct, spans=tuple(_unmasked(name, problem.case, row, end) for row, end in ends))
     fault = next((fault for fault in FAULTS if fault.name == name), None)
     return (fault and fault.apply(problem, correct)) or correct
 
 
-def _unmasked(name: str, case: Case, row: int) -> tuple[tuple[int, int], ...]:
+def _unmasked(name: str, case: Case, row: int, end: int) -> tuple[Span, ...]:
     """The tokens of a row whose mask is missing: to the end of the last block, or from the first token on."""
-    seq, query = divmod(row, case.q_len)
-    end = case.seq_lens[seq] - case.q_len + 1 + query
     first = 0 if case.window is None or name.startswith("window-") else end - case.window
-    last = -(-case.seq_lens[seq] // case.block_size) * case.block_size if name.startswith("tail-") else end
+    length = case.seq_lens[row // case.q_len]
+    last = -(-length // case.block_size) * case.block_size if name.startswith("tail-") else end
     return span(first, last) if end > 0 else ()
 
 
@@ -59,12 +67,13 @@ def _only_unmasked(name: str) -> tuple[str, ...]:
 
 
 def _telling(problem: Problem, correct: Reading, faulty: Reading, first: tuple[int, int]) -> tuple[int, int]:
+    """The row and head of `first`, if there are such, or the first ones that tell the readings apart."""
     case = problem.case
+    first = first if first[0] < case.num_rows and first[1] < case.num_q_heads else (0, 0)
     every = itertools.product(range(case.num_rows), range(case.num_q_heads))
-    inside = first[0] < case.num_rows and first[1] < case.num_q_heads
-    places = itertools.chain([first] if inside else [], itertools.islice(every, MAX_PLACES))
+    places = [first, *itertools.islice(every, MAX_PLACES)] if faulty != correct else []
     differ = (at for at in places if list(_accesses(problem, correct, *at)) != list(_accesses(problem, faulty, *at)))
-    return next(differ, first if inside else (0, 0)) if faulty != correct else (first if inside else (0, 0))
+    return next(differ, first)
 
 
 def _accesses(problem: Problem, reading: Reading, row: int, head: int) -> Iterator[Access]:
@@ -101,6 +110,26 @@ def _access(problem: Problem, tensor: str, place: Place, offset: int, step: int,
 def _moved(correct: Reading, faulty: Reading) -> dict[str, tuple[int, ...]]:
     places = {name: (getattr(correct, name), getattr(faulty, name)) for name in TENSORS}
     return {TENSORS[name]: now.strides for name, (was, now) in places.items() if was.strides != now.strides}
+
+
+def _watched(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
+    """What the target reads of each buffer; None if no Triton kernel of it ran."""
+    with fenced(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
+        returned(problem, target)
+    if not fence.reads:
+        return None
+    addresses = np.unique(np.concatenate(fence.reads))
+    return {name: tuple(_ranges(addresses, buffer)) for name, buffer in problem.buffers.items()}
+
+
+def _ranges(addresses: Any, buffer: Buffer) -> Iterator[tuple[int, int]]:
+    """Runs of elements that are all read, from where the layout begins."""
+    storage, size = buffer.storage, buffer.storage.element_size()
+    inside = addresses[(addresses >= storage.data_ptr()) & (addresses < storage.data_ptr() + storage.nbytes)]
+    elements = np.unique((inside - storage.data_ptr()) // size) - buffer.guard
+    for run in np.split(elements, np.flatnonzero(np.diff(elements) > 1) + 1)[:MAX_TOKENS]:
+        if len(run):
+            yield int(run[0]), int(run[-1]) + 1
 
 
 def _one(number: int) -> Tensor:

@@ -6,14 +6,17 @@ no kernel is blamed for its interpreter.
 
 from __future__ import annotations
 
+import functools
+
 from fuzz_decode.interpreter.host import pretend_device
 from fuzz_decode.interpreter.libdevice import provide_libdevice
 from fuzz_decode.interpreter.narrow_floats import mend_narrow_floats
 from fuzz_decode.interpreter.speed import mend_speed
 
 
+@functools.cache
 def mend() -> None:
-    """Call once, after TRITON_INTERPRET is set and before any kernel is imported."""
+    """Call after TRITON_INTERPRET is set and before any kernel is imported; harmless when repeated."""
     mend_speed()
     mend_narrow_floats()
     provide_libdevice()

@@ -5,7 +5,8 @@ from, and drops what is stored there. Storages count whole: guards around a tens
 storage is no part of it: the number of a tensor stands in the upper bits of its pointers, which arithmetic on them keeps. A
 pointer without one, which the kernel found in memory, may point into any tensor of the launch.
 
-Only diagnosis puts a fence up; in a campaign a wild read must crash, as it does on a GPU.
+Only diagnosis puts a fence up; in a campaign a wild read must crash, as it does on a GPU. It also sees every read, and keeps
+them if it is asked to.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Wild:
 class Fence:
     """The storages of the running launch, by address, and the first access outside of them and how many elements there were.
 
-    Each storage is listed twice, without its number and with it."""
+    Each storage is listed twice, without its number and with it. `reads`: the addresses read inside of them, if they are kept."""
 
     numbers: dict[int, int] = field(default_factory=dict)  # of storages, by address
     names: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Fence:
     ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     wild: Wild | None = None
     wild_elements: int = 0
+    reads: list[Any] | None = None
 
     def enclose(self, tensors: Iterable[tuple[str, Any]]) -> None:
         """A launch begins, with these tensors by their names in the kernel."""
@@ -69,6 +71,9 @@ class Fence:
         below = np.searchsorted(self.starts, at, side="right") - 1
         inside = (below >= 0) & (at <= self.ends[below] - size)
         outside = mask & ~inside
+        if self.reads is not None and not stored:
+            read = mask & inside
+            self.reads.append(np.unique(np.broadcast_to(at, read.shape)[read] & (2**ADDRESS_BITS - 1)))
         if outside.any():
             self.wild_elements += int(outside.sum())
             self.wild = self.wild or self._nearest(int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored)
@@ -92,11 +97,11 @@ def standing() -> bool:
 
 
 @contextlib.contextmanager
-def fenced() -> Iterator[Fence]:
+def fenced(*, keep_reads: bool = False) -> Iterator[Fence]:
     """Put a fence up in Triton's interpreter, and take it down again."""
     from triton.runtime import interpreter
 
-    fence, builder = Fence(), interpreter.InterpreterBuilder
+    fence, builder = Fence(reads=[] if keep_reads else None), interpreter.InterpreterBuilder
     changes = (
         (interpreter.GridExecutor, "_init_args_hst", _announcing),
         (interpreter, "_implicit_cvt", _numbering),

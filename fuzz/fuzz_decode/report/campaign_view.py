@@ -16,7 +16,7 @@ from fuzz_decode.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
 from fuzz_decode.plan import Ready
 from fuzz_decode.report.coverage import Coverage
-from fuzz_decode.report.finding import clean, show_finding
+from fuzz_decode.report.finding import clean, repro_line, show_finding
 from fuzz_decode.report.header import show_header
 from fuzz_decode.shrink import Shrunk
 
@@ -60,7 +60,7 @@ class CampaignView:
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
             case Minimised(entry, path, shrunk):
-                again = f"fuzz-decode replay {path} --target {entry.target}"
+                again = repro_line(path, entry.target)
                 show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
             case OnlySlow(path, reason):
                 self.console.print(clean(f"{path} is no finding and is removed: {reason}", "yellow"), soft_wrap=True)
@@ -85,8 +85,14 @@ class CampaignView:
         for signature, bug in campaign.bugs.items():
             words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
             print_(clean(words, "red"), soft_wrap=True)
-        verdict = Text(count_findings(len(campaign.bugs)), "bold red" if campaign.bugs else "bold green")
-        print_(Text.assemble(verdict, f" in {campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"))
+        verdict = Text(self.verdict)
+        verdict.stylize("bold red" if campaign.bugs else "bold green", 0, len(count_findings(len(campaign.bugs))))
+        print_(verdict)
+
+    @property
+    def verdict(self) -> str:
+        found = count_findings(len(self.campaign.bugs))
+        return f"{found} in {self.campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
 
     @property
     def seconds(self) -> float:

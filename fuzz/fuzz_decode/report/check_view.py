@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.check import Answer
-from fuzz_decode.corpus import Entry
+from fuzz_decode.campaign import raw_entry
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED
 from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.probes import Answer
 from fuzz_decode.report.finding import clean, finding_panel
 from fuzz_decode.report.header import show_header
 from fuzz_decode.targets.description import Description
@@ -30,7 +30,7 @@ def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -
             continue
         _show_answer(console, event)
         if event.outcome.findings and FAILED not in statuses:
-            console.print(finding_panel(_entry(plan, event), event.outcome.signature))
+            console.print(finding_panel(raw_entry(plan, (event.probe.case,), event.outcome, {}), event.outcome.signature))
         statuses.append(event.outcome.status)
     _show_next(console, plan, statuses)
     return FAILED in statuses
@@ -69,13 +69,6 @@ def _show_answer(console: Console, answer: Answer) -> None:
     why = outcome.signature or outcome.reason
     words = f"{probe.question}: {probe.setting}"
     console.print(Text.assemble((f"{verdict:<13}", style), words, clean(why and f" - {why}", style)), soft_wrap=True)
-
-
-def _entry(plan: Plan, answer: Answer) -> Entry:
-    """The failure in the form that findings are shown in."""
-    case, outcome = answer.probe.case, answer.outcome
-    finding = outcome.findings[0].to_json()
-    return Entry(case, case, plan.target, outcome.signature, outcome.stage, plan.device, finding)
 
 
 def _show_next(console: Console, plan: Plan, statuses: list[str]) -> None:

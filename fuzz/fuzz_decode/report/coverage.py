@@ -54,6 +54,13 @@ class Coverage:
     def families(self) -> int:
         return len(self.along(0))
 
+    @property
+    def combinations(self) -> str:
+        return f"{len(self.cells)} combinations of family, dtype, group and block size"
+
+    def in_a_line(self) -> str:
+        return f"{self.families} of {len(ALL_FAMILIES)} layout families, {len(self.along(1))} dtypes, {self.combinations}"
+
     def table(self) -> Group:
         """Families by dtype, then groups and block sizes in a line each."""
         dtypes = sorted(self.along(1))
@@ -67,7 +74,9 @@ class Coverage:
         for name in ALL_FAMILIES:
             counts = [by_pair[name, dtype] for dtype in dtypes]
             table.add_row(name, *(Text(str(count), "" if count else "dim") for count in counts))
-        return Group(table, Text(), self._line("group", 2), self._line("block size", 3), self._options(), self._combinations())
+        return Group(
+            table, Text(), self._line("group", 2), self._line("block size", 3), self._options(), Text(self.combinations, "dim")
+        )
 
     def _line(self, word: str, axis: int) -> Text:
         counts = sorted(self.along(axis).items(), key=lambda item: int(item[0]))
@@ -77,6 +86,3 @@ class Coverage:
         """Those that no case used, too: a target may lack them."""
         counts = "  ".join(f"{words}: {self.options[words]}" for words in OPTIONS.values())
         return Text.assemble(("options  ", "dim"), counts)
-
-    def _combinations(self) -> Text:
-        return Text(f"{len(self.cells)} combinations of family, dtype, group and block size", "dim")

@@ -25,6 +25,16 @@ class TensorFacts:
     layout: str
 
 
+def message(entry: Entry) -> str:
+    """What the finding says."""
+    return str(entry.finding.get("message", ""))
+
+
+def headline(entry: Entry) -> str:
+    """What is wrong, in the best words there are."""
+    return entry.diagnosis or message(entry)
+
+
 def case_facts(case: Case) -> list[tuple[str, str]]:
     """Sizes and options, each with its name."""
     lengths = ", ".join(map(str, case.seq_lens[:SHOWN])) + (", ..." if case.num_seqs > SHOWN else "")
@@ -85,11 +95,14 @@ def needed_facts(entry: Entry) -> list[tuple[str, str]]:
 
 def call_facts(entry: Entry) -> list[str]:
     """What differs between each call before and the failing one: what a cache's key may lack."""
-    count, facts = len(entry.before), []
-    for number, case in enumerate(entry.before, 1):
-        changes = (f"{name} {word(one)} -> {word(other)}" for name, (one, other) in differences(case, entry.case).items())
-        facts.append(f"call {number} -> {count + 1}  {', '.join(changes) or 'the same call again'}")
-    return facts
+    last = len(entry.before) + 1
+    return [f"call {number} -> {last}  {changes(case, entry.case)}" for number, case in enumerate(entry.before, 1)]
+
+
+def changes(case: Case, last: Case) -> str:
+    """What differs between a call and the last one, in words."""
+    found = differences(case, last).items()
+    return ", ".join(f"{name} {word(one)} -> {word(other)}" for name, (one, other) in found) or "the same call again"
 
 
 def word(value: object) -> str:

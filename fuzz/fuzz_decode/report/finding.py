@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -13,9 +17,10 @@ from rich.text import Text
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Trace
-from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.facts import call_facts, case_facts, message, needed_facts, tensor_facts, worst_numbers, worst_place
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.memory_text import memory_text
+from fuzz_decode.texts import one_line, printable
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 GUILTY = "bold red"
@@ -25,12 +30,25 @@ NUMBERS = {"expected": ("expected ", "green"), "got": ("got ", "red"), "allowed"
 def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
     """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
     console.print(finding_panel(entry, title, trace))
-    console.print(Text.assemble(("repro  ", "dim"), clean(repro, "bold")), soft_wrap=True)
+    console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
+
+
+def finding_text(entry: Entry, repro: str, title: str, width: int = 110) -> str:
+    """The same as plain text. What it looks like depends on no terminal, notebook or setting."""
+    file = io.StringIO()
+    plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False, "highlight": False}
+    show_finding(Console(file=file, width=width, **plain), entry, repro, title)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def repro_line(path: Path, target: str) -> str:
+    """The command that runs a stored case again."""
+    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target])
 
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
     """What was wrong, the case, and why nothing can be left out of it; with a trace, memory as the kernel reads it, too."""
-    parts: list[RenderableType] = [clean(str(entry.finding.get("message", ""))), worst_element(entry), Text()]
+    parts: list[RenderableType] = [clean(message(entry)), worst_element(entry), Text()]
     if entry.finding.get("reads"):
         parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
     if entry.diagnosis:
@@ -87,8 +105,9 @@ def _marked(given: tuple[int, ...], taken: tuple[int, ...]) -> Text:
 
 def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
     """The memory maps, and why there is none."""
-    parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace)]
-    for memory in memory_maps(case, trace):
+    maps = memory_maps(case, trace)
+    parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace, maps)]
+    for memory in maps:
         parts += [*([Text()] if parts else []), memory_text(memory)]
     return parts
 
@@ -113,4 +132,9 @@ def calls_table(entry: Entry) -> Table:
 
 def clean(text: str, style: str = "") -> Text:
     """Text from a file or a target, without what could steer a terminal."""
-    return Text("".join(char if char.isprintable() or char == "\n" else "?" for char in text), style)
+    return Text(printable(text), style)
+
+
+def in_a_line(text: str, style: str = "") -> Text:
+    """The same where a line break in it, of a file's name, say, would look like a line of ours."""
+    return Text(one_line(text), style)

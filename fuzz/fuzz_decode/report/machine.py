@@ -15,8 +15,8 @@ def summary_data(campaign: Campaign, seconds: float, coverage: Coverage) -> dict
         {
             "signature": signature,
             "stage": bug.entry.stage,
-            "symptom": bug.entry.finding["symptom"],
-            "oracle": bug.entry.finding["oracle"],
+            "symptom": bug.entry.finding.get("symptom", ""),
+            "oracle": bug.entry.finding.get("oracle", ""),
             "first_case_index": bug.first_case_index,
             "count": bug.count,
             "diagnosis": bug.entry.diagnosis,

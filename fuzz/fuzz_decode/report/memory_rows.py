@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fuzz_decode.case import Case
 from fuzz_decode.layout import Layout
@@ -38,7 +38,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A buffer's layout, walked by address: `outer` are the axes outside the rows, `room` the elements of a row's span."""
+    """A buffer's layout, walked by address: `outer` are the axes outside the rows, `room` the elements of a row's span. `table`:
+    the block ids of each sequence; `owners`: the sequences and columns that a block serves."""
 
     case: Case
     name: str
@@ -48,22 +49,21 @@ class Rows:
     outer: tuple[str, ...]
     room: int
     extent: int
-    owners: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # block id to the sequences and columns it serves
+    table: list[list[int]]
+    owners: dict[int, list[tuple[int, int]]]
 
     @staticmethod
     def of(case: Case, name: str) -> Rows:
         layout, sizes = case.layouts()[LAYOUT_OF.get(name, name)]
         strides = layout.strides(sizes)
-        inner = "column" if name == "block_table" else "dim"
-        place = layout.order.index(inner) if inner == "dim" else len(layout.order)
-        outer = layout.order[:place]
+        place = len(layout.order) if name == "block_table" else layout.order.index("dim")
         room = 1 + sum((sizes[axis] - 1) * strides[axis] for axis in layout.order[place:])
-        owners: dict[int, list[tuple[int, int]]] = {}
-        blocks = case.blocks()
-        for seq, pages in enumerate(case.pages()):
-            for column, page in enumerate(pages):
-                owners.setdefault(blocks[page], []).append((seq, column))
-        return Rows(case, name, layout, sizes, strides, outer, room, layout.extent(sizes), owners)
+        blocks, owners = case.blocks(), dict[int, list[tuple[int, int]]]()
+        table = [[blocks[page] for page in pages] for pages in case.pages()]
+        for seq, ids in enumerate(table):
+            for column, block in enumerate(ids):
+                owners.setdefault(block, []).append((seq, column))
+        return Rows(case, name, layout, sizes, strides, layout.order[:place], room, layout.extent(sizes), table, owners)
 
     @property
     def tensors(self) -> str:
@@ -145,7 +145,8 @@ class Rows:
         if self.name in ("q", "out"):
             return case.row_name(at["seq"]) if "seq" in at else "every sequence"
         if self.name == "block_table":
-            return self._entry(at["seq"], at["column"])
+            ids = self.table[at["seq"]]
+            return f"block {ids[at['column']]}" if at["column"] < len(ids) else ""
         if at.get("layer", case.layer) != case.layer:
             return ""
         if "block" not in at:
@@ -163,7 +164,3 @@ class Rows:
         case, begin = self.case, column * self.case.block_size + (slot or 0)
         first = 0 if case.window is None else case.seq_lens[seq] - case.q_len + 1 - case.window
         return range(max(begin, first), min(begin + (case.block_size if slot is None else 1), case.seq_lens[seq]))
-
-    def _entry(self, seq: int, column: int) -> str:
-        pages = self.case.pages()[seq]
-        return f"block {self.case.blocks()[pages[column]]}" if column < len(pages) else ""

@@ -6,13 +6,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.report.memory_map import RIGHT, WANTED, WRONG, MemoryMap
+from fuzz_decode.report.memory_map import MARKS, RIGHT, SIGNS, WANTED, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
 
 COLOURS = {"K": "blue", "V": "magenta", "q": "cyan", "out": "cyan", "entry": "yellow"}
-SIGNS = {RIGHT: ("✓", "green"), WANTED: ("◄", "bold green"), WRONG: ("✗", "bold red")}
+STYLES = {RIGHT: "green", WANTED: "bold green", WRONG: "bold red"}
 LIVE, NOBODY, PADDING = "█", "▒", "░"
-MARKS = 3
 
 
 def memory_text(memory: MemoryMap) -> Group:
@@ -55,7 +54,7 @@ def _name(cell: Cell) -> Text:
 
 
 def _marks(cell: Cell) -> Text:
-    shown = [Text(" ".join((SIGNS[mark.kind][0], mark.words)), SIGNS[mark.kind][1]) for mark in cell.marks[:MARKS]]
+    shown = [Text(f"{SIGNS[mark.kind]} {mark.words}", STYLES[mark.kind]) for mark in cell.marks[:MARKS]]
     if len(cell.marks) > MARKS:
         shown.append(Text(f"and {len(cell.marks) - MARKS} more", "dim"))
     return Text("\n").join(shown)

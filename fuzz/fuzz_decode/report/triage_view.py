@@ -1,4 +1,4 @@
-"""Triage on the terminal: a panel for each bug that still failing, a line for each that does not, a count at the end."""
+"""Triage on the terminal: a panel for each bug that still fails, a line for each that does not, a count at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from fuzz_decode.report.finding import clean, show_finding
+from fuzz_decode.report.finding import in_a_line, repro_line, show_finding
 from fuzz_decode.triage import FAILS_OTHERWISE, FIXED, NOT_RUN, STILL_FAILS, Triaged
 
 STYLES = {STILL_FAILS: "red", FAILS_OTHERWISE: "red", FIXED: "green", NOT_RUN: "yellow"}
@@ -18,12 +18,11 @@ def show_triaged(console: Console, triaged: Triaged) -> None:
     if triaged.failing:
         show_finding(console, triaged.entry, again(triaged), title(triaged), triaged.trace)
     else:
-        console.print(
-            clean(f"{triaged.path}: {title(triaged)}{triaged.reason and ': ' + triaged.reason}", style(triaged)), soft_wrap=True
-        )
+        why = f": {triaged.reason}" if triaged.reason else ""
+        console.print(in_a_line(f"{triaged.path}: {title(triaged)}{why}", style(triaged)), soft_wrap=True)
     if triaged.others:
         others = ", ".join(map(str, triaged.others))
-        console.print(Text.assemble(("same   ", "dim"), clean(others)), soft_wrap=True)
+        console.print(Text.assemble(("same   ", "dim"), in_a_line(others)), soft_wrap=True)
     console.print()
 
 
@@ -35,7 +34,7 @@ def title(triaged: Triaged) -> str:
 
 def again(triaged: Triaged) -> str:
     """The line that runs the case again."""
-    return f"fuzz-decode replay {triaged.path} --target {triaged.entry.target}"
+    return repro_line(triaged.path, triaged.entry.target)
 
 
 def style(triaged: Triaged) -> str:

@@ -6,6 +6,7 @@ The signature is the capability list: an option is generated and passed only if 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,4 +184,12 @@ def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
             raise TargetError(f"target {name}: parameter {parameter.name!r} has no default, and only {passed} are passed")
     options = frozenset(p.name for p in rest) & GENERATED_OPTIONS
     own_out = any(p.name == "out" and p.default is not p.empty for p in rest)
-    return Target(name, fn, options, may_allocate=own_out, **{**getattr(fn, _ATTRIBUTE, {}), **limits})
+    return Target(name, fn, options, may_allocate=own_out, **{**_declared(fn), **limits})
+
+
+def _declared(fn: Callable[..., Any]) -> dict[str, Any]:
+    """What `@target` says of the function; of a partial, what it says of the function that it calls."""
+    if isinstance(fn, functools.partial) and not hasattr(fn, _ATTRIBUTE):
+        return _declared(fn.func)
+    limits: dict[str, Any] = getattr(fn, _ATTRIBUTE, {})
+    return limits

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from fuzz_decode.report.facts import call_facts, case_facts, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.facts import (
+    call_facts,
+    case_facts,
+    headline,
+    message,
+    needed_facts,
+    tensor_facts,
+    worst_numbers,
+    worst_place,
+)
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.page.elements import Child, el, table
 from fuzz_decode.report.page.memory_svg import memory_svg
@@ -17,23 +26,18 @@ def bug_section(number: int, triaged: Triaged) -> Element:
     entry = triaged.entry
     reason = f": {triaged.reason}" if triaged.reason else ""
     parts: list[Child] = [
-        el("h2", {}, f"{number}. {entry.diagnosis or message(triaged)}"),
+        el("h2", {}, f"{number}. {headline(entry)}"),
         el("p", {"class": "bad" if triaged.failing else "good"}, title(triaged) + reason),
         el("p", {}, entry.note) if entry.note else None,
-        el("p", {}, message(triaged)) if entry.diagnosis else None,
+        el("p", {}, message(entry)) if entry.diagnosis else None,
         el("pre", {}, str(entry.finding["reads"])) if entry.finding.get("reads") else None,
         _worst(triaged),
-        el("div", {"class": "sides"}, _memory(triaged), el("div", {}, *_tables(triaged))),
+        el("div", {"class": "sides"}, _memory(triaged), el("div", {"class": "facts"}, *_tables(triaged))),
         el("h3", {}, "See it again"),
         el("pre", {}, again(triaged)),
         el("p", {"class": "faint"}, "the same bug: " + ", ".join(map(str, triaged.others))) if triaged.others else None,
     ]
     return el("section", {"id": f"bug-{number}"}, *parts)
-
-
-def message(triaged: Triaged) -> str:
-    """The finding's first words."""
-    return str(triaged.entry.finding.get("message", ""))
 
 
 def _worst(triaged: Triaged) -> Element | None:
@@ -45,8 +49,9 @@ def _worst(triaged: Triaged) -> Element | None:
 def _memory(triaged: Triaged) -> Element | None:
     if triaged.trace is None:
         return None
-    parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace)]
-    for memory in memory_maps(triaged.entry.case, triaged.trace):
+    maps = memory_maps(triaged.entry.case, triaged.trace)
+    parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace, maps)]
+    for memory in maps:
         parts += [el("h3", {}, f"Memory of {memory.tensors}"), memory_svg(memory)]
         parts.append(el("p", {"class": "faint"}, f"by address, for {memory.whose}; dashed: nobody's, NaN"))
     return el("div", {}, *parts)

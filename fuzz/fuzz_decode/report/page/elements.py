@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from fuzz_decode.texts import printable
+
 Child = Element | str | None
 
 
 def el(tag: str, attributes: dict[str, object] | None = None, *children: Child) -> Element:
     """An element with text and elements in it; None is left out."""
-    element = Element(tag, {name: _plain(str(value)) for name, value in (attributes or {}).items()})
+    element = Element(tag, {name: printable(str(value)) for name, value in (attributes or {}).items()})
     for child in children:
         if isinstance(child, str):
-            _append_text(element, _plain(child))
+            _append_text(element, printable(child))
         elif child is not None:
             element.append(child)
     return element
@@ -45,8 +47,3 @@ def _append_text(element: Element, text: str) -> None:
         element[-1].tail = (element[-1].tail or "") + text
     else:
         element.text = (element.text or "") + text
-
-
-def _plain(text: str) -> str:
-    """Without characters that XML and terminals have no use for."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)

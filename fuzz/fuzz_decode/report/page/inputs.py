@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import FileError
+from fuzz_decode.files import read_whole
 from fuzz_decode.report.coverage import Coverage
 
 MAX_BYTES = 2**26
 
 
 def read_coverage(path: Path) -> Coverage:
-    """The coverage in what `run --json` wrote. Raises UsageError naming the file and what in it is wrong."""
+    """The coverage in what `run --json` wrote. Raises FileError naming the file and what in it is wrong."""
     cells = _read(path).get("coverage")
     coverage = Coverage()
     for cell in cells if isinstance(cells, list) else [None]:
@@ -21,12 +22,12 @@ def read_coverage(path: Path) -> Coverage:
             case [str(family), str(dtype), int(group), int(block_size), int(count)]:
                 coverage.cells[family, dtype, group, block_size] += count
             case _:
-                raise UsageError(f"{path}: coverage is not what `fuzz-decode run --json` writes")
+                raise FileError(path, "coverage is not what `fuzz-decode run --json` writes")
     return coverage
 
 
 def read_score(path: Path) -> dict[str, Any]:
-    """What `score --json` wrote. Raises UsageError naming the file and what in it is wrong."""
+    """What `score --json` wrote. Raises FileError naming the file and what in it is wrong."""
     data = _read(path)
     rows = data.get("classes")
     right = isinstance(rows, list) and all(isinstance(data.get(name), int) for name in ("mutants", "detected"))
@@ -34,19 +35,15 @@ def read_score(path: Path) -> dict[str, Any]:
     for row in rows if isinstance(rows, list) else ():
         right = right and isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in wanted.items())
     if not right:
-        raise UsageError(f"{path}: is not what `fuzz-decode score --json` writes")
+        raise FileError(path, "is not what `fuzz-decode score --json` writes")
     return data
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_BYTES} bytes")
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        data = json.loads(read_whole(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is not a whole JSON file: {str(error)[:120]}") from error
+        raise FileError(path, f"is not a whole JSON file: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: must hold a JSON object")
+        raise FileError(path, "must hold a JSON object")
     return data

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from fuzz_decode.report.memory_map import RIGHT, WANTED, WRONG, MemoryMap
+from fuzz_decode.report.memory_map import MARKS, RIGHT, SIGNS, WANTED, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
 from fuzz_decode.report.page.elements import el
 
 WIDTH, LEFT, BAR = 352, 58, 262  # pixels: the whole, addresses, a row
 LINE, GAP = 18, 2
 SKIP, PAGE = 16, 8  # room for what is left out, and between pages
-MARKS = 3
-SIGNS = {RIGHT: "✓", WANTED: "◄", WRONG: "✗"}
 
 
 def memory_svg(memory: MemoryMap) -> Element:
@@ -34,7 +32,7 @@ def memory_svg(memory: MemoryMap) -> Element:
     if memory.more:
         drawn.append(_text(LEFT + 8, top + SKIP - 4, f"⋮ and {memory.more} more rows like these", "faint"))
         top += SKIP
-    if WANTED in middles and WRONG in middles:
+    if WANTED in middles and WRONG in middles and middles[WANTED] != middles[WRONG]:
         drawn.append(_arrow(middles[WANTED], middles[WRONG]))
     size = {"width": WIDTH, "height": int(top), "viewBox": f"0 0 {WIDTH} {int(top)}", "class": "memory", "role": "img"}
     return el("svg", size, el("title", {}, f"memory of {memory.tensors}, for {memory.whose}"), *drawn)

@@ -9,7 +9,8 @@ from typing import Any
 
 from fuzz_decode import __version__
 from fuzz_decode.report.coverage import Coverage
-from fuzz_decode.report.page.bug_section import bug_section, message
+from fuzz_decode.report.facts import headline
+from fuzz_decode.report.page.bug_section import bug_section
 from fuzz_decode.report.page.elements import Child, document, el, table
 from fuzz_decode.report.page.heat_map import heat_maps
 from fuzz_decode.triage import FIXED, Triaged
@@ -70,7 +71,7 @@ def _row(number: int, triaged: Triaged) -> tuple[Child, ...]:
     entry = triaged.entry
     link = el("a", {"href": f"#bug-{number}"}, entry.signature)
     status = el("span", {"class": "bad" if triaged.failing else "good" if triaged.status == FIXED else "faint"}, triaged.status)
-    return str(number), link, el("code", {}, entry.target), status, entry.diagnosis or message(triaged)
+    return str(number), link, el("code", {}, entry.target), status, headline(entry)
 
 
 def _cases(number: int | None) -> str:

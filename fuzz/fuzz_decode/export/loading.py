@@ -1,0 +1,54 @@
+"""The lines that load the target. A name from a corpus file stays a string in them, whatever it holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fuzz_decode.export.literals import quoted, wrapped
+from fuzz_decode.targets.adapters import ADAPTERS
+from fuzz_decode.targets.resolve import BUNDLED, MUTANT
+
+KERNELS = "fuzz_decode_kernels"
+RESOLVE = "pkgutil.resolve_name("
+BY_ARGUMENT = f"{RESOLVE}sys.argv[1])"
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """`head`, a string and `tail` are the expression for the target; `imports` is the line that it needs, if any, and modules are
+    looked for in `folders`, too ("" is the current one)."""
+
+    head: str
+    string: str
+    tail: str = ")"
+    imports: str = ""
+    folders: tuple[str, ...] = ()
+
+    def lines(self, width: int, *, by_argument: bool) -> list[str]:
+        """Define `fn`; `by_argument`: the script's first argument names it, if there is one."""
+        folders = dict.fromkeys([*([""] if by_argument else []), *self.folders])
+        path = [f"sys.path[:0] = [{', '.join(map(quoted, folders))}]"] if folders else []
+        line = f"fn = {BY_ARGUMENT} if sys.argv[1:] else {self.head}{self.string}{self.tail}"
+        if by_argument and len(line) <= width:
+            return [*path, line]
+        own = wrapped(f"fn = {self.head}", [self.string], width - 4 * by_argument, self.tail)
+        if not by_argument:
+            return [*path, *own]
+        return [*path, "if sys.argv[1:]:", f"    fn = {BY_ARGUMENT}", "else:", *(f"    {line}" for line in own)]
+
+
+def loading(name: str) -> Loading:
+    """How the target of that name is loaded where there is no fuzz-decode; an adapter is part of it, and needs it."""
+    if name == BUNDLED:
+        return Loading(RESOLVE, quoted(f"{KERNELS}.paged_decode:paged_decode"))
+    if name.startswith(MUTANT):
+        mutant = name.removeprefix(MUTANT)
+        module, function = ("generic", "load_generic") if ":" in mutant else ("mutants", "load_mutant")
+        return Loading(f"{function}(", quoted(mutant), imports=f"from {KERNELS}.{module} import {function}")
+    if name in ADAPTERS:
+        return Loading(RESOLVE, quoted(f"{ADAPTERS[name].module}:{ADAPTERS[name].function}"))
+    module, _, function = name.rpartition(":")
+    if module.endswith(".py"):
+        return Loading("runpy.run_path(", quoted(module), f")[{quoted(function)}]", folders=(os.path.dirname(module),))
+    return Loading(RESOLVE, quoted(name), folders=("",))

@@ -1,0 +1,121 @@
+"""A stored case as the text of a script, or of a regression test."""
+
+from __future__ import annotations
+
+from fuzz_decode.build import Problem, build
+from fuzz_decode.corpus import Entry
+from fuzz_decode.errors import UsageError
+from fuzz_decode.export.limits import limits
+from fuzz_decode.export.literals import WIDTH, Constants, assigned
+from fuzz_decode.export.loading import Loading, loading
+from fuzz_decode.export.tensors import helpers, is_huge, tensors
+from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
+from fuzz_decode.export.words import claim, docstring
+from fuzz_decode.report.facts import changes
+from fuzz_decode.targets.adapters import ADAPTERS
+from fuzz_decode.targets.contract import Target
+from fuzz_decode.targets.resolve import BUNDLED, MUTANT
+
+MAX_CHARACTERS = 2**20
+MODULES = ("base64", "inspect", "itertools", "os", "pkgutil", "runpy", "sys", "zlib")
+
+SET_DEVICE = [
+    'DEVICE = "cuda" if torch.cuda.is_available() else "cpu"',
+    'if DEVICE == "cpu":',
+    '    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported',
+]
+MEND = ["    from fuzz_decode.interpreter import mend", "", "    mend()"]
+DEFINITION = "# attention by its definition, in float64, and how far off a kernel may be that rounds as this one says it does"
+USE = [
+    "    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right",
+    "    python repro.py module:function    the same with another function: a fix, for instance",
+]
+WHERE = "It needs torch and Triton. Without a GPU it runs in Triton's interpreter (Triton 3.7 or later)."
+NARROW = (
+    "That computes bfloat16 and float8 wrongly, so that a failure there is no verdict: exit code 125, or a test that is skipped."
+)
+
+
+def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
+    """The text of a script that makes the entry's calls to the target and judges the last one; with `as_test`, of a test file.
+
+    Raises UsageError if the target cannot take a call, or the text would be larger than 1 MiB.
+    """
+    for case in entry.calls:
+        if reason := target.why_unsupported(case):
+            raise UsageError(f"target {target.name} cannot take this case ({reason}); name another one with --target")
+    constants: Constants = {}
+    load, width = loading(target.name), WIDTH - 4 * as_test
+    guard = _no_verdict(entry, target, as_test=as_test)
+    body = _calls(entry, target, constants, width, guarded=bool(guard))
+    code = _as_test(entry, load, body, width) if as_test else _as_script(load, body, width)
+    device = [*SET_DEVICE, *(MEND if target.name in ADAPTERS else [])]
+    packed = [line for name, literal in constants.items() for line in assigned(name, literal)]
+    rest = "\n".join([*device, *packed, "", "", *guard, *helpers("\n".join(code)), *code])
+    use = [*([] if as_test else [*USE, ""]), WHERE, *([NARROW] if guard and not _is_ours(target) else [])]
+    imports = _imports(rest, load, with_pytest=as_test and bool(guard))
+    text = "\n".join([*docstring(entry, target.name, use), "", *imports, "", rest, ""])
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"the script would have {len(text)} characters; shrink the case with fuzz-decode minimize first")
+    return text
+
+
+def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, guarded: bool) -> list[str]:
+    """Make the calls, and judge the last one."""
+    lines: list[str] = []
+    for number, case in enumerate(entry.before, 1):
+        lines += [f"# call {number}; what the last one has instead: {changes(case, entry.case)}"]
+        lines += [*tensors(build(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
+    problem, case, symptom = build(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
+    relaid: list[str] = []
+    if symptom == "layout-dependent":
+        plain = build(case.plain(), "cpu", problem.values)
+        relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
+    return [
+        *lines,
+        *tensors(problem, constants, width),
+        "",
+        DEFINITION,
+        *reference(case, limits(problem, target), constants),
+        "",
+        *watch(problem, symptom),
+        *call(case, guarded=guarded),
+        "",
+        *compared(problem, symptom, relaid, again=_may_need_another_call(entry, problem, target)),
+        *(["if wrong:", '    no_verdict("\\n".join(wrong))'] if guarded else []),
+    ]
+
+
+def _may_need_another_call(entry: Entry, problem: Problem, target: Target) -> bool:
+    """Whether the finding may be one of the harness's second call, which is made where layouts must not matter to the bit. A
+    fault that is named for sure shows in one."""
+    case = problem.case
+    relaid = target.arithmetic_of(case).same_bits_anywhere and case != case.plain() and not is_huge(problem)
+    return relaid and entry.signature.startswith("wrong-value:") and not entry.fault
+
+
+def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:
+    """A function to call where a correct kernel may fail because of its interpreter. The bundled kernel and its mutants widen
+    before they compute, and for fuzz-decode's adapters it is mended."""
+    narrow = any(case.dtype == "bfloat16" or case.cache_dtype for case in entry.calls)
+    if not narrow or target.name in ADAPTERS or (_is_ours(target) and as_test):
+        return []
+    return no_verdict(ours=_is_ours(target), as_test=as_test)
+
+
+def _is_ours(target: Target) -> bool:
+    return target.name == BUNDLED or target.name.startswith(MUTANT)
+
+
+def _as_test(entry: Entry, load: Loading, body: list[str], width: int) -> list[str]:
+    lines = [*load.lines(width, by_argument=False), *body, 'assert not wrong, "\\n".join(wrong)']
+    return [f"def {claim(entry)}():", *(f"    {line}" if line else "" for line in lines)]
+
+
+def _as_script(load: Loading, body: list[str], width: int) -> list[str]:
+    return [*load.lines(width, by_argument=True), *body, 'print("\\n".join(wrong) or "right")', "sys.exit(bool(wrong))"]
+
+
+def _imports(code: str, load: Loading, *, with_pytest: bool) -> list[str]:
+    standard = [f"import {name}" for name in MODULES if f"{name}." in code]
+    return [*standard, "", *(["import pytest"] if with_pytest else []), "import torch", *filter(None, [load.imports])]

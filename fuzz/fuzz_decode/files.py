@@ -1,0 +1,52 @@
+"""Small text files: written whole or not at all, and read only where reading comes to an end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from fuzz_decode.errors import FileError
+
+MAX_BYTES = 2**20
+
+
+def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """What is in a regular file of at most `limit` bytes; a pipe or a device may never end. Raises FileError."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FileError(path, "is no regular file")
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)  # its size may be a lie, as in /proc
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise FileError(path, f"is larger than {limit} bytes; such files are much smaller")
+    return data
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write to a temporary file of the same folder, which then takes the name, even that of a link. Raises FileError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def write_report(path: Path, text: str) -> None:
+    """The same for a file that the user named, but a link, a pipe or /dev/stdout is written to. Raises FileError."""
+    if not path.is_symlink() and (path.is_file() or not path.exists()):
+        write_whole(path, text)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
