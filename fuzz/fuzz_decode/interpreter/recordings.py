@@ -72,15 +72,15 @@ class Recorder:
         self.constants.append(value)
         return f"c{len(self.constants) - 1}"
 
-    def replay(self, number: int, result: str, made: Callable[..., Any]) -> Replay:
-        """A function of so many tensors x0, x1 and so on that does what was recorded and returns `result`."""
+    def replay(self, number: int, tensor: type) -> Replay:
+        """A function of so many tensors x0, x1 and so on that does what was recorded."""
         takes = [f"i{place} = x{place}.handle" for place in range(number)]
         return _compiled(
-            f"def bind(builder, made{''.join(f', c{place}' for place in range(len(self.constants)))}):\n"
+            f"def bind(builder, tensor, new{''.join(f', c{place}' for place in range(len(self.constants)))}):\n"
             f" def replay({', '.join(f'x{place}' for place in range(number))}):\n"
-            f"  {'; '.join([*takes, *self.lines, f'return {result}'])}\n"
+            f"  {'; '.join([*takes, *self.lines])}\n"
             f" return replay\n"
-        )(self._builder, made, *self.constants)
+        )(self._builder, tensor, object.__new__, *self.constants)
 
 
 @functools.cache
@@ -117,11 +117,12 @@ class Operations:
                 key = signatures.of_call(args, options, inputs)
             except KeyError:
                 return builtin(*args, **options, **real)
-            if key not in replays:
+            try:
+                replay = replays[key]
+            except KeyError:
                 if len(replays) >= SIGNATURES:
                     replays.clear()
-                replays[key] = self._recorded(builtin, args, options)
-            replay = replays[key]
+                replay = replays[key] = self._recorded(builtin, args, options)
             return builtin(*args, **options, **real) if replay is None else replay(*inputs)
 
         return operation
@@ -137,7 +138,8 @@ class Operations:
         _at_work.append(recorder)
         try:
             result = builtin(*args, **options, **self._recording())
-            return recorder.replay(len(inputs), self._text(result, inputs, recorder), self._made)
+            self._return(result, inputs, recorder)
+            return recorder.replay(len(inputs), self.tl.tensor)
         except Exception:  # whatever it is, the operation is about to run as it is, and to raise it in earnest
             return None
         finally:
@@ -151,23 +153,17 @@ class Operations:
             return type(value)([self._without_values(part, inputs) for part in value])
         return value
 
-    def _text(self, result: Any, inputs: list[Any], recorder: Recorder) -> str:
-        """What stands for the operation's result: one of its inputs, a new tensor or nothing."""
-        for place, tensor in enumerate(inputs):
-            if result is tensor:
-                return f"x{place}"
-        if result is None:
-            return "None"
+    def _return(self, result: Any, inputs: list[Any], recorder: Recorder) -> None:
+        """Write down the operation's result: one of its inputs, a new tensor or nothing."""
+        place = next((place for place, tensor in enumerate(inputs) if tensor is result), None)
+        if place is not None or result is None:
+            recorder.lines.append("return None" if place is None else f"return x{place}")
+            return
         if not isinstance(result, self.tl.tensor):
             raise ValueNeeded
         result.type, result.dtype = self._signatures.known(result.type), self._signatures.known(result.dtype)
-        rest = {name: value for name, value in vars(result).items() if name != "handle"}
-        return f"made({recorder.text(result.handle)}, {recorder.text(rest)})"
-
-    def _made(self, handle: Any, rest: dict[str, Any]) -> Any:
-        made = object.__new__(self.tl.tensor)
-        made.__dict__.update(rest, handle=handle)
-        return made
+        parts = [f"made.{name} = {recorder.text(value)}" for name, value in vars(result).items()]
+        recorder.lines += ["made = new(tensor)", *parts, "return made"]
 
 
 def truth(of_values: Callable[[Any], bool]) -> Callable[[Any], bool]:

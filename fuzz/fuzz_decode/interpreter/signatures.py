@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+PLAIN = frozenset({int, bool, str, type(None)})
+
 
 class Signatures:
     """Keys of calls. Equal ones have tensors of equal types at the same places, and the same constants."""
@@ -13,13 +15,13 @@ class Signatures:
         self._tensor = tl.tensor
         self._types: dict[int, Any] = {}  # by id, which no other object gets while they are here
         self._alike: dict[str, list[Any]] = {}
-        self._constants: dict[type, Callable[[Any, list[Any]], Any]] = {
-            **dict.fromkeys((int, bool, str, type(None)), lambda value, _: (value.__class__, value)),
-            float: lambda value, _: (float, value.hex()),  # 0.0 is not -0.0, and NaN is NaN
+        self._constants: dict[type, Callable[[Any, list[Any], list[Any]], None]] = {
+            tl.tensor: self._of_tensor,
+            tl.constexpr: self._of_constexpr,
+            float: _of_float,
             slice: _of_whole,
-            tl.constexpr: lambda value, inputs: (tl.constexpr, self._of(value.value, inputs)),
             **dict.fromkeys((list, tuple), self._of_several),
-            **dict.fromkeys((tl.dtype, tl.pointer_type, tl.block_type), lambda value, _: (tl.dtype, id(self.known(value)))),
+            **dict.fromkeys((tl.dtype, tl.pointer_type, tl.block_type), self._of_type),
         }
         for value in vars(tl).values():  # tl.float32 itself rather than its equal
             if isinstance(value, tl.dtype):
@@ -29,14 +31,16 @@ class Signatures:
         """The key of a call, whose tensors are added to `inputs`. Raises KeyError if it is given anything but tensors and plain
         constants."""
         key: list[Any] = []
+        types, tensor = self._types, self._tensor
         for arg in args:
-            if arg.__class__ is self._tensor and id(arg.type) in self._types:  # spelled out: most arguments are
+            if arg.__class__ is tensor and (known := id(arg.type)) in types:  # spelled out: most arguments are
                 inputs.append(arg)
-                key.append(id(arg.type))
+                key.append(known)
             else:
-                key.append(self._of(arg, inputs))
+                self._add(arg, key, inputs)
         for name, value in options.items():
-            key += name, self._of(value, inputs)
+            key.append(name)
+            self._add(value, key, inputs)
         return tuple(key)
 
     def known(self, found: Any) -> Any:
@@ -51,19 +55,39 @@ class Signatures:
         self._types[id(found)] = found
         return found
 
-    def _of(self, value: Any, inputs: list[Any]) -> Any:
-        if value.__class__ is not self._tensor:
-            return self._constants[value.__class__](value, inputs)
+    def _add(self, value: Any, key: list[Any], inputs: list[Any]) -> None:
+        """A tensor's part of a key is its type's id; that of anything else begins with its class."""
+        kind = value.__class__
+        if kind in PLAIN:
+            key += kind, value
+        else:
+            self._constants[kind](value, key, inputs)
+
+    def _of_tensor(self, value: Any, key: list[Any], inputs: list[Any]) -> None:
         value.type = self.known(value.type)
         inputs.append(value)
-        return id(value.type)
+        key.append(id(value.type))
 
-    def _of_several(self, values: Any, inputs: list[Any]) -> Any:
-        return values.__class__, *[self._of(value, inputs) for value in values]
+    def _of_constexpr(self, value: Any, key: list[Any], inputs: list[Any]) -> None:
+        key.append(value.__class__)
+        self._add(value.value, key, inputs)
+
+    def _of_type(self, value: Any, key: list[Any], _: list[Any]) -> None:
+        key += value.__class__, id(self.known(value))
+
+    def _of_several(self, values: Any, key: list[Any], inputs: list[Any]) -> None:
+        key += values.__class__, len(values)
+        for value in values:
+            self._add(value, key, inputs)
 
 
-def _of_whole(value: slice, _: list[Any]) -> Any:
+def _of_float(value: float, key: list[Any], _: list[Any]) -> None:
+    """0.0 is not -0.0, and NaN is NaN."""
+    key += float, value if value and value == value else value.hex()
+
+
+def _of_whole(value: slice, key: list[Any], _: list[Any]) -> None:
     """`:` and no other slice."""
-    if value.start is value.stop is value.step is None:
-        return slice
-    raise KeyError
+    if not value.start is value.stop is value.step is None:
+        raise KeyError
+    key.append(slice)

@@ -30,11 +30,9 @@ def mend_speed() -> None:
     interpreter._patch_builtin = functools.partial(_patch_builtin, Operations(interpreter))
     interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
+    interpreter.GridExecutor.__call__ = _silently(interpreter.GridExecutor.__call__)
     if hasattr(interpreter.TensorHandle, "__post_init__"):
         interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
-    builder = interpreter.InterpreterBuilder
-    builder.create_expand_dims, builder.create_broadcast = _expand_dims, _broadcast
-    builder.cast_impl = _cast(builder.cast_impl)
 
 
 def _once(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -67,6 +65,16 @@ def _patch_lang_tensor(original: Any, tensor: Any, *scope: Any) -> None:
     assign(tensor, "__bool__", truth(tensor.__bool__))
 
 
+def _silently(launch: Callable[..., None]) -> Callable[..., None]:
+    """Floats overflow, and logarithms of 0 are infinite, without a word from numpy, as on a GPU."""
+
+    def launched(self: Any, *args: Any, **options: Any) -> None:
+        with np.errstate(all="ignore"):
+            launch(self, *args, **options)
+
+    return launched
+
+
 def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """numpy's dtype for Triton's: a type's name tells all of it that matters."""
     known: dict[str, Any] = {}
@@ -88,30 +96,3 @@ def _handle(pointer: type) -> Callable[..., None]:
             self.__post_init__()
 
     return init
-
-
-def _expand_dims(self: Any, handle: Any, axis: int) -> Any:
-    """As numpy.expand_dims does it, without its checks: the front end has made them."""
-    shape = handle.data.shape
-    return type(handle)(handle.data.reshape((*shape[:axis], 1, *shape[axis:])), handle.dtype.scalar)
-
-
-def _broadcast(self: Any, handle: Any, shape: Any) -> Any:
-    """As numpy.broadcast_to does it: the same iterator, the same view."""
-    view = np.nditer(handle.data, ["multi_index"], itershape=shape, order="C").itviews[0]
-    return type(handle)(view, handle.dtype.scalar)
-
-
-def _cast(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Integers to integers as the original casts them, without comparing types; floats may overflow, and numpy's warnings should
-    come from Triton as ever."""
-    from triton.runtime import interpreter
-
-    def cast(self: Any, handle: Any, wanted: Any) -> Any:
-        dtype = interpreter._get_np_dtype(wanted)
-        integers = handle.data.dtype.kind in "biu" and dtype.kind in "biu"
-        if not integers or "bf16" in (handle.dtype.scalar.name, wanted.scalar.name):
-            return original(self, handle, wanted)
-        return type(handle)(handle.data.astype(dtype), wanted.scalar)
-
-    return cast
