@@ -11,11 +11,9 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
+from fuzz_decode.interpreter.launches import quicken_launches
 from fuzz_decode.interpreter.recordings import Operations, truth
 
 
@@ -26,30 +24,12 @@ def mend_speed() -> None:
     options = interpreter.interpreter_builder.options
     if hasattr(options, "sanitize_overflow"):  # whose verdict is only read in debug mode
         interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
-    interpreter._patch_lang = _once(interpreter._patch_lang)
     interpreter._patch_builtin = functools.partial(_patch_builtin, Operations(interpreter))
     interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
-    interpreter.GridExecutor.__call__ = _silently(interpreter.GridExecutor.__call__)
     if hasattr(interpreter.TensorHandle, "__post_init__"):
         interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
-
-
-def _once(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """triton.language is patched when a kernel or a function that it calls needs it, and stays patched, as it did up to 3.5."""
-    from triton.runtime.interpreter import tl
-
-    patched: list[Any] = []
-    nothing = SimpleNamespace(restore=lambda: None)
-
-    def patch_once(function: Any) -> Any:
-        seen = [value for value in function.__globals__.values() if value is tl or value is tl.core]
-        if not seen or any(value not in patched for value in seen):
-            patch(function)
-            patched.extend(seen)
-        return nothing
-
-    return patch_once
+    quicken_launches(interpreter)
 
 
 def _patch_builtin(operations: Operations, package: Any, builder: Any, *scope: Any) -> None:
@@ -63,16 +43,6 @@ def _patch_lang_tensor(original: Any, tensor: Any, *scope: Any) -> None:
     assign = scope[0].set_attr if scope else setattr
     assign(tensor, "__index__", lambda self: int(self.handle.data.item()))
     assign(tensor, "__bool__", truth(tensor.__bool__))
-
-
-def _silently(launch: Callable[..., None]) -> Callable[..., None]:
-    """Floats overflow, and logarithms of 0 are infinite, without a word from numpy, as on a GPU."""
-
-    def launched(self: Any, *args: Any, **options: Any) -> None:
-        with np.errstate(all="ignore"):
-            launch(self, *args, **options)
-
-    return launched
 
 
 def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -92,7 +62,7 @@ def _handle(pointer: type) -> Callable[..., None]:
 
     def init(self: Any, data: Any, dtype: Any, attr: Any = None) -> None:
         self.data, self.dtype, self.attr = data, dtype, {} if attr is None else attr
-        if data.itemsize > 1 and dtype.__class__ is not pointer and data.itemsize * 8 > dtype.primitive_bitwidth:
+        if dtype.__class__ is not pointer and data.itemsize > 1 and data.itemsize * 8 > dtype.primitive_bitwidth:
             self.__post_init__()
 
     return init
