@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 CONVERTED = 4096  # integers whose tensors are remembered
+PLAIN = {int, float, bool, type(None), str}
 
 
 def quicken_launches(interpreter: Any) -> None:
@@ -21,7 +23,10 @@ def quicken_launches(interpreter: Any) -> None:
     interpreter.inspect = SimpleNamespace(
         **{**vars(inspect), "getfullargspec": signatures, "getcallargs": functools.partial(_call_args, signatures)}
     )
-    interpreter.GridExecutor.__call__ = _silently(interpreter.GridExecutor.__call__)
+    executor = interpreter.GridExecutor
+    executor._init_args_hst = _in_place(executor._init_args_hst)
+    executor._restore_args_dev = _unless_in_place(executor._restore_args_dev)
+    executor.__call__ = _silently(executor.__call__)
 
 
 def another(tensor: Any, handle: Any) -> Any:
@@ -51,14 +56,20 @@ def _once(patch: Callable[[Any], Any], tl: Any) -> Callable[[Any], Any]:
 
 
 def _remembering(convert: Callable[[Any], Any], handle: Any) -> Callable[[Any], Any]:
-    """Integers among a launch's arguments: mostly the same ones again."""
-    converted = functools.lru_cache(CONVERTED, typed=True)(convert)
+    """Integers among a launch's arguments, mostly the same ones again, and pointers to tensors of the same dtypes."""
+    converted = functools.lru_cache(CONVERTED)(convert)
+    pointers: dict[torch.dtype, Any] = {}
 
     def convert_quickly(argument: Any) -> Any:
-        if argument.__class__ is not int:
+        if argument.__class__ is int:
+            known = converted(argument)
+            return another(known, handle(known.handle.data, known.handle.dtype))
+        if argument.__class__ is not torch.Tensor:
             return convert(argument)
-        known = converted(argument)
-        return another(known, handle(known.handle.data, known.handle.dtype))
+        if argument.dtype not in pointers:
+            pointers[argument.dtype] = convert(argument)
+        known = pointers[argument.dtype]
+        return another(known, handle(np.array([argument.data_ptr()], np.uint64), known.handle.dtype))
 
     return convert_quickly
 
@@ -73,6 +84,30 @@ def _call_args(signatures: Callable[[Any], Any], function: Any, /, *positional: 
     if simple and found.keys() == set(spec.args):
         return found
     return inspect.getcallargs(function, *positional, **named)
+
+
+def _in_place(copy: Callable[..., Any]) -> Callable[..., Any]:
+    """Tensors that lie on the CPU need not be brought there."""
+
+    def arguments(self: Any, positional: Any, named: Any) -> Any:
+        if all(_is_here(argument) for argument in (*positional, *named.values())):
+            return positional, named
+        return copy(self, positional, named)
+
+    return arguments
+
+
+def _unless_in_place(restore: Callable[..., None]) -> Callable[..., None]:
+    def restored(self: Any, args_dev: Any, args_hst: Any, kwargs: Any, kwargs_hst: Any) -> None:
+        if args_dev is not args_hst:
+            restore(self, args_dev, args_hst, kwargs, kwargs_hst)
+
+    return restored
+
+
+def _is_here(argument: Any) -> bool:
+    kind = argument.__class__
+    return kind in PLAIN or (kind is torch.Tensor and argument.device.type == "cpu")
 
 
 def _silently(launch: Callable[..., None]) -> Callable[..., None]:

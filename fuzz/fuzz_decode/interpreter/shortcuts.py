@@ -106,10 +106,18 @@ def _expand_dims(handle: Any) -> Callable[[Method], Method]:
 
 
 def _broadcast(handle: Any) -> Callable[[Method], Method]:
-    """As numpy.broadcast_to does it: the same iterator, the same view."""
+    """As numpy.broadcast_to does it: the same iterator, the same view. Of arrays without gaps its strides are remembered."""
+    strides: dict[Any, Any] = {}
 
     def broadcast(self: Any, arg: Any, shape: Any) -> Any:
-        return handle(np.nditer(arg.data, ["multi_index"], itershape=shape, order="C").itviews[0], arg.dtype.scalar)
+        data = arg.data
+        key = data.dtype, data.shape, data.strides, *shape
+        known = strides.get(key)
+        if known is not None and data.flags.c_contiguous:
+            return handle(np.ndarray(shape, data.dtype, data, 0, known), arg.dtype.scalar)
+        view = np.nditer(data, ["multi_index"], itershape=shape, order="C").itviews[0]
+        strides[key] = view.strides
+        return handle(view, arg.dtype.scalar)
 
     return lambda original: broadcast
 

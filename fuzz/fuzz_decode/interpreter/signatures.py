@@ -28,20 +28,28 @@ class Signatures:
                 self.known(value)
 
     def of_call(self, args: tuple[Any, ...], options: dict[str, Any], inputs: list[Any]) -> tuple[Any, ...]:
-        """The key of a call, whose tensors are added to `inputs`. Raises KeyError if it is given anything but tensors and plain
-        constants."""
+        """The key of a call, whose tensors are added to `inputs`. It is one of a kind only if all types in it are known. Raises
+        KeyError if the call is given anything but tensors and plain constants."""
         key: list[Any] = []
-        types, tensor = self._types, self._tensor
+        tensor = self._tensor
         for arg in args:
-            if arg.__class__ is tensor and (known := id(arg.type)) in types:  # spelled out: most arguments are
+            if arg.__class__ is tensor:  # spelled out: most arguments are
                 inputs.append(arg)
-                key.append(known)
+                key.append(id(arg.type))
             else:
                 self._add(arg, key, inputs)
         for name, value in options.items():
             key.append(name)
             self._add(value, key, inputs)
         return tuple(key)
+
+    def of_known(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """The key of a call once the types of its tensors are known."""
+        inputs: list[Any] = []
+        self.of_call(args, options, inputs)
+        for tensor in inputs:
+            tensor.type = self.known(tensor.type)
+        return self.of_call(args, options, [])
 
     def known(self, found: Any) -> Any:
         """The one that stands for all types that equal this one."""
@@ -64,7 +72,6 @@ class Signatures:
             self._constants[kind](value, key, inputs)
 
     def _of_tensor(self, value: Any, key: list[Any], inputs: list[Any]) -> None:
-        value.type = self.known(value.type)
         inputs.append(value)
         key.append(id(value.type))
 
