@@ -30,32 +30,42 @@ SAMPLED = ("int1", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64
 
 def take_shortcuts(interpreter: Any) -> None:
     """Patch the builder of triton.runtime.interpreter."""
-    builder, handle, tl = interpreter.InterpreterBuilder, interpreter.TensorHandle, interpreter.tl
-    dtype_of, real = interpreter._get_np_dtype, interpreter.interpreter_builder
-    samples = [handle(np.array(values).astype(dtype_of(t)), t) for t in (getattr(tl, n) for n in SAMPLED) for values in VALUES]
-    pairs = list(zip(samples[::2], samples[1::2], strict=True))
+    builder, samples = interpreter.InterpreterBuilder, Samples(interpreter)
     for name in BINARY:
         if original := getattr(builder, f"create_{name}", None):
-            setattr(builder, f"create_{name}", _binary(original, handle, [(real, *pair) for pair in pairs]))
-    pointers = [handle(np.array([64], np.uint64), tl.pointer_type(getattr(tl, name))) for name in ("int1", "float16", "float32")]
-    offsets = [sample for sample in samples if sample.data.dtype.kind in "iu"]
-    blocks = [tl.block_type(tl.float32, [4, 2])]
-    reduce_or_scan, shapes = interpreter.ReduceOps.__base__, (np.ones((2, 2)), np.ones(2, np.int64), np.float32(1.0))
+            setattr(builder, f"create_{name}", _binary(original, interpreter.TensorHandle, samples))
     for owner, name, shortcut, calls in (
-        (builder, "create_expand_dims", _expand_dims(handle), [(real, s, axis) for s in samples for axis in (0, 1)]),
-        (builder, "create_broadcast", _broadcast(handle), [(real, s, shape) for s in samples for shape in ((4,), (3, 4))]),
-        (builder, "create_addptr", _addptr(handle), [(real, pointer, offset) for pointer in pointers for offset in offsets]),
-        (builder, "create_splat", _splat(interpreter), [(real, block, offset) for block in blocks for offset in pointers]),
-        (builder, "cast_impl", _cast(dtype_of, handle), [(real, s, wanted.dtype) for s in offsets for wanted in samples]),
-        (reduce_or_scan, "to_tensor", _to_tensor(dtype_of, handle), [(None, s, t) for s in shapes for t in (tl.int32, tl.float32)]),
+        (builder, "create_expand_dims", _expand_dims, samples.calls((0, 1))),
+        (builder, "create_broadcast", _broadcast, samples.calls(((4,), (3, 4)))),
+        (builder, "create_addptr", _addptr, [(samples.builder, p, n) for p in samples.pointers for n in samples.numbers]),
+        (builder, "create_splat", _splat, [(samples.builder, samples.block, p) for p in samples.pointers]),
+        (builder, "cast_impl", _cast, samples.calls([number.dtype for number in samples.numbers])),
+        (interpreter.ReduceOps.__base__, "to_tensor", _to_tensor, samples.reductions),
     ):
         original = getattr(owner, name)
-        quick = shortcut(original)
+        quick = shortcut(original, interpreter)
         if _same(original, quick, calls * 2):  # the second time on what was remembered
             setattr(owner, name, quick)
 
 
-VALUES = ((1, 0, 1, 0), (1, 1, 0, 0))
+class Samples:
+    """What shortcuts are tried on: four numbers of every type, pointers, a type of blocks, results of reductions with dtypes."""
+
+    def __init__(self, interpreter: Any) -> None:
+        handle, tl, dtype_of = interpreter.TensorHandle, interpreter.tl, interpreter._get_np_dtype
+        self.builder = interpreter.interpreter_builder
+        types = [getattr(tl, name) for name in SAMPLED]
+        self.numbers = [handle(np.array([1, 0, 1, 0]).astype(dtype_of(t)), t) for t in types]
+        self.pairs = [(n, handle(np.array([1, 1, 0, 0]).astype(n.data.dtype), n.dtype)) for n in self.numbers]
+        pointees = [tl.int1, tl.float16, tl.float32, tl.int64]
+        self.pointers = [handle(np.array([64], np.uint64), tl.pointer_type(pointee)) for pointee in pointees]
+        self.block = tl.block_type(tl.float32, [4, 2])
+        results = np.ones((2, 2), np.float32), np.ones(2, np.int64), np.float32(1.0)
+        self.reductions = [(None, result, dtype) for result in results for dtype in (tl.int32, tl.float32)]
+
+    def calls(self, arguments: Iterable[Any]) -> list[tuple[Any, ...]]:
+        """Each number with each of the arguments."""
+        return [(self.builder, number, argument) for number in self.numbers for argument in arguments]
 
 
 def _same(original: Method, quick: Method, calls: Iterable[tuple[Any, ...]]) -> bool:
@@ -74,8 +84,8 @@ def _outcome(method: Method, call: tuple[Any, ...]) -> object:
     return data.dtype, data.shape, data.strides, data.tobytes(), str(handle.dtype), str(getattr(result, "type", ""))
 
 
-def _binary(original: Method, handle: Any, calls: list[tuple[Any, ...]]) -> Method:
-    """Operands of one type mostly give a result of that type, or a truth: then there is nothing to round, and no width to check."""
+def _binary(original: Method, handle: Any, samples: Samples) -> Method:
+    """Operands of one type mostly give a result of that type, or a truth: nothing is to be rounded then, and no width checked."""
     try:
         ufunc = original(SimpleNamespace(binary_op=lambda lhs, rhs, ufunc: ufunc), None, None)
     except AttributeError:  # it does more than that
@@ -84,7 +94,8 @@ def _binary(original: Method, handle: Any, calls: list[tuple[Any, ...]]) -> Meth
     def at_once(self: Any, lhs: Any, rhs: Any) -> Any:
         return handle(ufunc(lhs.data, rhs.data), lhs.dtype.scalar)
 
-    closed = frozenset(lhs.data.dtype for self, lhs, rhs in calls if _same(original, at_once, [(self, lhs, rhs), (self, rhs, rhs)]))
+    calls = {lhs.data.dtype: [(samples.builder, lhs, rhs), (samples.builder, rhs, rhs)] for lhs, rhs in samples.pairs}
+    closed = frozenset(dtype for dtype in calls if _same(original, at_once, calls[dtype]))
 
     def create(self: Any, lhs: Any, rhs: Any) -> Any:
         a, b = lhs.data, rhs.data
@@ -95,19 +106,20 @@ def _binary(original: Method, handle: Any, calls: list[tuple[Any, ...]]) -> Meth
     return create
 
 
-def _expand_dims(handle: Any) -> Callable[[Method], Method]:
+def _expand_dims(original: Method, interpreter: Any) -> Method:
     """As numpy.expand_dims does it, without its checks: the front end has made them."""
+    handle = interpreter.TensorHandle
 
     def expand_dims(self: Any, arg: Any, axis: int) -> Any:
         shape = arg.data.shape
         return handle(arg.data.reshape((*shape[:axis], 1, *shape[axis:])), arg.dtype.scalar)
 
-    return lambda original: expand_dims
+    return expand_dims
 
 
-def _broadcast(handle: Any) -> Callable[[Method], Method]:
+def _broadcast(original: Method, interpreter: Any) -> Method:
     """As numpy.broadcast_to does it: the same iterator, the same view. Of arrays without gaps its strides are remembered."""
-    strides: dict[Any, Any] = {}
+    handle, strides = interpreter.TensorHandle, dict[Any, Any]()
 
     def broadcast(self: Any, arg: Any, shape: Any) -> Any:
         data = arg.data
@@ -119,72 +131,63 @@ def _broadcast(handle: Any) -> Callable[[Method], Method]:
         strides[key] = view.strides
         return handle(view, arg.dtype.scalar)
 
-    return lambda original: broadcast
+    return broadcast
 
 
-def _addptr(handle: Any) -> Callable[[Method], Method]:
+def _addptr(original: Method, interpreter: Any) -> Method:
     """An element's size is looked up by the pointer's name."""
+    handle = interpreter.TensorHandle
     sizes: dict[str, int] = {}
 
-    def shortcut(original: Method) -> Method:
-        def addptr(self: Any, pointer: Any, offset: Any) -> Any:
-            size = sizes.get(pointer.dtype.name)
-            if size is None:
-                sizes[pointer.dtype.name] = max(1, pointer.get_element_ty().primitive_bitwidth // 8)
-                return original(self, pointer, offset)
-            return handle(pointer.data + size * offset.data.astype(np.uint64), pointer.dtype)
+    def addptr(self: Any, pointer: Any, offset: Any) -> Any:
+        size = sizes.get(pointer.dtype.name)
+        if size is None:
+            sizes[pointer.dtype.name] = max(1, pointer.get_element_ty().primitive_bitwidth // 8)
+            return original(self, pointer, offset)
+        return handle(pointer.data + size * offset.data.astype(np.uint64), pointer.dtype)
 
-        return addptr
-
-    return shortcut
+    return addptr
 
 
-def _splat(interpreter: Any) -> Callable[[Method], Method]:
+def _splat(original: Method, interpreter: Any) -> Method:
     """As numpy.full does it."""
     handle, dtype_of, block_type = interpreter.TensorHandle, interpreter._get_np_dtype, interpreter.tl.block_type
 
-    def shortcut(original: Method) -> Method:
-        def splat(self: Any, ret_ty: Any, arg: Any) -> Any:
-            if isinstance(arg.dtype, block_type):
-                return original(self, ret_ty, arg)
-            data = np.empty(ret_ty.shape, dtype_of(arg.dtype))
-            np.copyto(data, arg.data, casting="unsafe")
-            return handle(data, arg.dtype.scalar)
+    def splat(self: Any, ret_ty: Any, arg: Any) -> Any:
+        if isinstance(arg.dtype, block_type):
+            return original(self, ret_ty, arg)
+        data = np.empty(ret_ty.shape, dtype_of(arg.dtype))
+        np.copyto(data, arg.data, casting="unsafe")
+        return handle(data, arg.dtype.scalar)
 
-        return splat
-
-    return shortcut
+    return splat
 
 
-def _cast(dtype_of: Callable[[Any], Any], handle: Any) -> Callable[[Method], Method]:
+def _cast(original: Method, interpreter: Any) -> Method:
     """Integers to integers and to float32 as the original casts them, without comparing types."""
+    handle, dtype_of = interpreter.TensorHandle, interpreter._get_np_dtype
 
-    def shortcut(original: Method) -> Method:
-        def cast(self: Any, source: Any, wanted: Any) -> Any:
-            dtype = dtype_of(wanted)
-            if source.data.dtype.char in INTEGERS and (dtype.char in INTEGERS or dtype.char == "f"):
-                return handle(source.data.astype(dtype), wanted.scalar)
-            return original(self, source, wanted)
+    def cast(self: Any, source: Any, wanted: Any) -> Any:
+        dtype = dtype_of(wanted)
+        if source.data.dtype.char in INTEGERS and (dtype.char in INTEGERS or dtype.char == "f"):
+            return handle(source.data.astype(dtype), wanted.scalar)
+        return original(self, source, wanted)
 
-        return cast
-
-    return shortcut
+    return cast
 
 
-def _to_tensor(dtype_of: Callable[[Any], Any], handle: Any) -> Callable[[Method], Method]:
+def _to_tensor(original: Method, interpreter: Any) -> Method:
     """The tensor of a reduction's or a scan's result; its type is found once for each shape."""
+    handle, dtype_of = interpreter.TensorHandle, interpreter._get_np_dtype
     first: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    def shortcut(original: Method) -> Method:
-        def to_tensor(self: Any, found: Any, dtype: Any) -> Any:
-            if not getattr(found, "shape", ()):
-                return original(self, found, dtype)
-            key = dtype.name, found.shape
-            if key not in first:
-                first[key] = original(self, found, dtype)
-                return first[key]
-            return another(first[key], handle(found.astype(dtype_of(dtype)), dtype.scalar))
+    def to_tensor(self: Any, found: Any, dtype: Any) -> Any:
+        if not getattr(found, "shape", ()):
+            return original(self, found, dtype)
+        key = dtype.name, found.shape
+        if key not in first:
+            first[key] = original(self, found, dtype)
+            return first[key]
+        return another(first[key], handle(found.astype(dtype_of(dtype)), dtype.scalar))
 
-        return to_tensor
-
-    return shortcut
+    return to_tensor

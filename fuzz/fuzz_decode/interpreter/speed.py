@@ -10,11 +10,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from fuzz_decode.interpreter.launches import quicken_launches
 from fuzz_decode.interpreter.recordings import Operations, truth
+
+NEEDED = (
+    *("_patch_lang", "_patch_builtin", "_patch_lang_tensor", "_get_np_dtype", "_implicit_cvt", "interpreter_builder"),
+    *(
+        "InterpreterBuilder.cast_impl",
+        "GridExecutor._init_args_hst",
+        "GridExecutor._restore_args_dev",
+        "TensorHandle",
+        "ReduceOps",
+    ),
+)
+
+
+def is_known(interpreter: Any) -> bool:
+    """Whether this Triton is made as those are that can be made quicker."""
+    try:
+        return all(operator.attrgetter(name)(interpreter) for name in NEEDED)
+    except AttributeError:
+        return False
 
 
 def mend_speed() -> None:
