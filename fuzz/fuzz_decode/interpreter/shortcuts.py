@@ -79,7 +79,7 @@ def _outcome(method: Method, call: tuple[Any, ...]) -> object:
         result = method(*call)
     except Exception as error:  # whatever it is, the other way must lead there, too
         return type(error)
-    handle = getattr(result, "handle", result)
+    handle: Any = getattr(result, "handle", result)
     data = handle.data
     return data.dtype, data.shape, data.strides, data.tobytes(), str(handle.dtype), str(getattr(result, "type", ""))
 
