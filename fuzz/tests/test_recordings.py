@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -150,6 +152,22 @@ def test_a_front_end_that_asks_for_values_gets_those_of_this_run() -> None:
     for wanted, expected in ((1, 2.0), (0, 0.0), (1, 2.0)):
         if_wanted[(1,)](torch.tensor([2.0]), out, wanted)
         assert out.item() == pytest.approx(expected, abs=5.0 * (not wanted))
+
+
+@pytest.mark.parametrize("kind", [SimpleNamespace, namedtuple("Pair", ["handle"])])
+def test_what_hides_a_value_is_no_constant(kind: Any) -> None:
+    recorder = recordings.Recorder(interpreter.interpreter_builder)
+    assert recorder.text(kind(handle=3)) == "c0"
+    with pytest.raises(recordings.ValueNeeded):
+        recorder.text(kind(handle=recordings.Value("i0")))
+
+
+def test_a_constant_of_tensors_is_no_part_of_a_signature() -> None:
+    tensor = tl.tensor(interpreter.TensorHandle(np.zeros(1, np.int32), tl.int32), tl.int32)
+    signatures = Signatures(tl)
+    assert signatures.of_call((tl.constexpr(3),), {}, [])
+    with pytest.raises(KeyError):
+        signatures.of_call((tl.constexpr([tensor]),), {}, [])
 
 
 def test_more_signatures_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,10 @@ class Recorder:
         """What stands for a handle, for several or for a constant."""
         if isinstance(value, Value):
             return value.name
-        if isinstance(value, (list, tuple)) and any(isinstance(part, (Value, list, tuple)) for part in value):
-            return f"{type(value).__name__}([{', '.join(map(self.text, value))}])"
+        if value.__class__ in (list, tuple) and any(isinstance(part, (Value, list, tuple)) for part in value):
+            return f"{value.__class__.__name__}([{', '.join(map(self.text, value))}])"
+        if any(isinstance(part, Value) for part in (*_parts(value), *getattr(value, "__dict__", {}).values())):
+            raise ValueNeeded  # no constant, whatever else it is
         self.constants.append(value)
         return f"c{len(self.constants) - 1}"
 
@@ -81,6 +83,10 @@ class Recorder:
             f"  {'; '.join([*takes, *self.lines])}\n"
             f" return replay\n"
         )(self._builder, tensor, object.__new__, *self.constants)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else ()
 
 
 @functools.cache

@@ -77,7 +77,10 @@ class Signatures:
 
     def _of_constexpr(self, value: Any, key: list[Any], inputs: list[Any]) -> None:
         key.append(value.__class__)
+        given = len(inputs)
         self._add(value.value, key, inputs)
+        if len(inputs) > given:  # no constant
+            raise KeyError
 
     def _of_type(self, value: Any, key: list[Any], _: list[Any]) -> None:
         key += value.__class__, id(self.known(value))
