@@ -19,6 +19,7 @@ from fuzz_decode.case import Case
 TAG_BITS = {"block": 24, "slot": 12, "head": 12}
 TAG_BASE = {"float8_e4m3fn": 16, "float8_e5m2": 8}  # every digit is exact
 WIDE_BASE = 64  # exact in bfloat16, with room to see a rounding
+TAG_NOISE = 0.26  # an output's digit may be this far from a whole number
 # one number for each dim, so that no shifted row decodes
 TAG_SHIFT = torch.randint(0, WIDE_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
 WINNING_MARGIN = 40.0  # exp(-40) vanishes beside 1 in float32
@@ -163,7 +164,7 @@ def read_tag(row: Tensor, base: int = WIDE_BASE) -> dict[str, int] | None:
     length = sum(count for _, count in _digits(base))
     dims = torch.arange(len(row))
     rounded = row.double().cpu().round()
-    if not bool(((rounded - row.double().cpu()).abs() < 0.26).all()):
+    if not bool(((rounded - row.double().cpu()).abs() < TAG_NOISE).all()):
         return None
     digits = (rounded.long() - TAG_SHIFT[dims]) % base
     spelled = digits[:length]

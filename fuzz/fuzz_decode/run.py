@@ -20,7 +20,7 @@ from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.targets.contract import Arithmetic, Target
 from fuzz_decode.validity import CACHE_DTYPES
-from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
+from fuzz_decode_reference import ErrorBound, Rounding, attention_and_bound
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
 TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
@@ -70,8 +70,7 @@ def expect(problem: Problem, target: Target, device: str | None = None) -> Expec
     case = problem.case
     arithmetic = target.arithmetic_of(case)
     rounding = rounding_of(arithmetic, case, interpreted=(device or problem.q.device.type) == "cpu")
-    out, lse = gather_attention(*problem.arguments(), **problem.options())
-    bound = error_bound(*problem.arguments(), rounding, **problem.options())
+    out, lse, bound = attention_and_bound(*problem.arguments(), rounding, **problem.options())
     return Expected(out.cpu(), lse.cpu(), ErrorBound(bound.out.cpu(), bound.lse.cpu()))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from fuzz_decode.case import Case
 from fuzz_decode.layout import Layout, family
@@ -18,35 +19,40 @@ POOL = 256
 LONG = (16, 128, 512)
 BLOCKS = (1, 15, 64)
 INT32 = 2**31
+PAIRS = 1024  # a case has no more of them
 
 
 def richest_first(cases: Iterable[Case]) -> Iterator[Case]:
     """The same cases, reordered within a pool; the same order for the same cases."""
-    numbers: dict[object, int] = {}
+    numbers = Numbers()
     coming, seen = iter(cases), 0
     pool = [(case, _bits(case, numbers)) for case in itertools.islice(coming, POOL)]
     while pool:
         unseen = ~seen
-        best = max(range(len(pool)), key=lambda place: (pool[place][1] & unseen).bit_count())  # the oldest of equals
-        case, shown = pool.pop(best)
+        news = [(shown & unseen).bit_count() for _, shown in pool]
+        case, shown = pool.pop(news.index(max(news)))  # the oldest of equals
         seen |= shown
         yield case
         pool += [(case, _bits(case, numbers)) for case in itertools.islice(coming, 1)]
 
 
-def _bits(case: Case, numbers: dict[object, int]) -> int:
-    """The case's pairs as bits of a number; `numbers` knows which bit is whose."""
-    shown = bytearray(b"")
-    for pair in pairs(case):
-        place = numbers.setdefault(pair, len(numbers))
-        shown.extend(bytes(max(0, place // 8 + 1 - len(shown))))
-        shown[place // 8] |= 1 << place % 8
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Which number is whose: of a trait, and of a pair of such numbers."""
+
+    traits: dict[object, int] = field(default_factory=dict)
+    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
+
+
+def _bits(case: Case, numbers: Numbers) -> int:
+    """The case's pairs as bits of a number."""
+    known = numbers.pairs
+    shown = bytearray((len(known) + PAIRS) // 8 + 1)
+    places = [numbers.traits.setdefault(trait, len(numbers.traits)) for trait in traits(case).items()]
+    for pair in itertools.combinations(places, 2):
+        place = known.setdefault(pair, len(known))
+        shown[place >> 3] |= 1 << (place & 7)
     return int.from_bytes(shown, "little")
-
-
-def pairs(case: Case) -> Iterator[object]:
-    """Every two traits of the case."""
-    return itertools.combinations(traits(case).items(), 2)
 
 
 def traits(case: Case) -> dict[str, object]:

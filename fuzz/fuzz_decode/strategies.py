@@ -33,6 +33,7 @@ MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, millisec
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
 T = TypeVar("T")
+_HUNDRED = st.integers(0, 99)
 
 
 @st.composite
@@ -59,70 +60,65 @@ def cases(
     VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
     reach beyond 2**31 elements on few touched pages. `strides` are what the target assumes of them.
     """
-    heads = draw(_early(num_kv_heads))
-    head_dim = draw(_early(head_dims))
-    value_head_dim = draw(_value_head_dim(head_dim, value_head_dims))
-    block_size = draw(_early(block_sizes))
+    heads = _early(draw, num_kv_heads)
+    head_dim = _early(draw, head_dims)
+    value_head_dim = _value_head_dim(draw, head_dim, value_head_dims)
+    block_size = _early(draw, block_sizes)
     num_seqs = min(draw(st.sampled_from((1, 2, 3, 4))), max(1, MAX_ROWS // heads))
     affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
     longest = max(1, min_seq_len, min(max_seq_len, affordable))
-    q_len = min((draw(_sometimes(20, st.sampled_from(Q_LENS))) or 1) if "q_len" in options else 1, longest)
-    lengths = _length(block_size, min_seq_len, longest)
+    q_len = min((_sometimes(draw, 20, st.sampled_from(Q_LENS)) or 1) if "q_len" in options else 1, longest)
     case = Case(
-        seq_lens=tuple(_holding(draw(lengths), q_len) for _ in range(num_seqs)),
+        seq_lens=tuple(_holding(_length(draw, block_size, min_seq_len, longest), q_len) for _ in range(num_seqs)),
         q_len=q_len,
         num_kv_heads=heads,
-        group=draw(_early(groups)),
+        group=_early(draw, groups),
         head_dim=head_dim,
         value_head_dim=value_head_dim,
         block_size=block_size,
         dtype=draw(st.sampled_from(dtypes)),
-        window=draw(_window(max_seq_len)) if "window" in options else None,
-        softcap=draw(_sometimes(20, st.sampled_from((30.0, 1.0, 50.0)))) if "softcap" in options else None,
-        scale=draw(_sometimes(15, st.sampled_from((1.0, 0.3)))),
+        window=_window(draw, max_seq_len) if "window" in options else None,
+        softcap=_sometimes(draw, 20, st.sampled_from((30.0, 1.0, 50.0))) if "softcap" in options else None,
+        scale=_sometimes(draw, 15, st.sampled_from((1.0, 0.3))),
         alibi=_percent(draw, 15) if "alibi_slopes" in options else False,
         sinks=_percent(draw, 20) if "sinks" in options else False,
-        q=draw(_query_layouts()),
-        out=draw(_query_layouts()) if "out" in options else dense(QUERY_AXES),
-        table=draw(_block_tables()),
+        q=_query_layouts(draw),
+        out=_query_layouts(draw) if "out" in options else dense(QUERY_AXES),
+        table=_block_tables(draw),
         seed=draw(st.integers(0, 2**16)),
     )
     if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(draw, 20):
-        case = draw(_with_float8(case, cache_dtypes))
-    case = draw(_with_cache(case))
+        case = _with_float8(draw, case, cache_dtypes)
+    case = _with_cache(draw, case)
     if huge_spans and _percent(draw, 4):
-        case = draw(_with_huge_span(case))
+        case = _with_huge_span(draw, case)
     case = strides.conform(case)
     return dataclasses.replace(case, data=draw(_data_mode(case)))
 
 
 def _percent(draw: DrawFn, percent: int) -> bool:
     """True in `percent` of 100 draws; shrinks to False."""
-    return draw(st.integers(0, 99)) >= 100 - percent
+    return draw(_HUNDRED) >= 100 - percent
 
 
-@st.composite
 def _early(draw: DrawFn, values: Sequence[T]) -> T:
     """One of the values, three times in four from the first half: small cases are cheap, and most bugs live there."""
     common = values[: (len(values) + 1) // 2]
     return draw(st.sampled_from(values if _percent(draw, 25) else common))
 
 
-@st.composite
 def _sometimes(draw: DrawFn, percent: int, values: SearchStrategy[T]) -> T | None:
     return draw(values) if _percent(draw, percent) else None
 
 
-@st.composite
 def _value_head_dim(draw: DrawFn, head_dim: int, allowed: Sequence[int] | Literal["head_dim"] | None) -> int:
     if allowed == "head_dim":
         return head_dim
     if allowed is None and not _percent(draw, 20):
         return MLA[1] if head_dim == MLA[0] else head_dim
-    return draw(_early(VALUE_HEAD_DIMS if allowed is None else allowed))
+    return _early(draw, VALUE_HEAD_DIMS if allowed is None else allowed)
 
 
-@st.composite
 def _length(draw: DrawFn, block_size: int, low: int, high: int) -> int:
     """Where length bugs live: tiny, at a block edge, at a split edge, and anywhere, now and then long."""
     kind = draw(st.integers(0, 19))
@@ -144,20 +140,17 @@ def _holding(length: int, q_len: int) -> int:
     return max(length, q_len) if length else 0
 
 
-@st.composite
 def _with_float8(draw: DrawFn, case: Case, cache_dtypes: Sequence[str]) -> Case:
     k_scale, v_scale = draw(st.sampled_from(FP8_SCALES)), draw(st.sampled_from(FP8_SCALES))
-    return dataclasses.replace(case, cache_dtype=draw(_early(cache_dtypes)), k_scale=k_scale, v_scale=v_scale)
+    return dataclasses.replace(case, cache_dtype=_early(draw, cache_dtypes), k_scale=k_scale, v_scale=v_scale)
 
 
-@st.composite
 def _window(draw: DrawFn, high: int) -> int | None:
     if not _percent(draw, 30):
         return None
     return draw(st.one_of(st.integers(1, 20), st.sampled_from((16, 17, 31, 32, 64, 100)), st.integers(1, max(1, min(high, 200)))))
 
 
-@st.composite
 def _padded(draw: DrawFn, layout: Layout, percent: int) -> Layout:
     """The layout with padding on some axes: little, much or odd; on the innermost axis seldom, since few kernels take it."""
     pads = []
@@ -169,19 +162,17 @@ def _padded(draw: DrawFn, layout: Layout, percent: int) -> Layout:
     return Layout(layout.order, tuple(pads), offset)
 
 
-@st.composite
 def _query_layouts(draw: DrawFn) -> Layout:
     """[num_seqs, num_q_heads, head_dim]: mostly dense, else a slice of packed QKV, a transpose or any order with padding."""
     if not _percent(draw, 35):
         return dense(QUERY_AXES)
     order = QUERY_AXES if not _percent(draw, 30) else draw(st.sampled_from((("head", "seq", "dim"), ("seq", "dim", "head"))))
-    return draw(_padded(dense(order), 40))
+    return _padded(draw, dense(order), 40)
 
 
-@st.composite
 def _block_tables(draw: DrawFn) -> BlockTable:
     order = TABLE_AXES if not _percent(draw, 15) else TABLE_AXES[::-1]
-    layout = draw(_padded(dense(order), 25))
+    layout = _padded(draw, dense(order), 25)
     return BlockTable(
         layout=layout,
         placement=draw(st.sampled_from(("identity", "permuted", "permuted", "reversed"))),
@@ -193,7 +184,6 @@ def _block_tables(draw: DrawFn) -> BlockTable:
     )
 
 
-@st.composite
 def _with_cache(draw: DrawFn, case: Case) -> Case:
     """The case with K and V laid out: a family of the wild mostly, else any order; K and V alike, apart, or V within K."""
     kind = draw(st.integers(0, 19))
@@ -204,24 +194,23 @@ def _with_cache(draw: DrawFn, case: Case) -> Case:
         order = tuple(draw(st.permutations(("block", "kv", "slot", "head", "dim"))))
     else:
         order = tuple(draw(st.permutations(CACHE_AXES))) if kind == 19 else FAMILIES["NHD" if kind % 2 else "HND"]
-    k = draw(_padded(dense(order), padding))
+    k = _padded(draw, dense(order), padding)
     layers = draw(st.integers(1, 3)) if "layer" in order else 1
     layer = draw(st.integers(0, layers - 1))
     # drawn even where V lies in K's buffer, so that Hypothesis finds no family simpler than the simplest for needing less
     prefix, separate = _percent(draw, 60 if case.head_dim == MLA[0] else 15), _percent(draw, 70)
     v: Layout | None = None
     if "kv" not in order and not (case.value_head_dim <= case.head_dim and prefix):
-        v = draw(_separate_v(padding)) if separate else k
+        v = _separate_v(draw, padding) if separate else k
     case = dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
     if case.num_kv_heads == 1 and _percent(draw, 30):
         case = _with_singleton_stride(case, draw(st.integers(0, 3)))
     return case
 
 
-@st.composite
 def _separate_v(draw: DrawFn, padding: int) -> Layout:
     order = FAMILIES[draw(st.sampled_from(("NHD", "HND")))]
-    return draw(_padded(dense(order), padding + 10))
+    return _padded(draw, dense(order), padding + 10)
 
 
 def _with_singleton_stride(case: Case, stride: int) -> Case:
@@ -232,7 +221,6 @@ def _with_singleton_stride(case: Case, stride: int) -> Case:
     return dataclasses.replace(case, k=dataclasses.replace(k, pad=(*k.pad[:head], stride - case.k_row, *k.pad[head + 1 :])))
 
 
-@st.composite
 def _with_huge_span(draw: DrawFn, case: Case) -> Case:
     """The case with block ids beyond 2**16, or with page strides that reach past 2**31 elements; as it was if neither fits."""
     if draw(st.booleans()):

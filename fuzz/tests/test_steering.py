@@ -9,7 +9,7 @@ import pytest
 
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.steering import POOL, pairs, richest_first, traits
+from fuzz_decode.steering import POOL, richest_first, traits
 from fuzz_decode.stream import _chunks, case_stream
 
 
@@ -19,7 +19,7 @@ def drawn(seed: int, count: int) -> list[Case]:
 
 
 def seen(cases: list[Case]) -> int:
-    return len({pair for case in cases for pair in pairs(case)})
+    return len({pair for case in cases for pair in itertools.combinations(traits(case).items(), 2)})
 
 
 def test_nothing_is_left_out_and_nothing_comes_twice() -> None:

@@ -39,7 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuzz_decode_reference.gather_attention import Options, Row, attention_scores, gather_rows, weighted_sum
+from fuzz_decode_reference.gather_attention import Options, Row, attention_scores, gather_rows, unseen, weighted_sum
 
 SLACK = 1.25
 # tf32 has 10 bits after the point, and tensor cores cut the rest off
@@ -107,25 +107,40 @@ def error_bound(
     **options: Any,
 ) -> ErrorBound:
     """The bound above for every output element. Arguments as in `gather_attention`."""
-    num_rows, num_q_heads, _ = q.shape
-    out = torch.full((num_rows, num_q_heads, v_cache.shape[3]), rounding.out_tiny, dtype=torch.float64, device=q.device)
-    lse = torch.zeros(num_rows, num_q_heads, dtype=torch.float64, device=q.device)
+    return attention_and_bound(q, k_cache, v_cache, block_table, seq_lens, scale, rounding, **options)[2]
+
+
+def attention_and_bound(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    rounding: Rounding,
+    **options: Any,
+) -> tuple[Tensor, Tensor, ErrorBound]:
+    """out and lse of `gather_attention`, and the bound on both: what is gathered and scored for one serves the other."""
+    out, lse = unseen(q, v_cache.shape[3])
+    out_bound, lse_bound = torch.full_like(out, rounding.out_tiny), torch.zeros_like(lse)
     for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
-        out_error, lse[index] = row_bound(row, rounding)
-        out[index] += out_error
-    return ErrorBound(SLACK * out, SLACK * lse)
+        out[index], lse[index] = exact = row.attend()
+        out_error, lse_bound[index] = row_bound(row, rounding, exact)
+        out_bound[index] += out_error
+    return out, lse, ErrorBound(SLACK * out_bound, SLACK * lse_bound)
 
 
-def row_bound(row: Row, rounding: Rounding) -> tuple[Tensor, Tensor]:
-    """The bound of one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse [num_q_heads]."""
-    u, n = rounding, len(row.distance)
-    exact, exact_lse = row.attend()
+def row_bound(row: Row, rounding: Rounding, answer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The bound on the `answer` to one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse
+    [num_q_heads]."""
+    u, n, (exact, exact_lse) = rounding, len(row.distance), answer
     probabilities = (row.scores() - exact_lse[:, None]).exp()
     sizes = row.v.abs() * row.v_scale
     score_error, growth = _score_error(row, rounding), _growth(row, probabilities, exact_lse, rounding)
     relative = torch.expm1(2 * score_error) + growth * u.probabilities + (n + 32) * u.accumulate
     out = (u.out + growth[:, None] - 1) * exact.abs() + (1 + u.out) * weighted_sum(probabilities, sizes) * relative[:, None]
-    out += weighted_sum(probabilities, _dequantisation_error(row.v, row.v_scale, rounding))
+    if rounding.dequantised:
+        out += weighted_sum(probabilities, _dequantisation_error(row.v, row.v_scale, rounding))
     out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
     lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
     return out, lse + growth.log().clamp(min=u.probabilities)
@@ -144,8 +159,6 @@ def _growth(row: Row, probabilities: Tensor, lse: Tensor, rounding: Rounding) ->
 def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> Tensor:
     """How far stored numbers * scale may be from what they are rounded to."""
     sizes = stored.abs() * scale
-    if not rounding.dequantised:
-        return torch.zeros_like(sizes)
     subnormal = (sizes > 0) & (sizes < rounding.dequantised_tiny / rounding.dequantised / 2)
     return rounding.dequantised * sizes + rounding.dequantised_tiny * subnormal
 
@@ -157,9 +170,11 @@ def _score_error(row: Row, rounding: Rounding) -> Tensor:
     exact = _on_grid(row, rounding) and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
     dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores
     uncapped = attention_scores(row.q, row.k, row.scale, None).abs()
-    dequantised = _dequantisation_error(row.k, row.k_scale, rounding)
-    from_keys = attention_scores(row.q.abs(), dequantised, row.scale / row.k_scale, None)
-    error = (dot * sizes + from_keys + 8 * u * uncapped).amax(dim=-1)
+    errors = dot * sizes
+    if rounding.dequantised:
+        dequantised = _dequantisation_error(row.k, row.k_scale, rounding)
+        errors = errors + attention_scores(row.q.abs(), dequantised, row.scale / row.k_scale, None)
+    error = (errors + 8 * u * uncapped).amax(dim=-1)
     if row.softcap is not None:
         capped = attention_scores(row.q, row.k, row.scale, row.softcap).abs()
         error = error + 16 * u * row.softcap + rounding.tanh * capped.amax(dim=-1)

@@ -84,12 +84,17 @@ def gather_attention(
     Returns out [num_seqs * q_len, num_q_heads, value_head_dim] and the natural-log LSE [num_seqs * q_len, num_q_heads], both
     float64. A query token that sees nothing gives out = 0 and lse = -inf.
     """
-    num_rows, num_q_heads, _ = q.shape
-    out = torch.zeros(num_rows, num_q_heads, v_cache.shape[3], dtype=torch.float64, device=q.device)
-    lse = torch.full((num_rows, num_q_heads), -torch.inf, dtype=torch.float64, device=q.device)
+    out, lse = unseen(q, v_cache.shape[3])
     for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
         out[index], lse[index] = row.attend()
     return out, lse
+
+
+def unseen(q: Tensor, value_head_dim: int) -> tuple[Tensor, Tensor]:
+    """The out and lse of query tokens that see nothing."""
+    num_rows, num_q_heads, _ = q.shape
+    out = torch.zeros(num_rows, num_q_heads, value_head_dim, dtype=torch.float64, device=q.device)
+    return out, torch.full((num_rows, num_q_heads), -torch.inf, dtype=torch.float64, device=q.device)
 
 
 def gather_rows(

@@ -193,8 +193,8 @@ def element_of(bits: str, problem: Problem) -> int:
 
 def _fill(found: Prediction, problem: Problem, row: int, heads: slice, tokens: Tensor, rounding: Rounding) -> None:
     seen, known = gather(problem, found.reading, row, heads, tokens)
-    out, lse = seen.attend()
-    out_bound, lse_bound = row_bound(seen, rounding)
+    out, lse = answer = seen.attend()
+    out_bound, lse_bound = row_bound(seen, rounding, answer)
     out_bound, lse_bound = SLACK * (out_bound + rounding.out_tiny), SLACK * lse_bound
     if found.reading.lse != "natural":
         convention, top = LSE[found.reading.lse], seen.scores().amax(dim=-1)

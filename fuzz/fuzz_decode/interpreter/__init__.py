@@ -11,14 +11,21 @@ import functools
 from fuzz_decode.interpreter.host import pretend_device
 from fuzz_decode.interpreter.libdevice import provide_libdevice
 from fuzz_decode.interpreter.narrow_floats import mend_narrow_floats
-from fuzz_decode.interpreter.speed import mend_speed
+from fuzz_decode.interpreter.shortcuts import take_shortcuts
+from fuzz_decode.interpreter.speed import is_known, mend_speed
 
 
 @functools.cache
 def mend() -> None:
     """Call after TRITON_INTERPRET is set and before any kernel is imported; harmless when repeated."""
-    mend_speed()
+    from triton.runtime import interpreter
+
+    known = is_known(interpreter)
+    if known:
+        mend_speed()
     mend_narrow_floats()
+    if known:
+        take_shortcuts(interpreter)
     provide_libdevice()
     pretend_device()
 

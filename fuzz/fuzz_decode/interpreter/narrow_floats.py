@@ -59,10 +59,10 @@ def _in_float32(operation: Operation) -> Operation:
     """A builder method on handles; those in bfloat16 are widened for it, and what it returns is rounded back."""
 
     def widened(self: Any, *operands: Any) -> Any:
-        dtypes = [handle.dtype for handle in operands if _name(handle) == BFLOAT16]
-        if not dtypes:
+        if not any(map(_is_bfloat16, operands)):
             return operation(self, *operands)
-        result = operation(self, *(wide(handle) if _name(handle) == BFLOAT16 else handle for handle in operands))
+        dtypes = [handle.dtype for handle in operands if _is_bfloat16(handle)]
+        result = operation(self, *(wide(handle) if _is_bfloat16(handle) else handle for handle in operands))
         return result if result.data.dtype == np.bool_ else narrow(result.data, dtypes[0])
 
     return widened
@@ -94,9 +94,9 @@ def _cast(original: Operation) -> Operation:
     """Casts from and to bfloat16, integers included; the rest is right."""
 
     def cast(self: Any, source: Any, wanted: Any) -> Any:
-        if BFLOAT16 not in (_name(source), wanted.scalar.name):
+        if not _is_bfloat16(source) and wanted.scalar.name != BFLOAT16:
             return original(self, source, wanted)
-        exact = wide(source) if _name(source) == BFLOAT16 else source
+        exact = wide(source) if _is_bfloat16(source) else source
         return narrow(exact.data, wanted.scalar) if wanted.scalar.is_floating() else original(self, exact, wanted)
 
     return cast
@@ -149,6 +149,12 @@ def _name(handle: Any) -> str:
     """The element type's name; empty for what is no tensor handle."""
     dtype = getattr(handle, "dtype", None)
     return "" if dtype is None else str(dtype.scalar.name)
+
+
+def _is_bfloat16(handle: Any) -> bool:
+    """Asked at every operation: a name without it, of a block or a pointer as well, settles it."""
+    dtype = getattr(handle, "dtype", None)
+    return dtype is not None and BFLOAT16 in dtype.name and dtype.scalar.name == BFLOAT16
 
 
 def wide(handle: Any) -> Any:

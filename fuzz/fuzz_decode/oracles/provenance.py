@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from fuzz_decode.build import Problem
-from fuzz_decode.data import read_tag, tag_base
+from fuzz_decode.data import TAG_NOISE, read_tag, tag_base
 from fuzz_decode.oracles.run_record import Run
 from fuzz_decode.outcome import Finding
 
@@ -43,16 +45,16 @@ def reads_what_it_should(problem: Problem, run: Run) -> list[Finding]:
 
 
 def _reads(problem: Problem, run: Run) -> Iterator[tuple[int, int, Address, Address]]:
-    """Row, q head, what it should have read and what it read, for each finite row with a chosen token."""
+    """Row, q head, what it should have read and what it read, for each finite row with a chosen token that does not just round to
+    that token's tag."""
     chosen, case = problem.values.chosen, problem.case
-    if chosen is None:
+    if chosen is None or not len(problem.values.v):
         return
-    rows, tags, base = run.out.double() / (case.v_scale or 1.0), problem.values.v, tag_base(case)
-    finite = run.out.isfinite().all(dim=-1).tolist()
-    for row, tokens in enumerate(chosen.tolist()):
-        for head, token in enumerate(tokens):
-            if token >= 0 and finite[row][head]:
-                yield row, head, read_tag(tags[token, head // case.group], base), read_tag(rows[row, head], base)
+    rows, base = run.out.double() / (case.v_scale or 1.0), tag_base(case)
+    tags = problem.values.v[chosen.clamp(min=0), torch.arange(case.num_q_heads) // case.group]
+    off = ((rows - tags).abs() >= TAG_NOISE).any(dim=-1) & run.out.isfinite().all(dim=-1) & (chosen >= 0)
+    for row, head in off.nonzero().tolist():
+        yield row, head, read_tag(tags[row, head], base), read_tag(rows[row, head], base)
 
 
 def _told(problem: Problem, row: int, head: int, wanted: Address, got: Address) -> str:
