@@ -15,7 +15,7 @@ READ_BYTES = 2**31
 PROGRAMS = (2, 4, 8, 16)  # for each multiprocessor
 BLOCKS = (1024, 2048, 4096)
 WARPS = (4, 8)
-STAGES = 3
+STAGES = (1, 3)  # 1: straight into registers, else through shared memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ def measure_bandwidth() -> Bandwidth:
     source = torch.randint(-(2**31), 2**31 - 1, (READ_BYTES // 4,), dtype=torch.int32, device="cuda")
     processors = torch.cuda.get_device_properties(source.device).multi_processor_count
     found = []
-    for programs, block, warps in itertools.product(PROGRAMS, BLOCKS, WARPS):
+    for programs, block, warps, stages in itertools.product(PROGRAMS, BLOCKS, WARPS, STAGES):
         sums = torch.empty(programs * processors, dtype=torch.int32, device="cuda")
-        read = functools.partial(read_all, source, sums, block=block, warps=warps, stages=STAGES)
-        how = f"{programs} programs a multiprocessor, blocks of {block * 4 // 1024} KiB, {warps} warps"
+        read = functools.partial(read_all, source, sums, block=block, warps=warps, stages=stages)
+        how = f"{programs} programs a multiprocessor, blocks of {block * 4 // 1024} KiB, {warps} warps, {stages} stages"
         found.append((READ_BYTES / measure([read], samples=10).ms / 1e6, how))
     half, other = source.chunk(2)
     copy = READ_BYTES / measure([lambda: half.copy_(other)], samples=10).ms / 1e6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ SAMPLES = 25
 SAMPLE_MS = 1.5  # a sample is at least so long, so that what events and a launch take is nothing beside it
 MOST_CALLS = 256
 WARM_MS = 30.0  # for the clocks of a GPU that waited for the host
+_captures: list[torch.cuda.CUDAGraph] = []  # begun and not ended well: torch's allocator goes on to ask them, by their address
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,18 @@ def measure(calls: Sequence[Callable[[], Any]], samples: int = SAMPLES) -> Timin
         return _timed(calls, captured, samples)
     except Exception as error:  # whatever cannot be done in a capture: the same calls outside of one say whether it was that
         torch.cuda.synchronize()
-        timing = _timed(calls, eager, samples)
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Timing(timing.ms, timing.ms_low, timing.ms_high, captured=False, why=why)
+        return dataclasses.replace(_timed(calls, eager, samples), captured=False, why=_first_line(error.__context__ or error))
 
 
 def captured(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """The calls as one CUDA graph."""
+    """The calls as one CUDA graph. What they raise comes as the context of what the capture's end raises."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    _captures.append(graph)
+    # a capture that fails leaves its own stream behind as the current one: the outer block takes it back
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
         for call in calls:
             call()
+    _captures.remove(graph)
     return graph.replay
 
 
@@ -83,6 +86,10 @@ def _timed(calls: Sequence[Callable[[], Any]], launcher: Callable[..., Callable[
     count = repeats * len(calls)
     ms, low, high = spread(_samples(launch, samples))
     return Timing(ms / count, low / count, high / count)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(f"{type(error).__name__}: {error}".splitlines()), "")
 
 
 def _samples(launch: Callable[[], Any], count: int) -> list[float]:
