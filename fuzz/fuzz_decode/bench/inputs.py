@@ -15,6 +15,7 @@ from fuzz_decode.layout import CACHE_AXES
 
 CHUNK = 2**26  # elements drawn at once
 ROTATED = 4  # copies of the cache together are so many times the L2 cache
+MOST_COPIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def build_inputs(case: Case, device: str) -> Inputs:
 
 def copies(case: Case, l2_bytes: int) -> int:
     """How many copies of the cache together are ROTATED times as large as L2."""
-    return max(1, -(-ROTATED * l2_bytes // max(1, cache_bytes(case))))
+    return min(MOST_COPIES, max(1, -(-ROTATED * l2_bytes // max(1, cache_bytes(case)))))
 
 
 def _l2_bytes(device: str) -> int:
