@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fuzz_decode.bench.choice import known
@@ -64,6 +65,10 @@ def _only_mla(case: Case) -> str | None:
     return None if case.v_prefix_of_k else "V apart from K"
 
 
+def _only_on_hopper(case: Case) -> str | None:
+    return None if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9 else "no Hopper GPU"
+
+
 # its adapter takes fewer sizes for the fuzzer's sake: each is a module to be compiled
 _FLASHINFER = {"head_dims": (64, 128, 256), "options": frozenset({"window", "softcap", "k_scale", "v_scale"})}
 _FLASHINFER_MLA: dict[str, Any] = {
@@ -75,12 +80,15 @@ _FLASHINFER_MLA: dict[str, Any] = {
     "strides": Strides(contiguous=("q", "k"), multiple_of=8),
     "supports": _only_mla,
 }
+_FLASHINFER_FA3 = {"head_dims": (64, 128, 256), "supports": _only_on_hopper}
+_FLASHINFER_MLA_FA3 = {**_FLASHINFER_MLA, "supports": lambda case: _only_mla(case) or _only_on_hopper(case)}
 _FLEX = {"head_dims": (64, 128, 256), "block_sizes": (16, 32, 64, 128), "groups": None, "num_kv_heads": None, "supports": None}
 PEERS = (
     Peer("flashinfer", "CUDA cores", "flashinfer", flashinfer(use_tensor_cores=False), _FLASHINFER),
     Peer("flashinfer", "tensor cores", "flashinfer-tensor-cores", flashinfer(use_tensor_cores=True), _FLASHINFER),
+    Peer("flashinfer", "fa3", "flashinfer-tensor-cores", flashinfer(use_tensor_cores=True, backend="fa3"), _FLASHINFER_FA3),
     Peer("flashinfer", "MLA fa2", "flashinfer", flashinfer_mla("fa2"), _FLASHINFER_MLA),
-    Peer("flashinfer", "MLA fa3", "flashinfer", flashinfer_mla("fa3"), _FLASHINFER_MLA),
+    Peer("flashinfer", "MLA fa3", "flashinfer", flashinfer_mla("fa3"), _FLASHINFER_MLA_FA3),
     Peer("vllm", "2d", "vllm-unified", vllm_unified(split=False)),
     Peer("vllm", "3d", "vllm-unified-3d", vllm_unified(split=True)),
     Peer("vllm", "decode", "vllm-decode"),

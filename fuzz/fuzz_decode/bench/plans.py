@@ -19,12 +19,14 @@ Call = Callable[[], Any]
 Plan = Callable[[Inputs, Tensor, Tensor], Call]
 
 
-def flashinfer(*, use_tensor_cores: bool) -> Plan:
+def flashinfer(*, use_tensor_cores: bool, backend: str = "fa2") -> Plan:
     """BatchDecodeWithPagedKVCacheWrapper, planned for this very batch; scales of float8 go into the softmax scale and out."""
 
     def plan(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
         arguments, case = inputs.arguments(k, v), inputs.case
-        wrapper, caches = flashinfer_adapter.planned(*arguments, use_tensor_cores=use_tensor_cores, window=case.window)
+        wrapper, caches = flashinfer_adapter.planned(
+            *arguments, use_tensor_cores=use_tensor_cores, backend=backend, window=case.window
+        )
         scales = {"k_scale": case.k_scale, "v_scale": case.v_scale}
         return functools.partial(wrapper.run, inputs.q, caches, out=inputs.out, **scales)
 

@@ -14,7 +14,7 @@ SUFFIXES = (".svg", ".png")
 
 
 def draw_roofline(path: Path, rows: Sequence[Row], bandwidth: Bandwidth, title: str) -> None:
-    """Write the picture, in the format of the suffix. A contender has a mark, a shape its name beside the target's points."""
+    """Write the picture, in the format of the suffix. A contender has a mark; names of shapes stand below the target."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
@@ -26,8 +26,8 @@ def draw_roofline(path: Path, rows: Sequence[Row], bandwidth: Bandwidth, title: 
         points = [_point(row) for row in timed if row.target == target]
         mark = MARKS[number % len(MARKS)]
         axes.scatter(*zip(*points, strict=True), marker=mark, s=28, alpha=0.8, label=target, zorder=3 if number == 0 else 2)
-    for shape, place in _places(timed).items():
-        axes.annotate(shape, place, xytext=(5, -9), textcoords="offset points", fontsize=7)
+    for place, shapes in _names(timed).items():
+        axes.annotate("\n".join(shapes), place, xytext=(7, -2), textcoords="offset points", fontsize=7, va="top")
     axes.legend(fontsize=8)
     axes.grid(visible=True, which="both", linewidth=0.3)
     figure.savefig(path)
@@ -45,10 +45,10 @@ def _point(row: Row) -> tuple[float, float]:
     return row.operations / row.bytes, row.operations / row.timing.ms / 1e9
 
 
-def _places(timed: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """The target's slowest point of each shape."""
-    found: dict[str, tuple[float, float]] = {}
+def _names(timed: Sequence[Row]) -> dict[tuple[float, float], list[str]]:
+    """Shapes that have the same intensity, below the fastest point of the target there."""
+    groups: dict[str, list[Row]] = {}
     for row in timed:
         if not row.project:
-            found[row.shape] = min(found.get(row.shape, _point(row)), _point(row))
-    return found
+            groups.setdefault(f"{_point(row)[0]:.1g}", []).append(row)
+    return {max(map(_point, rows)): list(dict.fromkeys(row.shape for row in rows)) for rows in groups.values()}

@@ -77,10 +77,12 @@ def planned(
     scale: float,
     *,
     use_tensor_cores: bool,
+    backend: str = "fa2",
     window: int | None = None,
     softcap: float | None = None,
 ) -> tuple[Any, tuple[Tensor, Tensor]]:
-    """The wrapper with its plan made, and the caches as its `run` takes them."""
+    """The wrapper with its plan made, and the caches as its `run` takes them. `backend` is fa2, as SGLang has it; "auto" is fa3
+    on Hopper, which compiles for minutes."""
     import flashinfer
 
     _, block_size, num_kv_heads, head_dim = k_cache.shape
@@ -88,10 +90,7 @@ def planned(
     layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
     caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
     wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
-        workspace(q.device),
-        layout,
-        use_tensor_cores=use_tensor_cores,
-        backend="fa2",  # as SGLang has it; "auto" is FlashAttention-3 on Hopper, which compiles for minutes
+        workspace(q.device), layout, use_tensor_cores=use_tensor_cores, backend=backend
     )
     wrapper.plan(
         *pages(block_table, seq_lens, block_size),
