@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -252,7 +253,8 @@ def test_no_memory_for_the_caches_is_told_and_the_next_shape_goes_on(monkeypatch
     monkeypatch.setattr("fuzz_decode.bench.bench.build_inputs", full)
     larger = dataclasses.replace(TINY, head_dim=32, value_head_dim=32)
     rows = [*bench_of(contender(right), shapes=(TINY, larger)).measured()]
-    assert [(row.status, row.note) for row in rows] == [(FAILED, "not enough memory for the caches"), (TIMED, "")]
+    assert [(row.status, row.note) for row in rows] == [(UNSUPPORTED, "not enough memory"), (TIMED, "")]
+    assert not any(row.is_finding for row in rows)
 
 
 def test_a_device_that_died_ends_the_bench_but_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +269,66 @@ def test_samples_are_long_and_captures_are_bounded() -> None:
     assert rounds(0.1, 1) == 15
     assert rounds(1e-9, 7) * 7 <= MOST_CALLS
     assert spread([float(number) for number in range(1, 12)]) == (6.0, 2.0, 10.0)
+
+
+class VirtualGPU:
+    """A device whose time passes by `work` alone, and whose graphs replay what was captured."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.recording = 0.0, None
+        for name in ("CUDAGraph", "graph", "Event"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+
+    def work(self, milliseconds: float) -> None:
+        if self.recording is None:
+            self.now += milliseconds
+        else:
+            self.recording.append(milliseconds)
+
+    def wait(self) -> None:
+        if self.recording is not None:
+            raise RuntimeError("not permitted\nwhile a stream is captured")
+
+    def CUDAGraph(self) -> Any:
+        kept: list[float] = []
+        return SimpleNamespace(kept=kept, replay=lambda: self.work(sum(kept)))
+
+    @contextlib.contextmanager
+    def graph(self, graph: Any, capture_error_mode: str) -> Iterator[None]:
+        self.recording = graph.kept
+        try:
+            yield
+        except RuntimeError:
+            raise ValueError("the capture failed") from None
+        finally:
+            self.recording = None
+
+    def Event(self, enable_timing: bool) -> Any:
+        event = SimpleNamespace(at=0.0)
+        event.record = lambda: setattr(event, "at", self.now)
+        event.elapsed_time = lambda end: end.at - event.at
+        return event
+
+
+def test_the_time_is_that_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = VirtualGPU(monkeypatch)
+    timing = measure([lambda: gpu.work(0.25), lambda: gpu.work(0.75)])
+    assert (timing.ms, timing.ms_low, timing.ms_high, timing.captured) == (pytest.approx(0.5),) * 3 + (True,)
+
+
+def test_what_cannot_be_captured_is_timed_all_the_same_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = VirtualGPU(monkeypatch)
+
+    def waits() -> None:
+        gpu.work(0.5)
+        gpu.wait()
+
+    timing = measure([waits])
+    assert (timing.ms, timing.captured, timing.why) == (pytest.approx(0.5), False, "RuntimeError: not permitted")
+    assert measure([lambda: gpu.work(0.5)]).captured
 
 
 @ON_A_GPU

@@ -19,6 +19,7 @@ from fuzz_decode.bench.timing import Timing, measure
 from fuzz_decode.case import Case
 from fuzz_decode.texts import one_line
 
+NO_MEMORY = "not enough memory"
 Clock = Callable[[Sequence[Callable[[], Any]]], Timing]
 
 
@@ -54,9 +55,9 @@ class Bench:
         try:
             gate = Gate(build_inputs(case, self.device))
         except torch.OutOfMemoryError:
-            gate = "not enough memory for the caches"
+            gate = NO_MEMORY
         for contender in self.contenders:
-            status, note, timing = (FAILED, gate, None) if isinstance(gate, str) else self._entry(gate, contender)
+            status, note, timing = (UNSUPPORTED, gate, None) if isinstance(gate, str) else self._entry(gate, contender)
             names = (shape, layout, contender.name, contender.project, contender.mode)
             yield Row(*names, status, note, timing, total_bytes(case), operations(case))
 
@@ -67,6 +68,8 @@ class Bench:
             return UNSUPPORTED, reason, None
         try:
             return self._judged(gate, contender)
+        except torch.OutOfMemoryError:
+            return UNSUPPORTED, NO_MEMORY, None
         except NotImplementedError as error:
             return UNSUPPORTED, one_line(error, 200), None
         except Exception as error:

@@ -63,12 +63,13 @@ def _measure(arguments: argparse.Namespace, choice: Any, console: Any) -> int:
     from fuzz_decode.report.bench_view import BenchView
     from fuzz_decode.serve import refused_dtypes, versions
 
-    choice = choice.without(refused_dtypes("cuda"))
+    refused = refused_dtypes("cuda")
+    choice = choice.without(refused)
     target = own(arguments.target)
     found, missing = ([], {}) if arguments.peers == ("none",) else peers(arguments.peers)
     known = {**versions("cuda"), **versions_of(found)}
     view = BenchView(console, measure_bandwidth())
-    view.header(known, missing)
+    view.header(known, {**missing, **{f"shapes in {dtype}": why for dtype, why in refused.items()}})
     bench = Bench(choice, [target, *found])
     try:
         for row in bench.measured():

@@ -14,6 +14,7 @@ from fuzz_decode.bench.rows import TIMED, UNSUPPORTED, WRONG, Ratio, Row, cells,
 from fuzz_decode.report.finding import clean
 
 NOT_CAPTURED = "*"
+WIDEST = 200
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class BenchView:
             for own in (row for row in cell if not row.project):
                 texts = (shape, layout, *self._numbers(own), *peers)
                 table.add_row(*(clean(text, "red" if text == WRONG else "") for text in texts))
-        self.console.print(table)
+        self.console.print(table, width=WIDEST, crop=False)  # lines that a terminal breaks are better than cells cut off
         for line in totals(rows):
             self._print(line)
         if bench.lost:
