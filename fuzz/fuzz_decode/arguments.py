@@ -32,6 +32,14 @@ def dtypes(text: str) -> tuple[str, ...]:
     return named
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names, with commas between."""
+    named = tuple(text.split(","))
+    if not all(named):
+        raise argparse.ArgumentTypeError(f"must be names with commas between, not {text!r}")
+    return named
+
+
 def duration(text: str) -> float:
     """Seconds, from 90, 90s, 10m or 8h."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from fuzz_decode import __version__
-from fuzz_decode.commands import export, merge, minimize, replay, run, score, targets, triage
+from fuzz_decode.commands import bench, export, merge, minimize, replay, run, score, targets, triage
 from fuzz_decode.commands.common import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, complain
 from fuzz_decode.report.github import commands_stopped
@@ -24,6 +24,7 @@ COMMANDS = {
     "merge": merge,
     "targets": targets,
     "score": score,
+    "bench": bench,
 }
 PRINTS_A_FILE = ("export",)  # what it prints is no report, and gets no lines of ours around it
 

@@ -116,14 +116,17 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
 
 def introduced(target: Any, plan: Plan, refused: dict[str, str]) -> tuple[Any, Ready]:
     """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
+    target = _fitting(target, plan, refused)
+    return target, Ready(target.generates(), versions(plan.device), describe(target), refused)
+
+
+def versions(device: str) -> dict[str, str]:
+    """What a result depends on beside this project: versions in use, and the GPU's name."""
     import torch
     import triton
 
-    target = _fitting(target, plan, refused)
-    versions = {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__}
-    if plan.device == "cuda":
-        versions["gpu"] = torch.cuda.get_device_name()
-    return target, Ready(target.generates(), versions, describe(target), refused)
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
 
 
 def refused_dtypes(device: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ LAYERS = (
     {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool", "here"},
     {"files", "corpus", "ledger", "repeat", "campaign", "replay", "merge", "probes", "triage"},
-    {"score"},
+    {"score", "bench"},
     {"report"},
     {"export"},
     {"commands", "api"},

@@ -13,6 +13,7 @@ import functools
 import importlib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,30 +54,8 @@ def _decode(*, use_tensor_cores: bool, groups: tuple[int, ...] | None) -> Callab
         window: int | None = None,
         softcap: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        import flashinfer
-
-        _, block_size, num_kv_heads, head_dim = k_cache.shape
-        v_cache = v_cache.as_strided(v_cache.shape, k_cache.stride())  # an axis of size 1 has any stride, and all are compared
-        layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
-        caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
-        wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
-            _workspace(q.device),
-            layout,
-            use_tensor_cores=use_tensor_cores,
-            backend="fa2",  # as SGLang has it; "auto" is FlashAttention-3 on Hopper, which compiles for minutes
-        )
-        wrapper.plan(
-            *_pages(block_table, seq_lens, block_size),
-            q.shape[1],
-            num_kv_heads,
-            head_dim,
-            block_size,
-            window_left=-1 if window is None else window - 1,
-            logits_soft_cap=softcap,
-            q_data_type=q.dtype,
-            kv_data_type=k_cache.dtype,
-            sm_scale=scale,
-        )
+        arguments = q, k_cache, v_cache, block_table, seq_lens, scale
+        wrapper, caches = planned(*arguments, use_tensor_cores=use_tensor_cores, window=window, softcap=softcap)
         out, lse = wrapper.run(q, caches, return_lse=True)
         return out, (lse * math.log(2)).masked_fill(seq_lens[:, None] == 0, -torch.inf)
 
@@ -89,7 +68,46 @@ cuda_cores = _decode(use_tensor_cores=False, groups=(1, 2, 4, 3, 8))
 tensor_cores = _decode(use_tensor_cores=True, groups=None)
 
 
-def _pages(block_table: Tensor, seq_lens: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def planned(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    use_tensor_cores: bool,
+    backend: str = "fa2",
+    window: int | None = None,
+    softcap: float | None = None,
+) -> tuple[Any, tuple[Tensor, Tensor]]:
+    """The wrapper with its plan made, and the caches as its `run` takes them. `backend` is fa2, as SGLang has it; "auto" is fa3
+    on Hopper, which compiles for minutes."""
+    import flashinfer
+
+    _, block_size, num_kv_heads, head_dim = k_cache.shape
+    v_cache = v_cache.as_strided(v_cache.shape, k_cache.stride())  # an axis of size 1 has any stride, and all are compared
+    layout = "NHD" if k_cache.stride(1) >= k_cache.stride(2) else "HND"
+    caches = (k_cache, v_cache) if layout == "NHD" else (k_cache.transpose(1, 2), v_cache.transpose(1, 2))
+    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
+        workspace(q.device), layout, use_tensor_cores=use_tensor_cores, backend=backend
+    )
+    wrapper.plan(
+        *pages(block_table, seq_lens, block_size),
+        q.shape[1],
+        num_kv_heads,
+        head_dim,
+        block_size,
+        window_left=-1 if window is None else window - 1,
+        logits_soft_cap=softcap,
+        q_data_type=q.dtype,
+        kv_data_type=k_cache.dtype,
+        sm_scale=scale,
+    )
+    return wrapper, caches
+
+
+def pages(block_table: Tensor, seq_lens: Tensor, block_size: int) -> tuple[Tensor, Tensor, Tensor]:
     """kv_indptr [num_seqs + 1], kv_indices [pages of all sequences] and the length of each one's last page, all int32."""
     counts = (seq_lens + block_size - 1) // block_size
     indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0, dtype=torch.int32)])
@@ -98,6 +116,6 @@ def _pages(block_table: Tensor, seq_lens: Tensor, block_size: int) -> tuple[Tens
 
 
 @functools.cache
-def _workspace(device: torch.device) -> Tensor:
+def workspace(device: torch.device) -> Tensor:
     """Must be zeros when it is first used; kept from call to call, as engines do."""
     return torch.zeros(WORKSPACE, dtype=torch.uint8, device=device)

@@ -7,6 +7,7 @@ token's slot. So only layouts fit whose block stride is block_size * slot stride
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,10 +50,29 @@ def decode(
     sinks: Tensor | None = None,
 ) -> Tensor:
     """Block table -> kv_indptr and kv_indices, caches -> pools of slots."""
+    arguments = q, k_cache, v_cache, block_table, seq_lens, scale
+    return plan_decode(*arguments, out=out, window=window, softcap=softcap, sinks=sinks)()
+
+
+def plan_decode(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    out: Tensor,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Callable[[], Tensor]:
+    """What SGLang makes of a batch once, the lists of slots and scratch; the call itself waits for nothing."""
     num_seqs, num_q_heads, _ = q.shape
     indptr, indices = _slots(block_table, seq_lens, k_cache.shape[1], window)
     rows = (num_seqs, num_q_heads, KV_SPLITS)
-    _kernel().decode_attention_fwd(
+    kernel = functools.partial(
+        _kernel().decode_attention_fwd,
         q,
         token_pool(k_cache),
         token_pool(v_cache),
@@ -70,7 +90,12 @@ def decode(
         sinks=sinks,
         has_mla=is_mla(k_cache, v_cache, MLA_DIMS),
     )
-    return out
+
+    def run() -> Tensor:
+        kernel()
+        return out
+
+    return run
 
 
 def _slots(block_table: Tensor, seq_lens: Tensor, block_size: int, window: int | None) -> tuple[Tensor, Tensor]:

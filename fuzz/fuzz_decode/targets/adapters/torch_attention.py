@@ -83,22 +83,39 @@ def flex(
     strides; one size of each keeps 2,000 cases to about 100 compilations. The kernel itself takes any head_dim, and pages
     of a power of two from 16 on.
     """
-    num_seqs = len(q)
-    rows = q.new_zeros((-(-num_seqs // BATCH) * BATCH, q.shape[1], 1, q.shape[2]))
-    rows[:num_seqs, :, 0] = q
-    mask = _paged_mask(block_table, seq_lens, len(rows), k_cache.shape[0], k_cache.shape[1], window)
+    pools = _finite(pool(k_cache)), _finite(pool(v_cache))
+    run = plan_flex(q, *pools, block_table, seq_lens, scale, block_size=k_cache.shape[1], window=window, softcap=softcap)
+    out, aux = run()
+    return out[: len(q), :, 0], aux.lse[: len(q), :, 0]
+
+
+def plan_flex(
+    q: Tensor,
+    k_pool: Tensor,
+    v_pool: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    block_size: int,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> Callable[[], Any]:
+    """The call of FlexAttention on pools as they are, made once for a batch. Its out and lse have rows to spare."""
+    rows = q.new_zeros((-(-len(q) // BATCH) * BATCH, q.shape[1], 1, q.shape[2]))
+    rows[: len(q), :, 0] = q
     torch._dynamo.mark_static(rows)  # only for a batch size known to the compiler it takes its decoding kernel
-    out, aux = _flex(q.is_cuda)(
+    return functools.partial(
+        _flex(q.is_cuda),
         rows,
-        _finite(_pool(k_cache)),
-        _finite(_pool(v_cache)),
+        k_pool,
+        v_pool,
         score_mod=None if softcap is None else _capped(torch.tensor(softcap, device=q.device)),
-        block_mask=mask,
+        block_mask=_paged_mask(block_table, seq_lens, len(rows), k_pool.shape[2] // block_size, block_size, window),
         scale=scale,
         enable_gqa=True,
         return_aux=flex_attention.AuxRequest(lse=True),
     )
-    return out[:num_seqs, :, 0], aux.lse[:num_seqs, :, 0]
 
 
 def _paged_mask(
@@ -137,11 +154,11 @@ def _capped(softcap: Tensor) -> Callable[..., Tensor]:
     return cap
 
 
-def _pool(cache: Tensor) -> Tensor:
+def pool(cache: Tensor) -> Tensor:
     """The pool as one row of a batch: [1, heads, num_slots, dim]."""
-    pool = token_pool(cache)
-    num_slots, heads, dim = pool.shape
-    return pool.as_strided((1, heads, num_slots, dim), (0, pool.stride(1), pool.stride(0), pool.stride(2)))
+    slots = token_pool(cache)
+    num_slots, heads, dim = slots.shape
+    return slots.as_strided((1, heads, num_slots, dim), (0, slots.stride(1), slots.stride(0), slots.stride(2)))
 
 
 def _finite(pool: Tensor) -> Tensor:

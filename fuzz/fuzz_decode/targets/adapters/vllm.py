@@ -65,34 +65,79 @@ def _unified(*, split: bool) -> Callable[..., Tensor]:
         v_scale: float | None = None,
         q_len: int = 1,
     ) -> Tensor:
-        _ops("triton_unified_attention").unified_attention(
-            q=q,
-            k=k_cache,
-            v=v_cache,
+        run = plan_unified(
+            q,
+            k_cache,
+            v_cache,
+            block_table,
+            seq_lens,
+            scale,
+            split=split,
             out=out,
-            cu_seqlens_q=q_len * torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
-            max_seqlen_q=q_len,
-            seqused_k=seq_lens,
-            max_seqlen_k=int(seq_lens.max()),
-            softmax_scale=scale,
-            causal=True,
-            window_size=(-1, -1) if window is None else (window - 1, 0),
-            block_table=block_table,
-            softcap=softcap or 0.0,
-            q_descale=None,
-            k_descale=None if k_scale is None else q.new_full((1,), k_scale, dtype=torch.float32),
-            v_descale=None if v_scale is None else q.new_full((1,), v_scale, dtype=torch.float32),
-            kv_quant_mode=_KVQuantMode.NONE if k_scale is None else _KVQuantMode.FP8_PER_TENSOR,
+            window=window,
+            softcap=softcap,
             alibi_slopes=alibi_slopes,
             sinks=sinks,
-            **(_scratch(q) if split else {}),
+            k_scale=k_scale,
+            v_scale=v_scale,
+            q_len=q_len,
         )
-        return out
+        return run()
 
     return unified
 
 
 unified_2d, unified_3d = _unified(split=False), _unified(split=True)
+
+
+def plan_unified(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    *,
+    split: bool,
+    out: Tensor,
+    window: int | None = None,
+    softcap: float | None = None,
+    alibi_slopes: Tensor | None = None,
+    sinks: Tensor | None = None,
+    k_scale: float | None = None,
+    v_scale: float | None = None,
+    q_len: int = 1,
+) -> Callable[[], Tensor]:
+    """What vLLM makes of a batch once, its scratch and its longest sequence; the call itself waits for nothing."""
+    kernel = functools.partial(
+        _ops("triton_unified_attention").unified_attention,
+        q=q,
+        k=k_cache,
+        v=v_cache,
+        out=out,
+        cu_seqlens_q=q_len * torch.arange(len(seq_lens) + 1, dtype=torch.int32, device=q.device),
+        max_seqlen_q=q_len,
+        seqused_k=seq_lens,
+        max_seqlen_k=int(seq_lens.max()),
+        softmax_scale=scale,
+        causal=True,
+        window_size=(-1, -1) if window is None else (window - 1, 0),
+        block_table=block_table,
+        softcap=softcap or 0.0,
+        q_descale=None,
+        k_descale=None if k_scale is None else q.new_full((1,), k_scale, dtype=torch.float32),
+        v_descale=None if v_scale is None else q.new_full((1,), v_scale, dtype=torch.float32),
+        kv_quant_mode=_KVQuantMode.NONE if k_scale is None else _KVQuantMode.FP8_PER_TENSOR,
+        alibi_slopes=alibi_slopes,
+        sinks=sinks,
+        **(_scratch(q) if split else {}),
+    )
+
+    def run() -> Tensor:
+        kernel()
+        return out
+
+    return run
 
 
 def _scratch(q: Tensor) -> dict[str, Any]:
