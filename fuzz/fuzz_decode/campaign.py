@@ -129,7 +129,7 @@ class Campaign:
             self.versions = ready.versions
             yield Started(ready)
             self._check_ledger()
-            with contextlib.closing(call_stream(self.seed, ready.generates, self.sequence or 1)) as stream:
+            with contextlib.nullcontext(call_stream(self.seed, ready.generates, self.sequence or 1)) as stream:
                 runs = self._not_quarantined(self._within_budget(stream))
                 for number, calls, outcome in pool.outcomes(runs, fresh=self.sequence is not None):
                     if outcome.status == FAILED:

@@ -8,6 +8,7 @@ campaign runs what it would have run anyway.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -23,25 +24,30 @@ INT32 = 2**31
 def richest_first(cases: Iterable[Case]) -> Iterator[Case]:
     """The same cases, reordered within a pool; the same order for the same cases."""
     numbers: dict[object, int] = {}
-    coming, seen = iter(cases), 0
-    pool = [(case, _bits(case, numbers)) for case in itertools.islice(coming, POOL)]
-    while pool:
-        unseen = ~seen
-        best = max(range(len(pool)), key=lambda place: (pool[place][1] & unseen).bit_count())  # the oldest of equals
-        case, shown = pool.pop(best)
+    coming, seen = enumerate(cases), 0
+    pool: list[tuple[int, int, int, Case]] = []  # a heap: the richest, and of equals the oldest, first
+    while True:
+        for place, case in itertools.islice(coming, POOL - len(pool)):
+            shown = _bits(case, numbers)
+            heapq.heappush(pool, (-(shown & ~seen).bit_count(), place, shown, case))
+        if not pool:
+            return
+        worth, place, shown, case = heapq.heappop(pool)
+        now = -(shown & ~seen).bit_count()
+        if now > worth:  # it has become poorer since it was looked at
+            heapq.heappush(pool, (now, place, shown, case))
+            continue
         seen |= shown
         yield case
-        pool += [(case, _bits(case, numbers)) for case in itertools.islice(coming, 1)]
 
 
 def _bits(case: Case, numbers: dict[object, int]) -> int:
-    """The case's pairs as bits of a number; `numbers` knows which bit is whose."""
-    shown = bytearray(b"")
-    for pair in pairs(case):
-        place = numbers.setdefault(pair, len(numbers))
-        shown.extend(bytes(max(0, place // 8 + 1 - len(shown))))
-        shown[place // 8] |= 1 << place % 8
-    return int.from_bytes(shown, "little")
+    """The case's pairs as bits of a number; `numbers` knows the traits."""
+    bits = lower = 0
+    for number in sorted(numbers.setdefault(trait, len(numbers)) for trait in traits(case).items()):
+        bits |= lower << number * (number - 1) // 2
+        lower |= 1 << number
+    return bits
 
 
 def pairs(case: Case) -> Iterator[object]:

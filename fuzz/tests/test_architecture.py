@@ -14,7 +14,7 @@ PLAIN = {"errors", "layout", "validity", "reading", "case", "calls", "strides", 
 LAYERS = (
     {"texts"},
     PLAIN,
-    {"strategies", "data", "build", "interpreter", "relatives", "steering", "stream", "passes", "shrink"},
+    {"choices", "strategies", "data", "build", "interpreter", "relatives", "steering", "stream", "passes", "shrink"},
     {"oracles", "targets"},
     {"run", "plainly"},
     {"diagnosis"},
