@@ -47,7 +47,7 @@ def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
 
     assert report.keys() == {
         *("target", "seed", "device", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
-        *("coverage", "known", "quarantined", "unexpected_passes"),
+        *("coverage", "kernels", "known", "quarantined", "unexpected_passes"),
     }
     assert finding.keys() == {
         *("signature", "stage", "symptom", "oracle", "first_case_index", "count", "diagnosis", "case_file", "case"),

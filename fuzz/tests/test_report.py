@@ -10,10 +10,11 @@ from rich.console import Console
 from fuzz_decode.campaign import Budget, Campaign, OnlySlow, Started
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.report.campaign_view import CampaignView
-from fuzz_decode.report.coverage import Coverage
+from fuzz_decode.report.coverage import coverage_table
 from fuzz_decode.report.finding import finding_panel
 from fuzz_decode.targets.contract import understand
 from fuzz_decode.targets.description import describe
@@ -91,7 +92,7 @@ def test_coverage_counts_what_was_visited() -> None:
     narrow = {"cache_dtype": "float8_e5m2", "k_scale": 0.5, "v_scale": 0.5}
     for case in (INTERLEAVED, INTERLEAVED, Case(dtype="float16", group=3, sinks=True, **narrow)):  # type: ignore[arg-type]  # mixed
         coverage.add(case)
-    shown = rendered(coverage.table()).splitlines()
+    shown = rendered(coverage_table(coverage)).splitlines()
 
     assert coverage.families == 2
     assert [line.split() for line in shown if line.startswith(("NHD", "interleaved  "))] == [
