@@ -91,7 +91,7 @@ class Pool:
         excuse: Excuse = lambda calls: None,
         until: float = math.inf,
     ) -> Iterator[Done]:
-        """(number, calls, outcome) of each call as it is done, numbered from `start` in the order of `runs`; it is the last of them.
+        """(number, calls, outcome) of each call as it is done, numbered from `start` in the order of `runs`: it is the last.
 
         `fresh`: each run gets a process of its own, and a call is told with those made in its process before it. What is left
         of a run whose process died is made in another one, so that every call is made. Otherwise processes go on from run to
