@@ -68,7 +68,7 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     assert first[:place] + judged(again) == cases
     assert facts(again) == facts(whole)
     assert whole.bugs
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == [path.name for path in (tmp_path / "whole").iterdir()]
+    assert len(load_folder(tmp_path / "cut")[0]) == len(whole.bugs)
 
 
 def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +168,5 @@ def test_a_finding_for_which_no_time_is_left_is_kept_as_it_came(tmp_path: Path) 
     (entry,) = load_folder(tmp_path)[0].values()
 
     assert (entry.case, entry.minimised, entry.note) == (entry.raw_case, False, NO_TIME)
-    assert [bug.entry for bug in run.bugs.values()] == [entry]
+    assert [bug.entry.digest for bug in run.bugs.values()] == [entry.digest]
     assert took < 3.0

@@ -103,7 +103,9 @@ class CampaignView:
     def _header(self, ready: Ready) -> None:
         campaign = self.campaign
         sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
-        more = f", seed {campaign.seed}{sequences}, {campaign.jobs} jobs"
+        gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""
+        resumed = f", resumed after {campaign.done} cases" if campaign.done else ""
+        more = f", seed {campaign.seed}{sequences}, {campaign.jobs} jobs{gpus}{resumed}"
         show_header(self.console, campaign.plan, ready, more)
 
     def _tick(self) -> None:
