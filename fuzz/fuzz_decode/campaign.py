@@ -23,6 +23,7 @@ from fuzz_decode.corpus import Entry
 from fuzz_decode.coverage import Coverage
 from fuzz_decode.diagnosis.result import SECONDS, beyond_reach
 from fuzz_decode.errors import FileError
+from fuzz_decode.fleet import Fleet
 from fuzz_decode.here import Here
 from fuzz_decode.journal import Journal, told_in_words
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
@@ -114,6 +115,7 @@ class Campaign:
     minimise_seconds: float = 60.0
     sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
     here: Here | None = None  # instead of processes
+    fleet: Fleet | None = None  # instead of processes of this machine
     in_rounds: bool | None = None  # None: where kernels are compiled
     gpus: tuple[str, ...] = ()
     journal: Path | None = None
@@ -141,7 +143,7 @@ class Campaign:
         to be resumed.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = self.here or Pool(self.plan, self.jobs, self.gpus)
+        pool = self.here or self.fleet or Pool(self.plan, self.jobs, self.gpus)
         try:
             ready = pool.start()
             self.versions = ready.versions
@@ -155,10 +157,10 @@ class Campaign:
         finally:
             pool.close()
 
-    def _judge_all(self, pool: Pool | Here, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, pool: Pool | Here | Fleet, generates: dict[str, Any]) -> Iterator[Event]:
         start, runs = self._runs(generates)
         fresh, until = self.sequence is not None, self._deadline
-        for number, calls, outcome in pool.outcomes(runs, fresh=fresh, start=start, excuse=self._quarantined, until=until):
+        for number, calls, outcome in pool.outcomes(runs, fresh=fresh, start=start, excuse=self._ledger.quarantined, until=until):
             if number < self._next:  # of a run that was cut off: judged before
                 continue
             if outcome.status == FAILED:
@@ -242,11 +244,6 @@ class Campaign:
                 for path, known in expected.items():
                     if run(stored[path].calls).status == PASSED:
                         self.unexpected_passes.setdefault(known, path)
-
-    def _quarantined(self, calls: Calls) -> Outcome | None:
-        """The outcome of calls that must not be made. They keep their place, so that the number of jobs changes no count."""
-        crash = self._ledger.crash(calls)
-        return crash.outcome() if crash else None
 
     def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""

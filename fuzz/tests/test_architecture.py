@@ -19,7 +19,7 @@ LAYERS = (
     {"run", "plainly"},
     {"diagnosis"},
     {"attempt"},
-    {"plan", "nursery", "serve", "worker", "pool", "here"},
+    {"plan", "nursery", "serve", "worker", "pool", "fleet", "here"},
     {"files", "corpus", "ledger", "coverage", "journal", "repeat", "campaign", "replay", "merge", "probes", "triage"},
     {"score"},
     {"report"},

@@ -43,6 +43,7 @@ def add_to(commands: Any) -> None:
     stop = run.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
     stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
+    run.add_argument("--ray", metavar="ADDRESS|local", help="run on a Ray cluster")
     run.add_argument("--resume", action="store_true", help="go on where a campaign that was killed or interrupted was")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
     run.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of memory")
@@ -56,13 +57,14 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.campaign import Budget, Campaign
+    from fuzz_decode.fleet import Fleet
     from fuzz_decode.journal import NAME as JOURNAL
     from fuzz_decode.report.campaign_view import CampaignView
     from fuzz_decode.report.checks import Check
     from fuzz_decode.report.ci import Told
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    gpus = _gpus(arguments.devices, plan.device)
+    gpus = _gpus(arguments.devices, "ray" if arguments.ray else plan.device)
     corpus_must_be_writable("--corpus", arguments.corpus)
     for option in ("json", "html", "junit"):
         must_be_writable(f"--{option}", getattr(arguments, option))
@@ -79,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
         gpus=gpus,
         journal=arguments.corpus / JOURNAL,
         resume=arguments.resume,
+        fleet=Fleet(plan, arguments.ray, arguments.jobs) if arguments.ray else None,
     )
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     written = time.monotonic()
@@ -102,8 +105,9 @@ def _gpus(wanted: str, device: str) -> tuple[str, ...]:
     """What --devices means. Raises UsageError."""
     from fuzz_decode.plan import pick_gpus
 
-    if wanted and device == "cpu":
-        raise UsageError(f"--devices {wanted} names GPUs, but this campaign runs on the CPU; leave it out")
+    if wanted and device != "cuda":
+        where = "on the CPU" if device == "cpu" else "where Ray has it run"
+        raise UsageError(f"--devices {wanted} names GPUs of this machine, but this campaign runs {where}; leave it out")
     return pick_gpus(wanted) if wanted else ()
 
 

@@ -105,7 +105,8 @@ class CampaignView:
         sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
         gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""
         resumed = f", resumed after {campaign.done} cases" if campaign.done else ""
-        more = f", seed {campaign.seed}{sequences}, {campaign.jobs} jobs{gpus}{resumed}"
+        jobs = f"Ray at {campaign.fleet.address}" if campaign.fleet else f"{campaign.jobs} jobs{gpus}"
+        more = f", seed {campaign.seed}{sequences}, {jobs}{resumed}"
         show_header(self.console, campaign.plan, ready, more)
 
     def _tick(self) -> None:
