@@ -15,6 +15,7 @@ import sample_targets
 from fuzz_decode.campaign import Budget, Campaign, CaseDone
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.here import Here
 from fuzz_decode.layout import Layout, family
 from fuzz_decode.plan import Plan, pick_gpus
 from fuzz_decode.pool import Pool, _Batch, _Seat
@@ -132,9 +133,15 @@ def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Cam
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
     (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    plan = Plan("five percent off", "cpu", 20.0)
+    here = Here(plan, sample_targets.five_percent_off)
+    with here.at_work():
+        third = Campaign(plan, 0, Budget(24), 1, tmp_path / "here", minimise_seconds=2.0, here=here, in_rounds=True)
+        in_this_process = [event.case for event in third.events() if isinstance(event, CaseDone)]
 
     assert one.bugs
-    assert cases == same
+    assert cases == same == in_this_process
+    assert one.coverage == third.coverage
     assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
         (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
     ]
