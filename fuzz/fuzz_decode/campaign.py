@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode import corpus
+from fuzz_decode import __version__, corpus
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.coverage import Coverage
-from fuzz_decode.diagnosis.result import SECONDS, beyond_reach
+from fuzz_decode.entries import diagnosed, minimised_entry, raw_entry
 from fuzz_decode.errors import FileError
 from fuzz_decode.fleet import Fleet
 from fuzz_decode.here import Here
@@ -198,8 +198,9 @@ class Campaign:
         if self.journal is None:
             return
         plan = self.plan
-        how = {"dtypes": ",".join(plan.dtypes), "sequence": self.sequence, "rounds": self.rounded, **told_in_words(generates)}
-        self._journal = Journal(self.journal, {"target": plan.target, "seed": self.seed, "device": plan.device, **how})
+        how = {"dtypes": ",".join(plan.dtypes), "sequence": self.sequence, "rounds": self.rounded, "version": __version__}
+        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **told_in_words(generates)}
+        self._journal = Journal(self.journal, of)
         state = self._journal.read() if self.resume else None
         if state is not None:
             self._restore(state)
@@ -282,7 +283,6 @@ class Campaign:
             earlier.unlink(missing_ok=True)
         self.bugs[outcome.signature] = Bug(raw, path, number)
         yield Found(raw, path, number)
-        self._keep()
         yield self._minimise(raw, outcome)
         self._keep()
 
@@ -347,45 +347,3 @@ def cut(runs: Iterator[Calls], start: int, stop: int | None) -> Iterator[Calls]:
             return
         yield calls if len(calls) <= left else calls[: int(left)]
         left -= len(calls)
-
-
-def raw_entry(plan: Plan, calls: Calls, outcome: Outcome, versions: dict[str, str]) -> Entry:
-    """The failure of the last call as it came."""
-    return Entry(
-        case=calls[-1],
-        raw_case=calls[-1],
-        before=calls[:-1],
-        target=plan.target,
-        signature=outcome.signature,
-        stage=outcome.stage,
-        device=plan.device,
-        finding=outcome.findings[0].to_json(),
-        versions=versions,
-    )
-
-
-def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
-    """The entry with its case replaced by the simplest one found."""
-    return dataclasses.replace(
-        raw,
-        case=shrunk.case,
-        before=shrunk.before,
-        finding=shrunk.outcome.findings[0].to_json(),
-        needed=shrunk.needed,
-        minimised=shrunk.complete,
-    )
-
-
-def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
-    """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
-    that raises says why by itself. One that crashes is examined where a fence can be put up."""
-    if entry.before or entry.diagnosis:
-        return entry
-    crashed = entry.signature.startswith("crash-SIG") and worker.plan.device == "cpu"
-    known = beyond_reach(entry.case) if entry.stage == "run" else ""
-    if entry.stage == "run" and not crashed:
-        return dataclasses.replace(entry, diagnosis=known)
-    raw = entry.raw_case if entry.raw_case != entry.case else None
-    found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))
-    words = [found.sentence] if found.fault else [known, found.sentence]
-    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=found.fault if found.confident else "")

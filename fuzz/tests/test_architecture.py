@@ -20,7 +20,7 @@ LAYERS = (
     {"diagnosis"},
     {"attempt"},
     {"plan", "nursery", "serve", "worker", "pool", "fleet", "here"},
-    {"files", "corpus", "ledger", "coverage", "journal", "repeat", "campaign", "replay", "merge", "probes", "triage"},
+    {"files", "corpus", "ledger", "coverage", "journal", "entries", "repeat", "campaign", "replay", "merge", "probes", "triage"},
     {"score"},
     {"report"},
     {"export"},

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.campaign import raw_entry
+from fuzz_decode.entries import raw_entry
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.probes import Answer
