@@ -2,8 +2,10 @@
 
 Compiling takes seconds and a case milliseconds, and drawn freely nearly every case asks for another kernel. So each round begins
 with another case of the campaign's stream, which is drawn as ever, and goes on with cases that compile to the same and are
-drawn freely in all else. A round is a function of the seed, its number and what the target compiles for: any process draws it
-by itself, and neither their number nor their speed changes a case.
+drawn freely in all else. Of the next few cases of the stream the one begins whose kernel, as far as can be told without asking
+the target, has had the fewest cases, so that rare kernels get nearly as many as common ones. A round is a function of the seed,
+its number and what the target compiles for: any process draws it by itself, and neither their number nor their speed changes
+a case.
 
 That is also why sizes follow a schedule, and no clock. Round n has between a quarter and half of n cases (SMALLEST at least,
 LARGEST at most): short campaigns see many kernels, and with twice the rounds there are four times the cases, so that compiling
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +33,7 @@ from fuzz_decode.strides import Strides
 from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 SMALLEST, LARGEST = 4, 1024
+LOOK = 8  # cases of the stream, at most, for one that begins a round
 TRIES = 30  # draws for one case that compiles to the same; then the first one comes again, with other data
 CompilesFor = Callable[[Case], object]
 
@@ -72,15 +76,29 @@ class Round:
 
 def rounds(seed: int, generates: dict[str, Any], start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Round]]:
     """(number of its first case, round) of each round from the one with case `start` on, up to case `stop`."""
-    begin = 0
-    for number, first in enumerate(case_stream(seed, generates)):
-        size = size_of(number)
+    begin, coming, covered = 0, case_stream(seed, generates), Counter[object]()
+    for number in itertools.count():
+        size, first = size_of(number), _least_covered(coming, covered)
+        covered[_kernel(first)] += size
         take = size if stop is None else min(size, stop - begin)
         if take <= 0:
             return
         if begin + size > start:
             yield begin, Round(first, size, take, f"{seed}/{number}/round", generates)
         begin += size
+
+
+def _least_covered(coming: Iterator[Case], covered: Counter[object]) -> Case:
+    """The next case whose kernel was not covered yet; if there is none among LOOK, the one whose kernel was covered least."""
+    seen: list[Case] = []
+    while len(seen) < LOOK and not (seen and covered[_kernel(seen[-1])] == 0):
+        seen.append(next(coming))
+    return min(seen, key=lambda case: covered[_kernel(case)])
+
+
+def _kernel(case: Case) -> object:
+    """What nearly every kernel is compiled for, roughly."""
+    return case.dtype, case.cache_dtype, case.head_dim.bit_length(), case.value_head_dim.bit_length(), case.alibi
 
 
 def size_of(number: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
@@ -42,8 +43,21 @@ def some(request: pytest.FixtureRequest) -> tuple[str, list[tuple[Case, ...]]]:
     return request.param, whole(request.param, 25)
 
 
-def test_a_round_begins_with_the_next_case_of_the_stream(some: tuple[str, list[tuple[Case, ...]]]) -> None:
-    assert [cases[0] for cases in some[1]] == list(islice(case_stream(0, {}), 25))
+def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, list[tuple[Case, ...]]]) -> None:
+    stream, firsts = list(islice(case_stream(0, {}), 40)), [cases[0] for cases in some[1]]
+    places = [stream.index(first) for first in firsts]
+    assert places[:8] == list(range(8))
+    assert places == sorted(places)
+
+
+def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
+    """In the stream the most common one has a hundred times as many as most."""
+    kernels: Counter[object] = Counter()
+    for number, round in rounds(0, {}, 0, 40_000):
+        kernels[bundled_compiles_for(round.first)] += round.size if number > 2000 else 0
+    counts = sorted(kernels.values())
+    assert len(counts) > 250
+    assert counts[-1] < 10 * counts[len(counts) // 2]
 
 
 def test_a_round_needs_one_kernel(some: tuple[str, list[tuple[Case, ...]]]) -> None:
