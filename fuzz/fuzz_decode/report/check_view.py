@@ -54,6 +54,7 @@ def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[st
     if description.limits:
         yield "what it declares, and what is therefore never generated", description.limits
     yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]
+    yield "on a GPU a kernel is compiled for each", [(description.compiled_for,)]
 
 
 def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:
