@@ -127,6 +127,8 @@ class Pool:
 
     def close(self) -> None:
         for seat in self._seats:
+            seat.worker.kill()
+        for seat in self._seats:
             seat.worker.close()
 
     def _oldest(self) -> float:

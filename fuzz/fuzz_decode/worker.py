@@ -155,11 +155,15 @@ class Worker:
     def overdue(self) -> bool:
         return time.monotonic() > self.deadline
 
+    def kill(self) -> None:
+        """Begin to end the process, which takes a GPU's some time; `close` waits for it."""
+        if self._process.is_alive():
+            self._process.kill()
+
     def close(self) -> None:
         """Kill the process and forget it; harmless when repeated."""
         self.connection.close()
-        if self._process.is_alive():
-            self._process.kill()
+        self.kill()
         self._process.join(KILL_SECONDS)
         self._log.close()
 
