@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from fuzz_decode.campaign import Budget, Campaign, CaseDone, OnlySlow, Started
