@@ -19,7 +19,7 @@ from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.rounds import Round
 from fuzz_decode.worker import Worker
 
-AHEAD = 20_000  # cases that may be done, at most, while an earlier one is not: they wait in memory to be judged
+AHEAD = 60_000  # cases that may be done, at most, while an earlier one is not: they wait to be judged, some 2 KB each
 
 Run = Calls | Round
 Done = tuple[int, Calls, Outcome]
