@@ -7,9 +7,10 @@ the target, has had the fewest cases, so that rare kernels get nearly as many as
 its number and what the target compiles for: any process draws it by itself, and neither their number nor their speed changes
 a case.
 
-That is also why sizes follow a schedule, and no clock. Round n has between a quarter and half of n cases (SMALLEST at least,
-LARGEST at most): short campaigns see many kernels, and with twice the rounds there are four times the cases, so that compiling
-takes an ever smaller share, whatever it costs. What the clock does decide is which round is run when (`pool`).
+That is also why sizes follow a schedule, and no clock. The first SINGLE rounds have one case each, since most bugs fall to the
+first few cases of the stream, which are the richest. Then round n has between a quarter and half of n cases (LARGEST at most):
+short campaigns see many kernels, and with twice the rounds there are four times the cases, so that compiling takes an ever
+smaller share, whatever it costs. What the clock does decide is which round is run when (`pool`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from fuzz_decode.stream import case_stream
 from fuzz_decode.strides import Strides
 from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
-SMALLEST, LARGEST = 4, 1024
+SINGLE, LARGEST = 16, 1024
 LOOK = 8  # cases of the stream, at most, for one that begins a round
 TRIES = 30  # draws for one case that compiles to the same; then the first one comes again, with other data
 CompilesFor = Callable[[Case], object]
@@ -103,7 +104,7 @@ def _kernel(case: Case) -> object:
 
 def size_of(number: int) -> int:
     """How many cases the round of that number has."""
-    return min(LARGEST, max(SMALLEST, 1 << number.bit_length() >> 2))
+    return 1 if number < SINGLE else min(LARGEST, 1 << number.bit_length() >> 2)
 
 
 def drawn(round: Round, compiles_for: CompilesFor) -> Calls:

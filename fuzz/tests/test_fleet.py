@@ -16,7 +16,7 @@ from fuzz_decode.plan import Plan
 from fuzz_decode.rounds import Round
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
-CASES = 44  # eleven tasks
+CASES = 44  # seventeen tasks or more
 
 # kills, once, the Ray worker whose child it runs in
 TARGET = """

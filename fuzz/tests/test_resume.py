@@ -57,6 +57,7 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr("fuzz_decode.journal.SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.journal.SHARE", 0)
+    monkeypatch.setattr("fuzz_decode.rounds.size_of", lambda number: 4)
     whole = campaign(tmp_path / "whole", **how)
     cases = judged(whole)
     first = judged(campaign(tmp_path / "cut", **how), 10)

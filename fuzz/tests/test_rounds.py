@@ -20,7 +20,7 @@ from fuzz_decode.here import Here
 from fuzz_decode.layout import Layout, family
 from fuzz_decode.plan import Plan, pick_gpus
 from fuzz_decode.pool import Pool, _Batch, _Seat
-from fuzz_decode.rounds import LARGEST, SMALLEST, Round, drawn, rounds, size_of
+from fuzz_decode.rounds import LARGEST, Round, drawn, rounds, size_of
 from fuzz_decode.stream import case_stream
 from fuzz_decode.strides import Strides
 from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
@@ -103,7 +103,7 @@ def test_a_kernel_that_fits_one_case_only_gets_it_again_with_other_data() -> Non
 
 def test_rounds_grow_with_their_number() -> None:
     sizes = [size_of(number) for number in range(5000)]
-    assert (sizes[0], sizes[15], sizes[16], sizes[300], sizes[-1]) == (SMALLEST, 4, 8, 128, LARGEST)
+    assert (sizes[0], sizes[15], sizes[16], sizes[300], sizes[-1]) == (1, 1, 8, 128, LARGEST)
     assert sizes == sorted(sizes)
 
 
@@ -139,11 +139,18 @@ def test_the_bundled_kernel_compiles_for_vector_loads_of_16_bytes() -> None:
 # running them
 
 
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first one on rounds have four cases."""
+    monkeypatch.setattr("fuzz_decode.rounds.size_of", lambda number: 4)
+
+
 def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
     running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
+@pytest.mark.usefixtures("large")
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
     (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
@@ -163,6 +170,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     assert one.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
 
 
+@pytest.mark.usefixtures("large")
 def test_a_crash_in_a_round_costs_one_case(tmp_path: Path) -> None:
     run, cases = campaign(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
     assert (run.done, run.bugs.keys()) == (8, {"crash-SIGSEGV:call"})
