@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode import arguments as types
-from fuzz_decode.campaign import Budget, Bug, Campaign, diagnosed, raw_entry
+from fuzz_decode.campaign import Budget, Bug, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.commands.common import corpus_must_be_writable, default_jobs
 from fuzz_decode.diagnosis.result import SECONDS
+from fuzz_decode.entries import diagnosed, raw_entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.here import Here
 from fuzz_decode.ledger import CRASH

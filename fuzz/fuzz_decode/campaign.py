@@ -1,37 +1,47 @@
 """A campaign: draw, run, and for every new failure save, minimise, store. It emits events; showing them is `report`'s work.
 
 Outcomes arrive in any order and are judged in the order of the cases, so that the findings do not depend on the number of jobs.
-A failing case is on disk before anything else happens to it.
+A failing case is on disk before anything else happens to it. On a GPU cases come in `rounds` that share compiled kernels.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from fuzz_decode import corpus
+from fuzz_decode import __version__, corpus
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
-from fuzz_decode.diagnosis.result import SECONDS, beyond_reach
+from fuzz_decode.coverage import Coverage
+from fuzz_decode.entries import diagnosed, minimised_entry, raw_entry
+from fuzz_decode.errors import FileError
+from fuzz_decode.fleet import Fleet
 from fuzz_decode.here import Here
+from fuzz_decode.journal import Journal, told_in_words
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
+from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
 from fuzz_decode.plan import Plan, Ready
-from fuzz_decode.pool import Pool
+from fuzz_decode.pool import Pool, Run
 from fuzz_decode.repeat import NOT_REPEATED, shrink_in_fresh
+from fuzz_decode.rounds import rounds
 from fuzz_decode.shrink import Shrunk
 from fuzz_decode.stream import call_stream
 from fuzz_decode.worker import PatientWorker
 
 TIMEOUT = "timeout:"
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
+MAX_REASONS = 1000  # told apart; a target may put anything into what it raises
+OTHER_REASONS = "other reasons"
+WORTH_STARTING = 5.0  # seconds; with less time left a finding is kept as it came
+NO_TIME = "not minimised: the campaign's time was over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Minimised:
-    """`shrunk` is None where the failure did not come back in a fresh process."""
+    """`shrunk` is None where the failure did not come back in a fresh process, or no time was left; the entry's note says it."""
 
     entry: Entry
     path: Path
@@ -105,7 +115,14 @@ class Campaign:
     minimise_seconds: float = 60.0
     sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
     here: Here | None = None  # instead of processes
+    fleet: Fleet | None = None  # instead of processes of this machine
+    in_rounds: bool | None = None  # None: where kernels are compiled
+    gpus: tuple[str, ...] = ()
+    journal: Path | None = None
+    resume: bool = False
     done: int = 0
+    seconds: float = 0.0  # before it was resumed
+    coverage: Coverage = field(default_factory=Coverage)
     rejected: Counter[str] = field(default_factory=Counter)
     bugs: dict[str, Bug] = field(default_factory=dict)
     known: Counter[KnownFailure] = field(default_factory=Counter)
@@ -114,45 +131,109 @@ class Campaign:
     stopped_because: str = ""
     _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
+    _next: int = 0  # the case to judge
     _waiting: dict[int, tuple[Calls, Outcome]] = field(default_factory=dict)
-    _launched: dict[int, int] = field(default_factory=dict)
+    _began: float = 0.0
+    _journal: Journal | None = None
 
     def events(self) -> Generator[Event, None, None]:
         """Run the campaign.
 
-        Raises UsageError if the ledger is wrong, the target cannot be imported or the corpus not be written.
+        Raises UsageError if the ledger is wrong, the target cannot be imported, the corpus not be written or another campaign is
+        to be resumed.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = self.here or Pool(self.plan, self.jobs)
+        pool = self.here or self.fleet or Pool(self.plan, self.jobs, self.gpus)
         try:
             ready = pool.start()
             self.versions = ready.versions
+            self._open_journal(ready.generates)
+            self._began = time.monotonic()
             yield Started(ready)
             self._check_ledger()
-            with contextlib.closing(call_stream(self.seed, ready.generates, self.sequence or 1)) as stream:
-                runs = self._not_quarantined(self._within_budget(stream))
-                for number, calls, outcome in pool.outcomes(runs, fresh=self.sequence is not None):
-                    if outcome.status == FAILED:
-                        self._save_raw(calls, outcome)
-                    self._waiting[self._launched.pop(number)] = (calls, outcome)
-                    yield from self._judge_waiting()
-                    if self._enough():
-                        self._forget_the_rest()
-                        return
-                yield from self._judge_waiting()  # quarantined ones after the last that was launched
+            yield from self._judge_all(pool, ready.generates)
+            if self._journal:
+                self._journal.remove()
         finally:
             pool.close()
 
-    def _within_budget(self, stream: Iterator[Calls]) -> Iterator[Calls]:
-        started, left = None, self.budget.cases
-        for calls in stream:
-            started = started or time.monotonic()  # drawing the first cases is not what was asked for
-            if self.budget.seconds is not None and time.monotonic() - started > self.budget.seconds:
+    def _judge_all(self, pool: Pool | Here | Fleet, generates: dict[str, Any]) -> Iterator[Event]:
+        start, runs = self._runs(generates)
+        fresh, until = self.sequence is not None, self._deadline
+        for number, calls, outcome in pool.outcomes(runs, fresh=fresh, start=start, excuse=self._ledger.quarantined, until=until):
+            if number < self._next:  # of a run that was cut off: judged before
+                continue
+            if outcome.status == FAILED:
+                self._save_raw(calls, outcome)
+            self._waiting[number] = (calls, outcome)
+            while self._next in self._waiting and not self._enough():
+                yield from self._judge(self._next)
+            if self._enough():
+                self._forget_the_rest()
                 return
-            yield calls[:left]
-            left = None if left is None else left - len(calls)
-            if left is not None and left <= 0:
-                return
+        for number in sorted(self._waiting):  # time is over, and some of those before are not done
+            if not self._enough():
+                yield from self._judge(number)
+
+    def _runs(self, generates: dict[str, Any]) -> tuple[int, Iterator[Run]]:
+        """The runs to make from the next case on, and the number of the first one's first case."""
+        stop, length = self.budget.cases, self.sequence or 1
+        if self.rounded:
+            coming = rounds(self.seed, generates, self._next, stop)
+            start, first = next(coming, (self._next, ()))
+            return start, (run for run in itertools.chain([first], (round for _, round in coming)) if run)
+        start = self._next - self._next % length
+        return start, cut(call_stream(self.seed, generates, length, start // length), start, stop)
+
+    @property
+    def rounded(self) -> bool:
+        """Whether cases come in rounds; a sequence is a round of its own kind."""
+        return self.sequence is None and (self.plan.device == "cuda" if self.in_rounds is None else self.in_rounds)
+
+    @property
+    def _deadline(self) -> float:
+        return math.inf if self.budget.seconds is None else self._began + self.budget.seconds - self.seconds
+
+    def _open_journal(self, generates: dict[str, Any]) -> None:
+        if self.journal is None:
+            return
+        plan = self.plan
+        how = {"dtypes": ",".join(plan.dtypes), "sequence": self.sequence, "rounds": self.rounded, "version": __version__}
+        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **told_in_words(generates)}
+        self._journal = Journal(self.journal, of)
+        state = self._journal.read() if self.resume else None
+        if state is not None:
+            self._restore(state)
+
+    def _keep(self) -> None:
+        if self._journal:
+            self._journal.write(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """Plain data, from which `_restore` makes it as it is."""
+        return {
+            "next": self._next,
+            "done": self.done,
+            "seconds": self.seconds + time.monotonic() - self._began,
+            "rejected": dict(self.rejected),
+            "bugs": [[bug.path.name, bug.first_case_index, bug.count] for bug in self.bugs.values()],
+            "known": [[self._ledger.entries.index(known), count] for known, count in self.known.items()],
+            "coverage": self.coverage.to_json(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Raises FileError if the file does not fit."""
+        try:
+            self._next, self.done, self.seconds = int(state["next"]), int(state["done"]), float(state["seconds"])
+            self.rejected = Counter(state["rejected"])
+            self.known = Counter({self._ledger.entries[place]: count for place, count in state["known"]})
+            self.coverage = Coverage.from_json(state["coverage"])
+            found = [(self.folder / Path(name).name, index, count) for name, index, count in state["bugs"]]
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise FileError(self.journal or Path(), "does not fit the ledger or this version; leave --resume out") from error
+        entries = corpus.load_files(path for path, _, _ in found)[0]  # one that was removed is found again
+        bugs = (Bug(entries[path], path, index, count) for path, index, count in found if path in entries)
+        self.bugs = {bug.entry.signature: bug for bug in bugs}
 
     def _check_ledger(self) -> None:
         """Run the stored cases that are known to fail. First of all, so that a fix is told however the campaign ends."""
@@ -165,34 +246,28 @@ class Campaign:
                     if run(stored[path].calls).status == PASSED:
                         self.unexpected_passes.setdefault(known, path)
 
-    def _not_quarantined(self, runs: Iterator[Calls]) -> Iterator[Calls]:
-        """The calls to launch. The others wait to be judged in their place, so that the number of jobs changes no count."""
-        index, numbers = itertools.count(), itertools.count()
-        for calls in runs:
-            launched: list[Case] = []
-            for case, place in zip(calls, index, strict=False):
-                if crash := self._ledger.crash((case,)):
-                    self._waiting[place] = ((case,), crash.outcome())
-                else:
-                    self._launched[next(numbers)] = place
-                    launched.append(case)
-            if launched:
-                yield tuple(launched)
-
     def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
         if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, calls):
             self._saved[outcome.signature] = corpus.save(self.folder, raw_entry(self.plan, calls, outcome, self.versions))
 
-    def _judge_waiting(self) -> Iterator[Event]:
-        while self.done in self._waiting and not self._enough():
-            yield from self._judge(*self._waiting.pop(self.done))
-
-    def _judge(self, calls: Calls, outcome: Outcome) -> Iterator[Event]:
-        index, self.done = self.done, self.done + 1
-        yield CaseDone(calls[-1], outcome)
+    def _judge(self, number: int) -> Iterator[Event]:
+        calls, outcome = self._waiting.pop(number)
+        self._next, self.done = number + 1, self.done + 1
+        if outcome.status != QUARANTINED:
+            self.coverage.add(calls[-1], outcome.compiled_for)
         if outcome.status == REJECTED:
-            self.rejected[outcome.reason] += 1
+            self._reject(outcome.reason)
+        yield CaseDone(calls[-1], outcome)
+        yield from self._judge_failure(number, calls, outcome)
+        if self._journal and self._journal.due:
+            self._keep()
+
+    def _reject(self, reason: str, count: int = 1) -> None:
+        known = reason in self.rejected or len(self.rejected) < MAX_REASONS
+        self.rejected[reason if known else OTHER_REASONS] += count
+
+    def _judge_failure(self, number: int, calls: Calls, outcome: Outcome) -> Iterator[Event]:
         if known := self._ledger.entry(outcome.signature, calls):
             self.known[known] += 1
             return
@@ -206,26 +281,35 @@ class Campaign:
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # another job was faster with a later case
             earlier.unlink(missing_ok=True)
-        self.bugs[outcome.signature] = Bug(raw, path, index)
-        yield Found(raw, path, index)
+        self.bugs[outcome.signature] = Bug(raw, path, number)
+        yield Found(raw, path, number)
         yield self._minimise(raw, outcome)
+        self._keep()
 
     def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised | OnlySlow:
-        bug = self.bugs[raw.signature]
-        with self.here or PatientWorker(self.plan) as worker:
+        bug, left = self.bugs[raw.signature], self._deadline - time.monotonic()
+        slow = raw.signature.startswith(TIMEOUT)
+        if left < (self.plan.timeout if slow else WORTH_STARTING):
+            return self._keep_as_it_came(bug, NO_TIME)
+        seconds, plan = min(self.minimise_seconds, left), dataclasses.replace(self.plan, timeout=min(self.plan.timeout, left))
+        with self.here or PatientWorker(plan) as worker:
             # what is known is no simpler form of what is new
-            shrunk = shrink_in_fresh(raw.calls, outcome, worker, self.minimise_seconds, self._ledger.excusing)
-            if shrunk is None and raw.signature.startswith(TIMEOUT) and self.plan.device == "cpu":
+            shrunk = shrink_in_fresh(raw.calls, outcome, worker, seconds, self._ledger.excusing)
+            if shrunk is None and slow and self.plan.device == "cpu":
                 return self._forget_slow(bug)
             if shrunk is None:
-                bug.entry = dataclasses.replace(raw, note=self._not_repeated())
-                bug.path = corpus.replace(bug.path, bug.entry)
-            else:
-                still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
-                bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
-                bug.entry = diagnosed(bug.entry, worker, self.minimise_seconds)
-                bug.path = corpus.replace(bug.path, bug.entry)
+                return self._keep_as_it_came(bug, self._not_repeated())
+            still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
+            bug.path, bug.entry = corpus.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
+            left = max(0.0, self._deadline - time.monotonic())
+            bug.entry = diagnosed(bug.entry, worker, min(self.minimise_seconds, left))
+            bug.path = corpus.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
+
+    def _keep_as_it_came(self, bug: Bug, note: str) -> Minimised:
+        bug.entry = dataclasses.replace(bug.entry, note=note)
+        bug.path = corpus.replace(bug.path, bug.entry)
+        return Minimised(bug.entry, bug.path, None)
 
     def _not_repeated(self) -> str:
         if self.here:
@@ -237,7 +321,7 @@ class Campaign:
         bug.path.unlink(missing_ok=True)
         del self.bugs[bug.entry.signature]
         reason = f"no answer within {self.plan.timeout:g} s, but in time when run alone"
-        self.rejected[reason] += bug.count
+        self._reject(reason, bug.count)
         return OnlySlow(bug.path, reason)
 
     def _enough(self) -> bool:
@@ -255,43 +339,11 @@ class Campaign:
             path.unlink(missing_ok=True)
 
 
-def raw_entry(plan: Plan, calls: Calls, outcome: Outcome, versions: dict[str, str]) -> Entry:
-    """The failure of the last call as it came."""
-    return Entry(
-        case=calls[-1],
-        raw_case=calls[-1],
-        before=calls[:-1],
-        target=plan.target,
-        signature=outcome.signature,
-        stage=outcome.stage,
-        device=plan.device,
-        finding=outcome.findings[0].to_json(),
-        versions=versions,
-    )
-
-
-def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
-    """The entry with its case replaced by the simplest one found."""
-    return dataclasses.replace(
-        raw,
-        case=shrunk.case,
-        before=shrunk.before,
-        finding=shrunk.outcome.findings[0].to_json(),
-        needed=shrunk.needed,
-        minimised=shrunk.complete,
-    )
-
-
-def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
-    """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
-    that raises says why by itself. One that crashes is examined where a fence can be put up."""
-    if entry.before or entry.diagnosis:
-        return entry
-    crashed = entry.signature.startswith("crash-SIG") and worker.plan.device == "cpu"
-    known = beyond_reach(entry.case) if entry.stage == "run" else ""
-    if entry.stage == "run" and not crashed:
-        return dataclasses.replace(entry, diagnosis=known)
-    raw = entry.raw_case if entry.raw_case != entry.case else None
-    found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))
-    words = [found.sentence] if found.fault else [known, found.sentence]
-    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=found.fault if found.confident else "")
+def cut(runs: Iterator[Calls], start: int, stop: int | None) -> Iterator[Calls]:
+    """The runs, of which the first has the case with number `start`, up to the case with number `stop`."""
+    left = math.inf if stop is None else stop - start
+    for calls in runs:
+        if left <= 0:
+            return
+        yield calls if len(calls) <= left else calls[: int(left)]
+        left -= len(calls)

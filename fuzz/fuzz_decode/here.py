@@ -4,19 +4,24 @@ nothing ends a hang, and a crash ends everything."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
+import math
 import os
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis import Diagnosis, Examination
-from fuzz_decode.errors import HarnessError, TargetError
+from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Outcome, of_the_last
 from fuzz_decode.plan import Plan, Ready
-from fuzz_decode.serve import examine_guarded, introduced, is_dead, refused_dtypes, run_guarded
+from fuzz_decode.pool import Done, Excuse, Run
+from fuzz_decode.rounds import Round
+from fuzz_decode.serve import drawn_guarded, examine_guarded, introduced, is_dead, refused_dtypes, run_guarded
 from fuzz_decode.worker import PatientWorker
 
 NOT_INTERPRETED = "a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its module was imported"
@@ -53,10 +58,30 @@ class Here(PatientWorker):
     def start(self) -> Ready:
         return self.ready
 
-    def outcomes(self, runs: Iterator[Calls], *, fresh: bool = False) -> Iterator[tuple[int, Calls, Outcome]]:
+    def outcomes(
+        self,
+        runs: Iterable[Run],
+        *,
+        fresh: bool = False,
+        start: int = 0,
+        excuse: Excuse = lambda calls: None,
+        until: float = math.inf,
+    ) -> Iterator[Done]:
         """(number, calls, outcome) of each call, like `Pool.outcomes`, one after another. None of them is `fresh`."""
-        for number, case in enumerate(itertools.chain.from_iterable(runs)):
-            yield number, (case,), self.run(case)
+        number = itertools.count(start)
+        for run in runs:
+            cases, key = self._drawn(run) if isinstance(run, Round) else (run, "")
+            for case in cases:
+                if time.monotonic() > until:
+                    return
+                outcome = excuse((case,)) or dataclasses.replace(self.run(case), compiled_for=key)
+                yield next(number), (case,), outcome
+
+    def _drawn(self, asked: Round) -> tuple[Calls, str]:
+        answer = drawn_guarded(asked, self._target)
+        if isinstance(answer, UsageError):
+            raise answer
+        return answer
 
     def _examined(self, asked: Examination) -> Diagnosis | Outcome:
         found: Diagnosis | Outcome = self._guarded(examine_guarded, asked)

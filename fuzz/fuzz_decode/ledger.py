@@ -82,6 +82,11 @@ class Ledger:
         """The entry that says that one of the calls must not be launched."""
         return next((e for e in self.entries if e.expect == CRASH and any(map(e.matches, calls))), None)
 
+    def quarantined(self, calls: Calls) -> Outcome | None:
+        """The outcome of calls that must not be made; None if they may."""
+        crash = self.crash(calls)
+        return crash.outcome() if crash else None
+
     def failure(self, signature: str, calls: Calls) -> KnownFailure | None:
         """The entry that says that the last of the calls fails so."""
         return next((e for e in self.entries if (e.expect, e.signature) == (FAIL, signature) and e.matches(calls[-1])), None)

@@ -49,7 +49,8 @@ class Finding:
 class Outcome:
     """`status` is passed, failed or rejected, or known or quarantined after the ledger; `reason` says why it is one of the last
     three; `findings` are ordered, the first one names the failure; `diagnosed` names the fault that explains it, if one was
-    looked for and found, and `confident` says whether no other does."""
+    looked for and found, and `confident` says whether no other does; `compiled_for` is what the target is compiled for, in a
+    campaign in rounds."""
 
     status: str
     stage: str = "compare"
@@ -58,6 +59,7 @@ class Outcome:
     seconds: float = 0.0
     diagnosed: str = ""
     confident: bool = False
+    compiled_for: str = ""
 
     @property
     def signature(self) -> str:

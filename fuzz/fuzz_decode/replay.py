@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode import corpus
-from fuzz_decode.campaign import diagnosed, minimised_entry
 from fuzz_decode.corpus import Entry
+from fuzz_decode.entries import diagnosed, minimised_entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import KnownFailure, load_ledger
 from fuzz_decode.outcome import PASSED, Outcome

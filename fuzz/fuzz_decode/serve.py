@@ -13,12 +13,14 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
+from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
 from fuzz_decode.diagnosis import Diagnosis, Examination, Trace, Tracing
-from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.nursery import RENEW, return_in_forks
 from fuzz_decode.outcome import Finding, Outcome, failure
 from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.rounds import Round, drawn
 from fuzz_decode.targets.description import describe
 from fuzz_decode.trial import Trial
 
@@ -26,13 +28,15 @@ DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: Plan, log: str) -> None:
-    """Answer Ready or an error once, then every Case or Trial with an Outcome, every Examination with a Diagnosis, every Tracing
-    with a Trace, until the parent hangs up."""
+    """Answer Ready or an error once, then every Case or Trial with an Outcome, Calls with one each, a Round with its cases, every
+    Examination with a Diagnosis, every Tracing with a Trace, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
     warnings.simplefilter("ignore")  # `python -W error` goes on to children, and would make exceptions of a kernel's warnings
     if plan.device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
+    if plan.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = plan.gpu  # CUDA reads it once, when it is first used
     try:
         target, ready = _prepare(plan)
     except UsageError as error:
@@ -51,11 +55,17 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
             return_in_forks()
             forked = True
             continue
-        os.ftruncate(1, 0)
-        connection.send(_answer(asked, target, plan.device))
+        for one in asked if isinstance(asked, tuple) else (asked,):
+            os.ftruncate(1, 0)
+            answer = _answer(one, target, plan.device)
+            connection.send(answer)
+            if isinstance(answer, HarnessError) or getattr(answer, "signature", "").startswith(DEAD_DEVICE):
+                break  # the parent makes the other calls in another process
 
 
 def _answer(asked: Any, target: Any, device: str) -> Any:
+    if isinstance(asked, Round):
+        return drawn_guarded(asked, target)
     if isinstance(asked, Examination):
         return examine_guarded(asked, target, device)
     if isinstance(asked, Tracing):
@@ -78,6 +88,14 @@ def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | Harn
     if outcome.stage == "run" and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
+
+
+def drawn_guarded(asked: Round, target: Any) -> tuple[Calls, str] | UsageError:
+    """A round's cases, and what they compile for, in words."""
+    try:
+        return drawn(asked, target.compile_key), str(target.compile_key(asked.first))
+    except Exception as error:
+        return TargetError(f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"[:500])
 
 
 def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:

@@ -8,9 +8,9 @@ campaign runs what it would have run anyway.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from fuzz_decode.case import Case
 from fuzz_decode.layout import Layout, family
@@ -19,40 +19,40 @@ POOL = 256
 LONG = (16, 128, 512)
 BLOCKS = (1, 15, 64)
 INT32 = 2**31
-PAIRS = 1024  # a case has no more of them
 
 
 def richest_first(cases: Iterable[Case]) -> Iterator[Case]:
     """The same cases, reordered within a pool; the same order for the same cases."""
-    numbers = Numbers()
-    coming, seen = iter(cases), 0
-    pool = [(case, _bits(case, numbers)) for case in itertools.islice(coming, POOL)]
-    while pool:
-        unseen = ~seen
-        news = [(shown & unseen).bit_count() for _, shown in pool]
-        case, shown = pool.pop(news.index(max(news)))  # the oldest of equals
+    numbers: dict[object, int] = {}
+    coming, seen = enumerate(cases), 0
+    pool: list[tuple[int, int, int, Case]] = []  # a heap: the richest, and of equals the oldest, first
+    while True:
+        for place, case in itertools.islice(coming, POOL - len(pool)):
+            shown = _bits(case, numbers)
+            heapq.heappush(pool, (-(shown & ~seen).bit_count(), place, shown, case))
+        if not pool:
+            return
+        worth, place, shown, case = heapq.heappop(pool)
+        now = -(shown & ~seen).bit_count()
+        if now > worth:  # it has become poorer since it was looked at
+            heapq.heappush(pool, (now, place, shown, case))
+            continue
         seen |= shown
         yield case
-        pool += [(case, _bits(case, numbers)) for case in itertools.islice(coming, 1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """Which number is whose: of a trait, and of a pair of such numbers."""
+def _bits(case: Case, numbers: dict[object, int]) -> int:
+    """The case's pairs as bits of a number; `numbers` knows the traits."""
+    bits = lower = 0
+    for number in sorted(numbers.setdefault(trait, len(numbers)) for trait in traits(case).items()):
+        bits |= lower << number * (number - 1) // 2
+        lower |= 1 << number
+    return bits
 
-    traits: dict[object, int] = field(default_factory=dict)
-    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
 
-
-def _bits(case: Case, numbers: Numbers) -> int:
-    """The case's pairs as bits of a number."""
-    known = numbers.pairs
-    shown = bytearray((len(known) + PAIRS) // 8 + 1)
-    places = [numbers.traits.setdefault(trait, len(numbers.traits)) for trait in traits(case).items()]
-    for pair in itertools.combinations(places, 2):
-        place = known.setdefault(pair, len(known))
-        shown[place >> 3] |= 1 << (place & 7)
-    return int.from_bytes(shown, "little")
+def pairs(case: Case) -> Iterator[object]:
+    """Every two traits of the case."""
+    return itertools.combinations(traits(case).items(), 2)
 
 
 def traits(case: Case) -> dict[str, object]:

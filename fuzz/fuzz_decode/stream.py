@@ -1,106 +1,46 @@
-"""Endless, reproducible streams of cases for a campaign, drawn from the public strategies."""
+"""Endless, reproducible streams of cases for a campaign. Each can begin anywhere, without drawing all that comes before."""
 
 from __future__ import annotations
 
 import itertools
 import random
-import threading
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
-
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, PrimitiveProvider
+from collections.abc import Iterator
+from typing import Any
 
 from fuzz_decode.calls import Calls
 from fuzz_decode.case import Case
+from fuzz_decode.choices import RandomChoices, SimplestChoices
 from fuzz_decode.relatives import calls_from
 from fuzz_decode.steering import richest_first
-from fuzz_decode.strategies import cases
+from fuzz_decode.strategies import draw_case
 from fuzz_decode.strides import Strides
 
 CHUNK = 100
-BACKEND = "fuzz-decode"
-_drawing = threading.Lock()  # IndependentDraws has one source; streams of several seeds draw ahead at the same time
+EPOCH = 50 * CHUNK  # cases; then steering begins anew, since every pair that can come up has
 
 
-def case_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
-    """The campaign's cases for a seed: the same ones in the same order however they are run."""
-    yield from richest_first(drawn_stream(seed, generates))
+def case_stream(seed: int, generates: dict[str, Any], start: int = 0) -> Iterator[Case]:
+    """The campaign's cases for a seed, from number `start` on: the same ones in the same order however they are run."""
+    for epoch in itertools.count(start // EPOCH):
+        first = epoch * EPOCH
+        steered = richest_first(itertools.islice(drawn_stream(seed, generates, first), EPOCH))
+        yield from itertools.islice(steered, max(0, start - first), None)
 
 
-def drawn_stream(seed: int, generates: dict[str, Any]) -> Generator[Case, None, None]:
-    """The same cases as they are drawn, without steering."""
-    for chunk in _chunks(seed, generates):
-        yield from chunk
+def drawn_stream(seed: int, generates: dict[str, Any], start: int = 0) -> Iterator[Case]:
+    """The same cases as they are drawn, without steering. `start` is a multiple of CHUNK."""
+    for number in itertools.count(start // CHUNK):
+        source = RandomChoices(random.Random(f"{seed}/{number}"))
+        yield draw_case(SimplestChoices(), **generates)
+        yield from (draw_case(source, **generates) for _ in range(CHUNK - 1))
 
 
-def call_stream(seed: int, generates: dict[str, Any], length: int) -> Generator[Calls, None, None]:
+def call_stream(seed: int, generates: dict[str, Any], length: int, start: int = 0) -> Iterator[Calls]:
     """The same for sequences of calls: each begins with another case of `case_stream`, and has relatives of it after it."""
-    cases = case_stream(seed, generates)
     if length == 1:
-        yield from ((case,) for case in cases)
-    for number in itertools.count():
+        yield from ((case,) for case in case_stream(seed, generates, start))
+    cases = case_stream(seed, generates, start - start % CHUNK)
+    for number in itertools.count(start // CHUNK):
         source, chunk = random.Random(f"{seed}/{number}/calls"), list(itertools.islice(cases, CHUNK))
-        for first in chunk:
-            yield calls_from(first, chunk, length, source, generates.get("strides", Strides()))
-
-
-def _chunks(seed: int, generates: dict[str, Any]) -> Generator[list[Case], None, None]:
-    """Drawn one ahead in a thread, so that workers never wait for Hypothesis."""
-    AVAILABLE_PROVIDERS[BACKEND] = f"{__name__}.{IndependentDraws.__name__}"
-    with ThreadPoolExecutor(1) as ahead:
-        number = 0
-        coming = ahead.submit(_chunk, seed, number, generates)
-        while True:
-            chunk = coming.result()
-            number += 1
-            coming = ahead.submit(_chunk, seed, number, generates)
-            yield chunk
-
-
-class IndependentDraws(PrimitiveProvider):
-    """A Hypothesis backend that draws every case afresh, from nothing but the seed.
-
-    Hypothesis's own follows each example with mutations of it and mixes in constants of whatever modules are loaded. Both help
-    a property test; a campaign visits a third of the layouts for it, and its cases would change with the installation.
-    """
-
-    lifetime = "test_case"
-    source = random.Random()
-
-    def draw_boolean(self, p: float = 0.5) -> bool:
-        return self.source.random() < p
-
-    def draw_integer(self, min_value: int | None = None, max_value: int | None = None, **_: Any) -> int:
-        assert min_value is not None
-        assert max_value is not None
-        return self.source.randint(min_value, max_value)
-
-    def draw_float(self, *_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError("cases() draws booleans and bounded integers only")
-
-    draw_string = draw_bytes = draw_float
-
-
-def _chunk(seed: int, number: int, generates: dict[str, Any]) -> list[Case]:
-    """About CHUNK cases."""
-    drawn: list[Case] = []
-
-    @settings(
-        max_examples=CHUNK,
-        database=None,
-        deadline=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        backend=BACKEND,
-    )
-    @given(cases(**generates))
-    def collect(case: Case) -> None:
-        drawn.append(case)
-
-    with _drawing:
-        IndependentDraws.source = random.Random(f"{seed}/{number}")
-        collect()
-    return drawn
+        rows = [calls_from(first, chunk, length, source, generates.get("strides", Strides())) for first in chunk]
+        yield from rows[max(0, start - number * CHUNK) :]

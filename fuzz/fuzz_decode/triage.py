@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.calls import sort_key
-from fuzz_decode.campaign import diagnosed
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Trace
+from fuzz_decode.entries import diagnosed
 from fuzz_decode.errors import UsageError
 from fuzz_decode.ledger import load_ledger
 from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome

@@ -24,6 +24,7 @@ from fuzz_decode.diagnosis.result import SECONDS
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
 from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.rounds import Round
 from fuzz_decode.serve import DEAD_DEVICE, serve
 from fuzz_decode.trial import Trial
 
@@ -41,7 +42,7 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """One child process that runs one case at a time. It must be `ready()` before the first `submit`."""
+    """One child process that runs one case after another. It must be `ready()` before the first `submit`."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -70,8 +71,9 @@ class Worker:
         assert isinstance(answer, Ready)
         return answer
 
-    def submit(self, asked: Case | Trial | Examination | Tracing) -> None:
-        """Start a case, a trial of another target than the plan's, or the examination or tracing of a case."""
+    def submit(self, asked: Case | Calls | Round | Trial | Examination | Tracing) -> None:
+        """Start a case or several, the drawing of a round, a trial of another target than the plan's, or the examination or
+        tracing of a case."""
         self._unused = False
         more = asked.seconds if isinstance(asked, Examination) else 0.0
         self.deadline = time.monotonic() + self.plan.timeout + more
@@ -89,8 +91,24 @@ class Worker:
         answer = self._answer()
         return answer if isinstance(answer, Trace) else None
 
+    def drawn(self) -> tuple[Calls, str] | None:
+        """Wait for the submitted round's cases, and what they compile for, in words; None if the process died. Raises UsageError
+        if the target does not say what it compiles for."""
+        answer: Any = None
+        try:
+            answer = self._receive()
+        except TimeoutError:
+            answer = TargetError(f"target {self.plan.target}: compiles_for gave no answer within {self.plan.timeout:g} s")
+        except WorkerDied:
+            self.close()
+        if isinstance(answer, UsageError):
+            self.close()
+            raise answer
+        return None if answer is None else (answer[0], answer[1])
+
     def result(self) -> Outcome:
-        """Wait for the submitted case's outcome; a death or an overrun is one too, and leaves the worker closed.
+        """Wait for the outcome of the submitted case, or of the next of several; a death or an overrun is one too, and leaves the
+        worker closed.
 
         Raises HarnessError if it was our own code that failed.
         """
@@ -137,11 +155,15 @@ class Worker:
     def overdue(self) -> bool:
         return time.monotonic() > self.deadline
 
+    def kill(self) -> None:
+        """Begin to end the process, which takes a GPU's some time; `close` waits for it."""
+        if self._process.is_alive():
+            self._process.kill()
+
     def close(self) -> None:
         """Kill the process and forget it; harmless when repeated."""
         self.connection.close()
-        if self._process.is_alive():
-            self._process.kill()
+        self.kill()
         self._process.join(KILL_SECONDS)
         self._log.close()
 
@@ -149,7 +171,9 @@ class Worker:
         if not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
             raise TimeoutError
         try:
-            return self.connection.recv()
+            answer = self.connection.recv()
+            self.deadline = time.monotonic() + self.plan.timeout  # of the next answer, where several cases were submitted
+            return answer
         except (EOFError, ConnectionResetError):
             self._process.join(KILL_SECONDS)
             raise WorkerDied(self._process.exitcode, self._log_tail()) from None

@@ -233,7 +233,7 @@ def test_every_limit_that_can_be_declared_is_told(declared: dict[str, Any]) -> N
 
 
 def test_no_limit_is_forgotten() -> None:
-    told_otherwise = {"dtypes", "cache_dtypes", "strides", "arithmetic", "devices"}
+    told_otherwise = {"dtypes", "cache_dtypes", "strides", "arithmetic", "devices", "compiles_for"}
     assert set(inspect.signature(target).parameters) - told_otherwise == set(LIMITS)
     assert {field.name for field in dataclasses.fields(Strides)} == set(STRIDES)
 
@@ -252,3 +252,16 @@ def test_no_limit_is_forgotten() -> None:
 )
 def test_arithmetic_is_told_in_words(arithmetic: Any, phrase: str) -> None:
     assert phrase in describe(understand("t", six, arithmetic=arithmetic)).arithmetic
+
+
+@pytest.mark.parametrize(
+    ("compiles_for", "words"),
+    [
+        (None, "dtype, cache_dtype, head_dim, value_head_dim, block_size, group, which options are used"),
+        (("dtype", "group"), "dtype, group"),
+        ((), "nothing: it is never compiled"),
+        (lambda case: case.group, "a function of the case decides"),
+    ],
+)
+def test_what_a_kernel_is_compiled_for_is_told(compiles_for: Any, words: str) -> None:
+    assert describe(understand("t", six, compiles_for=compiles_for)).compiled_for == words

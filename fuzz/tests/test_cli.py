@@ -41,13 +41,22 @@ def test_a_clean_run_exits_with_0_and_reports_no_findings(tmp_path: Path, capsys
     assert json.loads(report.read_text())["findings"] == []
 
 
+def test_the_report_is_written_while_the_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    monkeypatch.setattr("fuzz_decode.commands.run.JSON_SECONDS", 0.0)
+    monkeypatch.setattr("fuzz_decode.files.write_report", lambda _, text: written.append(json.loads(text)["cases"]))
+
+    assert main(["--iters", "3", "--corpus", str(tmp_path / "corpus"), "--json", str(tmp_path / "report.json"), *ON_CPU]) == CLEAN
+    assert written == [0, 1, 2, 3, 3]
+
+
 def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
     report = json.loads((found / "report.json").read_text())
     finding = report["findings"][0]
 
     assert report.keys() == {
         *("target", "seed", "device", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
-        *("coverage", "known", "quarantined", "unexpected_passes"),
+        *("coverage", "kernels", "known", "quarantined", "unexpected_passes"),
     }
     assert finding.keys() == {
         *("signature", "stage", "symptom", "oracle", "first_case_index", "count", "diagnosis", "case_file", "case"),

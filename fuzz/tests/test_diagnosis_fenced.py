@@ -11,11 +11,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.campaign import diagnosed
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.diagnosis import Diagnosis, Examination
 from fuzz_decode.diagnosis.examine import examine
+from fuzz_decode.entries import diagnosed
 from fuzz_decode.interpreter.fences import standing
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.plan import Plan, pick_device

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fuzz_decode.campaign import Budget, Campaign, diagnosed
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry, load
 from fuzz_decode.diagnosis import Diagnosis
+from fuzz_decode.entries import diagnosed
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.plan import Plan
 from fuzz_decode.replay import minimise

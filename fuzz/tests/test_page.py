@@ -12,11 +12,11 @@ import pytest
 
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.diagnosis import Tracing
 from fuzz_decode.diagnosis.trace import trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.page import Page
 from fuzz_decode.report.page.inputs import read_coverage, read_score
 from fuzz_decode.triage import FIXED, STILL_FAILS, Triaged

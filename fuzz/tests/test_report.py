@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from fuzz_decode.campaign import Budget, Campaign, OnlySlow, Started
+from fuzz_decode.campaign import Budget, Campaign, CaseDone, OnlySlow, Started
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.outcome import Outcome
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.report.campaign_view import CampaignView
-from fuzz_decode.report.coverage import Coverage
+from fuzz_decode.report.coverage import coverage_table
 from fuzz_decode.report.finding import finding_panel
 from fuzz_decode.targets.contract import understand
 from fuzz_decode.targets.description import describe
@@ -91,7 +95,7 @@ def test_coverage_counts_what_was_visited() -> None:
     narrow = {"cache_dtype": "float8_e5m2", "k_scale": 0.5, "v_scale": 0.5}
     for case in (INTERLEAVED, INTERLEAVED, Case(dtype="float16", group=3, sinks=True, **narrow)):  # type: ignore[arg-type]  # mixed
         coverage.add(case)
-    shown = rendered(coverage.table()).splitlines()
+    shown = rendered(coverage_table(coverage)).splitlines()
 
     assert coverage.families == 2
     assert [line.split() for line in shown if line.startswith(("NHD", "interleaved  "))] == [
@@ -122,3 +126,14 @@ def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
         )
     words = "corpus/abc.json is no finding and is removed: no answer within 1 s, but in time when run alone\n"
     assert capture.get() == words
+
+
+def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr("fuzz_decode.report.campaign_view.time.monotonic", lambda: next(clock) / 4)
+    console = Console(width=80, no_color=True, highlight=False)
+    view = CampaignView(Campaign(Plan("bundled", "cpu", 1.0), 0, Budget(seconds=8 * 3600), 1, tmp_path), console)
+    with console.capture() as capture, view:
+        while view.seconds < 8 * 3600:
+            view.show(CaseDone(Case(), Outcome("passed")))
+    assert 100 < len(capture.get().splitlines()) < 250

@@ -9,17 +9,17 @@ import pytest
 
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.steering import POOL, richest_first, traits
-from fuzz_decode.stream import _chunks, case_stream
+from fuzz_decode.steering import POOL, pairs, richest_first, traits
+from fuzz_decode.stream import case_stream, drawn_stream
 
 
 def drawn(seed: int, count: int) -> list[Case]:
     """Cases in the order in which they are drawn."""
-    return list(itertools.islice((case for chunk in _chunks(seed, {}) for case in chunk), count))
+    return list(itertools.islice(drawn_stream(seed, {}), count))
 
 
 def seen(cases: list[Case]) -> int:
-    return len({pair for case in cases for pair in itertools.combinations(traits(case).items(), 2)})
+    return len({pair for case in cases for pair in pairs(case)})
 
 
 def test_nothing_is_left_out_and_nothing_comes_twice() -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+import pytest
+
 from fuzz_decode.calls import Calls, differences
 from fuzz_decode.case import Case
 from fuzz_decode.layout import ALL_FAMILIES, family
-from fuzz_decode.stream import call_stream, case_stream
+from fuzz_decode.stream import EPOCH, call_stream, case_stream
 from fuzz_decode.strides import Strides
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Case]:
+    """More than one epoch of steering."""
+    return list(islice(case_stream(0, {}), EPOCH + 20))
 
 
 def first(count: int, seed: int, **generates: object) -> list[Case]:
@@ -99,3 +107,12 @@ def test_relatives_keep_to_the_strides_that_the_target_asks_for() -> None:
     strides = Strides(contiguous=("q", "k", "v", "table"), one_slot_stride=True, v_like_k=True)
 
     assert {strides.why_not(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}
+
+
+@pytest.mark.parametrize("start", [1, 99, 130, EPOCH - 1, EPOCH, EPOCH + 7])
+def test_a_stream_can_begin_anywhere(start: int, many: list[Case]) -> None:
+    assert list(islice(case_stream(0, {}, start), 5)) == many[start : start + 5]
+
+
+def test_sequences_can_begin_anywhere() -> None:
+    assert list(islice(call_stream(0, {}, 3, 118), 4)) == list(islice(call_stream(0, {}, 3), 118, 122))

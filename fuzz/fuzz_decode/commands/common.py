@@ -11,7 +11,7 @@ from fuzz_decode import arguments as types
 from fuzz_decode.errors import UsageError
 
 CLEAN, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
-MAX_GPU_JOBS = 8
+MAX_GPU_JOBS = 16
 
 
 def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -44,9 +44,10 @@ def plan_for(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...]
     return Plan(target, pick_device(arguments.device), arguments.timeout, dtypes)
 
 
-def default_jobs(device: str) -> int:
+def default_jobs(device: str, gpus: int = 1) -> int:
+    """A process for each core: on a GPU that is what compiles. More of them than MAX_GPU_JOBS wait for a GPU that they share."""
     cores = len(os.sched_getaffinity(0))
-    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS)
+    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS * gpus)
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

@@ -30,9 +30,9 @@ def _triage(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.corpus import load_files
+    from fuzz_decode.coverage import Coverage
     from fuzz_decode.files import write_report
     from fuzz_decode.replay import find_files
-    from fuzz_decode.report.coverage import Coverage
     from fuzz_decode.report.page import Page
     from fuzz_decode.report.page.inputs import read_coverage, read_score
     from fuzz_decode.report.triage_view import count_statuses, show_triaged

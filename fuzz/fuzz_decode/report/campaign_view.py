@@ -15,12 +15,13 @@ from fuzz_decode.layout import ALL_FAMILIES
 from fuzz_decode.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
 from fuzz_decode.plan import Ready
-from fuzz_decode.report.coverage import Coverage
+from fuzz_decode.report.coverage import coverage_table
 from fuzz_decode.report.finding import clean, repro_line, show_finding
 from fuzz_decode.report.header import show_header
 from fuzz_decode.shrink import Shrunk
 
-PLAIN_LINE_SECONDS = 10.0
+PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: that long apart, later on longer, so that a night fits on a page
+LOOK_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -29,14 +30,13 @@ class CampaignView:
 
     campaign: Campaign
     console: Console
-    coverage: Coverage = field(default_factory=Coverage)
     started: float = field(default_factory=time.monotonic)
     _progress: Progress | None = None
     _task: TaskID = TaskID(0)
-    _last_line: float = 0.0
+    _next_look: float = 0.0
 
     def __enter__(self) -> CampaignView:
-        self._last_line = self.started
+        self._next_look = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
         if self.console.is_terminal:
             ends = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
             columns = (BarColumn(12), TextColumn("{task.description}"), *ends)
@@ -53,9 +53,7 @@ class CampaignView:
         match event:
             case Started(ready):
                 self._header(ready)
-            case CaseDone(case, outcome):
-                if outcome.status != QUARANTINED:
-                    self.coverage.add(case)
+            case CaseDone():
                 self._tick()
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
@@ -69,7 +67,7 @@ class CampaignView:
         """What was covered, what was rejected, what was found."""
         campaign, print_ = self.campaign, self.console.print
         print_()
-        print_(self.coverage.table())
+        print_(coverage_table(campaign.coverage))
         if campaign.rejected:
             print_(f"\nrejected {campaign.rejected.total()} of {campaign.done} cases:")
             for reason, count in campaign.rejected.most_common(8):
@@ -96,7 +94,7 @@ class CampaignView:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        return self.campaign.seconds + time.monotonic() - self.started
 
     @property
     def rate(self) -> float:
@@ -105,21 +103,28 @@ class CampaignView:
     def _header(self, ready: Ready) -> None:
         campaign = self.campaign
         sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
-        more = f", seed {campaign.seed}{sequences}, {campaign.jobs} jobs"
+        gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""
+        resumed = f", resumed after {campaign.done} cases" if campaign.done else ""
+        jobs = f"Ray at {campaign.fleet.address}" if campaign.fleet else f"{campaign.jobs} jobs{gpus}"
+        more = f", seed {campaign.seed}{sequences}, {jobs}{resumed}"
         show_header(self.console, campaign.plan, ready, more)
 
     def _tick(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
         if self._progress is not None:
+            self._next_look = now + LOOK_SECONDS
             done = self.campaign.done if self.campaign.budget.cases else self.seconds
             self._progress.update(self._task, completed=done, description=self._status())
-        elif time.monotonic() - self._last_line > PLAIN_LINE_SECONDS:
-            self._last_line = time.monotonic()
+        else:
+            self._next_look = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
             self.console.print(f"{self.seconds:.0f} s: {self._status()}")
 
     def _status(self) -> str:
         budget, done = self.campaign.budget.cases, self.campaign.done
         cases = f"{done}/{budget} cases" if budget else f"{done} cases"
-        visited = f"{self.coverage.families}/{len(ALL_FAMILIES)} families"
+        visited = f"{self.campaign.coverage.families}/{len(ALL_FAMILIES)} families"
         return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.bugs))}  {visited}"
 
     def _total(self) -> float | None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.campaign import raw_entry
+from fuzz_decode.entries import raw_entry
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED
 from fuzz_decode.plan import Plan, Ready
 from fuzz_decode.probes import Answer
@@ -54,6 +54,7 @@ def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[st
     if description.limits:
         yield "what it declares, and what is therefore never generated", description.limits
     yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]
+    yield "on a GPU a kernel is compiled for each", [(description.compiled_for,)]
 
 
 def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:

@@ -54,7 +54,7 @@ class Told:
         campaign = view.campaign
         self.checks += campaign_checks(campaign)
         excused = [check.message for check in self.checks if check.status == SKIPPED]
-        self.lines += [view.verdict, view.coverage.in_a_line(), *excused]
+        self.lines += [view.verdict, view.campaign.coverage.in_a_line(), *excused]
         self.properties |= {"target": campaign.plan.target, "device": campaign.plan.device, "seed": str(campaign.seed)}
         self.properties |= campaign.versions
 

@@ -6,10 +6,9 @@ from typing import Any
 
 from fuzz_decode.campaign import Campaign
 from fuzz_decode.ledger import CRASH, FAIL
-from fuzz_decode.report.coverage import Coverage
 
 
-def summary_data(campaign: Campaign, seconds: float, coverage: Coverage) -> dict[str, Any]:
+def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
     """The contents of --json."""
     findings = [
         {
@@ -36,7 +35,8 @@ def summary_data(campaign: Campaign, seconds: float, coverage: Coverage) -> dict
         "seconds": round(seconds, 3),
         "cases_per_second": round(campaign.done / max(seconds, 1e-9), 3),
         "findings": findings,
-        "coverage": sorted([*cell, count] for cell, count in coverage.cells.items()),
+        "coverage": sorted([*cell, count] for cell, count in campaign.coverage.cells.items()),
+        "kernels": {**campaign.coverage.spread, "cases": dict(campaign.coverage.kernels.most_common())},
         "known": _counted(campaign, FAIL),
         "quarantined": _counted(campaign, CRASH),
         "unexpected_passes": [

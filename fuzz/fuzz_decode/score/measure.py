@@ -93,8 +93,6 @@ class Bench:
     def close(self) -> None:
         for seat in self._seats:
             seat.worker.close()
-        for shared in self._drawn.values():
-            shared.close()
 
     def _keep_busy(self, seat: _Seat, batches: Iterator[Sequence[Task]]) -> Iterator[tuple[Task, Measurement]]:
         """Ask the seat's next question; where a task has none left, tell what was measured and go to the next task."""
@@ -223,11 +221,6 @@ class _Shared:
                 return None
             self._known.append(coming)
         return self._known[number]
-
-    def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
 
 
 def batched(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:

@@ -50,11 +50,8 @@ class Setting:
             yield from (asked[number * len(asked) // self.limit] for number in range(self.limit))
             return
         stream = drawn_stream(seed, generates) if self.ablate == "unsteered" else case_stream(seed, generates)
-        try:
-            for case in itertools.islice(stream, self.limit):
-                yield self._without_means(case), None
-        finally:
-            stream.close()
+        for case in itertools.islice(stream, self.limit):
+            yield self._without_means(case), None
 
     def trial(self, target: str, case: Case, tolerance: Tolerance | None) -> Trial:
         memory = "random" if self.ablate == "no-poison" or self.grid else "poisoned"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +20,8 @@ from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
 GENERATED_OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 DEVICES = ("cpu", "cuda")
+COMPILED_FOR = ("dtype", "cache_dtype", "head_dim", "value_head_dim", "block_size", "group")  # and which options are used
+CompilesFor = Callable[[Case], Hashable] | tuple[str, ...] | None
 _LIMITS = ("head_dims", "value_head_dims", "block_sizes", "groups", "num_kv_heads")
 _ATTRIBUTE = "__fuzz_decode_target__"
 
@@ -71,6 +73,7 @@ class Target:
     supports: Callable[[Case], str | None] | None = None
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic()
     devices: tuple[str, ...] = DEVICES
+    compiles_for: CompilesFor = None
     may_allocate: bool = False
 
     def why_unsupported(self, case: Case) -> str | None:
@@ -97,6 +100,14 @@ class Target:
     def arithmetic_of(self, case: Case) -> Arithmetic:
         """What the target rounds on this case; a kernel with several paths may differ from one to the other."""
         return self.arithmetic(case) if callable(self.arithmetic) else self.arithmetic
+
+    def compile_key(self, case: Case) -> Hashable:
+        """Cases with the same key are run by the same compiled kernels."""
+        if callable(self.compiles_for):
+            return self.compiles_for(case)
+        if self.compiles_for is not None:
+            return tuple(getattr(case, name) for name in self.compiles_for)
+        return (*(getattr(case, name) for name in COMPILED_FOR), *sorted(case.options()))
 
     def generates(self) -> dict[str, Any]:
         """Arguments of `strategies.cases` that keep to what the target can do."""
@@ -126,13 +137,16 @@ def target(
     supports: Callable[[Case], str | None] | None = None,
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic(),
     devices: tuple[str, ...] = DEVICES,
+    compiles_for: CompilesFor = None,
 ) -> Callable[[Function], Function]:
     """Declare what a decode function can do, beyond what its signature says.
 
     `cache_dtypes`: what a function that takes `k_scale` and `v_scale` can read beside caches of q's dtype.
     `value_head_dims="head_dim"`: V's rows are as long as K's. `strides` says which strides it assumes; cases keep to it.
     `supports(case)` returns None, or in a few words why the case is not for this kernel; such a case is drawn, and rejected.
-    `arithmetic` may be a function of the case. `devices`: where it runs. The function itself is returned unchanged.
+    `arithmetic` may be a function of the case. `devices`: where it runs. `compiles_for`: names of the fields of a case that it
+    compiles a kernel for, or a function of the case to what it does (plain values); None: COMPILED_FOR, and which options are
+    used. The function itself is returned unchanged.
     """
     limits = {
         "dtypes": dtypes,
@@ -147,6 +161,7 @@ def target(
         "supports": supports,
         "arithmetic": arithmetic,
         "devices": devices,
+        "compiles_for": compiles_for,
     }
 
     def declare(fn: Function) -> Function:
@@ -182,9 +197,14 @@ def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
     for parameter in rest:
         if parameter.default is parameter.empty and parameter.name not in GENERATED_OPTIONS:
             raise TargetError(f"target {name}: parameter {parameter.name!r} has no default, and only {passed} are passed")
+    limits = {**_declared(fn), **limits}
+    named = limits.get("compiles_for")
+    for field in named if isinstance(named, tuple) else ():
+        if not hasattr(Case, field):
+            raise TargetError(f"target {name}: compiles_for names {field!r}, which no case has; dtype or head_dim would be right")
     options = frozenset(p.name for p in rest) & GENERATED_OPTIONS
     own_out = any(p.name == "out" and p.default is not p.empty for p in rest)
-    return Target(name, fn, options, may_allocate=own_out, **{**_declared(fn), **limits})
+    return Target(name, fn, options, may_allocate=own_out, **limits)
 
 
 def _declared(fn: Callable[..., Any]) -> dict[str, Any]:

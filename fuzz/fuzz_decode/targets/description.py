@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fuzz_decode.strides import Strides
-from fuzz_decode.targets.contract import GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
+from fuzz_decode.targets.contract import COMPILED_FOR, GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
 from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 
 Rows = tuple[tuple[str, str], ...]
@@ -36,13 +36,15 @@ UNUSED_OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Rows of (parameter, what it gets) and of (limit, what is therefore never generated), and the arithmetic, a phrase each."""
+    """Rows of (parameter, what it gets) and of (limit, what is therefore never generated), the arithmetic, a phrase each, and
+    what a kernel is compiled for, in a line."""
 
     arguments: Rows
     options: Rows
     never_passed: tuple[str, ...]
     limits: Rows
     arithmetic: tuple[str, ...]
+    compiled_for: str
 
 
 def describe(target: Target) -> Description:
@@ -54,6 +56,7 @@ def describe(target: Target) -> Description:
         never_passed=tuple(p.name for p in rest if p.name not in GENERATED_OPTIONS),
         limits=(*_dtype_limit(target), *limits(target), *_option_limits(target)),
         arithmetic=_rounded(target),
+        compiled_for=_compiled_for(target),
     )
 
 
@@ -146,6 +149,14 @@ def _rounded(target: Target) -> tuple[str, ...]:
         "two runs may differ within the bound": not rounding.deterministic,
     }
     return tuple(phrase for phrase, holds in phrases.items() if holds)
+
+
+def _compiled_for(target: Target) -> str:
+    if target.compiles_for is None:
+        return f"{_listed(COMPILED_FOR)}, which options are used"
+    if isinstance(target.compiles_for, tuple):
+        return _listed(target.compiles_for) or "nothing: it is never compiled"
+    return "a function of the case decides"
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from xml.etree.ElementTree import Element
 
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.layout import ALL_FAMILIES
-from fuzz_decode.report.coverage import Coverage
 from fuzz_decode.report.page.elements import el
 
 AXES = (("dtype", 1), ("group", 2), ("block size", 3))

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import read_whole
-from fuzz_decode.report.coverage import Coverage
 
 MAX_BYTES = 2**26
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode import __version__
-from fuzz_decode.report.coverage import Coverage
+from fuzz_decode.coverage import Coverage
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.page.bug_section import bug_section
 from fuzz_decode.report.page.elements import Child, document, el, table

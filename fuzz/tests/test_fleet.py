@@ -1,0 +1,79 @@
+"""Campaigns on a Ray cluster find what they find without one, also when a worker is lost. Skipped where Ray is not installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fuzz_decode.campaign import Budget, Campaign, CaseDone
+from fuzz_decode.case import Case
+from fuzz_decode.cli import USAGE, main
+from fuzz_decode.fleet import CALLS, LOCAL, Fleet, _bundles
+from fuzz_decode.plan import Plan
+from fuzz_decode.rounds import Round
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+CASES = 44  # seventeen tasks or more
+
+# kills, once, the Ray worker whose child it runs in
+TARGET = """
+import os, pathlib, signal, sample_targets
+once = pathlib.Path(__file__).with_suffix(".killed")
+
+def parent_of(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+def decode(q, *rest, out):
+    if len(q) == 3 and once.with_suffix(".armed").exists() and not once.exists():
+        once.touch()
+        os.kill(parent_of(os.getppid()), signal.SIGKILL)
+    return sample_targets.five_percent_off(q, *rest, out=out)
+"""
+
+
+def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
+    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=5.0, **options)
+    return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
+
+
+def facts(run: Campaign) -> list[Any]:
+    return [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.bugs.items()]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "deadly.py").write_text(TARGET)
+    (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
+    target = f"{tmp_path}/deadly.py:decode"
+    here, cases = finished(target, tmp_path / "here", in_rounds=True)
+    (tmp_path / "deadly.armed").touch()
+    fleet = Fleet(Plan(target, "cpu", 20.0), LOCAL, 2)
+    there, same = finished(target, tmp_path / "there", in_rounds=True, fleet=fleet)
+
+    assert (tmp_path / "deadly.killed").exists()
+    assert here.bugs.keys() == {"wrong-value:out"}
+    assert (there.done, same, facts(there), there.coverage) == (CASES, cases, facts(here), here.coverage)
+
+
+def test_a_task_has_a_round_or_several_calls() -> None:
+    round = Round(Case(), 4, 4, "0", {})
+    single, rows = [(Case(),)] * (CALLS + 1), [(Case(),) * 3] * 6
+
+    assert [len(bundle) for bundle in _bundles(iter(single))] == [CALLS, 1]
+    assert [sum(map(len, bundle)) for bundle in _bundles(iter(rows))] == [15, 3]
+    assert list(_bundles(iter([round, round]))) == [(round,), (round,)]
+
+
+def test_without_ray_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    assert main(["--iters", "3", "--ray", "local", "--device", "cpu"]) == USAGE
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("--ray needs Ray, which is not installed; pip install 'fuzz-decode[ray]'")
+    )

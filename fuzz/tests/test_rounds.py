@@ -1,0 +1,240 @@
+"""Rounds: cases that compile to the same, the same ones for a seed however they are run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample_targets
+
+from fuzz_decode.campaign import Budget, Campaign, CaseDone
+from fuzz_decode.case import Case
+from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.here import Here
+from fuzz_decode.layout import Layout, family
+from fuzz_decode.plan import Plan, pick_gpus
+from fuzz_decode.pool import Pool, _Batch, _Seat
+from fuzz_decode.rounds import LARGEST, Round, drawn, rounds, size_of
+from fuzz_decode.stream import case_stream
+from fuzz_decode.strides import Strides
+from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.targets.resolve import bundled_compiles_for
+from fuzz_decode.worker import PatientWorker
+
+SAMPLES = Path(__file__).with_name("sample_targets.py")
+EVERYTHING = Target("everything", sample_targets.honest, GENERATED_OPTIONS).compile_key
+KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_compiles_for, "default": EVERYTHING}
+
+
+def whole(key: str, count: int, size: int = 40, **generates: Any) -> list[tuple[Case, ...]]:
+    """The first rounds, all of one size."""
+    taken = (round for _, round in islice(rounds(0, generates), count))
+    return [drawn(dataclasses.replace(round, size=size, take=size), KEYS[key]) for round in taken]
+
+
+@pytest.fixture(scope="module", params=KEYS)
+def some(request: pytest.FixtureRequest) -> tuple[str, list[tuple[Case, ...]]]:
+    return request.param, whole(request.param, 25)
+
+
+def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, list[tuple[Case, ...]]]) -> None:
+    stream, firsts = list(islice(case_stream(0, {}), 40)), [cases[0] for cases in some[1]]
+    places = [stream.index(first) for first in firsts]
+    assert places[:8] == list(range(8))
+    assert places == sorted(places)
+
+
+def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
+    """In the stream the most common one has a hundred times as many as most."""
+    kernels: Counter[object] = Counter()
+    for number, round in rounds(0, {}, 0, 40_000):
+        kernels[bundled_compiles_for(round.first)] += round.size if number > 2000 else 0
+    counts = sorted(kernels.values())
+    assert len(counts) > 250
+    assert counts[-1] < 10 * counts[len(counts) // 2]
+
+
+def test_a_round_needs_one_kernel(some: tuple[str, list[tuple[Case, ...]]]) -> None:
+    name, drawn_rounds = some
+    assert all(len({KEYS[name](case) for case in cases}) == 1 for cases in drawn_rounds)
+    assert len({KEYS[name](cases[0]) for cases in drawn_rounds}) > 15
+
+
+def test_all_else_varies_within_a_round(some: tuple[str, list[tuple[Case, ...]]]) -> None:
+    for cases in some[1]:
+        assert len({dataclasses.replace(case, seed=0) for case in cases}) == 40
+        assert len({family(case.k, case.v) for case in cases}) >= (1 if cases[0].v_prefix_of_k else 4)
+        assert len({case.seq_lens for case in cases}) > 25
+        assert len({case.data for case in cases}) > 1
+
+
+def test_every_case_of_a_round_is_valid(some: tuple[str, list[tuple[Case, ...]]]) -> None:
+    assert all(case.valid for cases in some[1] for case in cases)
+
+
+def test_a_round_keeps_to_what_the_target_takes() -> None:
+    strides = Strides(contiguous=("q", "k", "v", "table"), multiple_of=8)
+    taken = {
+        "dtypes": ("float16",),
+        "head_dims": (64, 80),
+        "options": frozenset({"window"}),
+        "min_seq_len": 1,
+        "strides": strides,
+    }
+    for case in (case for cases in whole("bundled", 8, **taken) for case in cases):
+        assert (case.dtype, case.head_dim in (64, 80), case.options() <= {"window"}, min(case.seq_lens) > 0) == (
+            *("float16", True, True, True),
+        )
+        assert strides.why_not(case) is None
+
+
+def test_a_kernel_that_fits_one_case_only_gets_it_again_with_other_data() -> None:
+    first = Case(seq_lens=(7, 3), group=3)
+    cases = drawn(Round(first, 5, 5, "0", {}), lambda case: (case.seq_lens, case.k, case.table, case.q, case.group))
+    assert {dataclasses.replace(case, seed=0) for case in cases} == {first}
+    assert len({case.seed for case in cases}) == 5
+
+
+def test_rounds_grow_with_their_number() -> None:
+    sizes = [size_of(number) for number in range(5000)]
+    assert (sizes[0], sizes[15], sizes[16], sizes[300], sizes[-1]) == (1, 1, 8, 128, LARGEST)
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 100), (21, 100), (3, 4), (64, 64)])
+def test_rounds_begin_and_stop_at_any_case(start: int, stop: int) -> None:
+    places = [(number, len(round)) for number, round in rounds(0, {}, start, stop)]
+    whole_places = [(number, len(round)) for number, round in rounds(0, {}, 0, stop)]
+    assert places == [(number, length) for number, length in whole_places if number + length > start]
+    assert sum(length for _, length in whole_places) == stop
+
+
+# what a target compiles for
+
+
+def compiled(compiles_for: Any, **fields: Any) -> object:
+    return understand("sample", sample_targets.honest, compiles_for=compiles_for).compile_key(Case(**fields))
+
+
+def test_a_target_says_what_it_compiles_for() -> None:
+    assert compiled(("dtype", "head_dim"), group=3) == ("float32", 16)
+    assert compiled(lambda case: case.group > 2, group=3) is True
+    assert compiled(None, window=5) == ("float32", None, 16, 16, 1, 1, "window")
+    with pytest.raises(TargetError, match="compiles_for names 'head_size', which no case has"):
+        compiled(("head_size",))
+
+
+def test_the_bundled_kernel_compiles_for_vector_loads_of_16_bytes() -> None:
+    odd = Layout(Case().k.order, (0, 1, 0, 0))
+    cases = [Case(seq_lens=(9,), block_size=4, k=k, dtype=dtype) for k in (Case().k, odd) for dtype in ("float32", "float16")]
+    assert [bundled_compiles_for(case)[-2] for case in cases] == [True, True, False, False]  # type: ignore[index]  # a tuple
+
+
+# running them
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first one on rounds have four cases."""
+    monkeypatch.setattr("fuzz_decode.rounds.size_of", lambda number: 4)
+
+
+def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
+    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
+    return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
+
+
+@pytest.mark.usefixtures("large")
+def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
+    target = f"{SAMPLES}:five_percent_off"
+    (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    plan = Plan("five percent off", "cpu", 20.0)
+    here = Here(plan, sample_targets.five_percent_off)
+    with here.at_work():
+        third = Campaign(plan, 0, Budget(24), 1, tmp_path / "here", minimise_seconds=2.0, here=here, in_rounds=True)
+        in_this_process = [event.case for event in third.events() if isinstance(event, CaseDone)]
+
+    assert one.bugs
+    assert cases == same == in_this_process
+    assert one.coverage == third.coverage
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    ]
+    assert one.coverage == two.coverage
+    assert one.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
+
+
+@pytest.mark.usefixtures("large")
+def test_a_crash_in_a_round_costs_one_case(tmp_path: Path) -> None:
+    run, cases = campaign(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
+    assert (run.done, run.bugs.keys()) == (8, {"crash-SIGSEGV:call"})
+    assert run.bugs["crash-SIGSEGV:call"].count == sum(case.num_seqs == 2 for case in cases)
+
+
+TARGET = """
+import fuzz_decode, os, sample_targets
+
+@fuzz_decode.target(compiles_for=lambda case: 1 // 0)
+def undecided(q, k, v, table, lens, scale):
+    return sample_targets.honest(q, k, v, table, lens, scale)
+
+def tells_its_gpu(q, k, v, table, lens, scale):
+    raise NotImplementedError(os.environ["CUDA_VISIBLE_DEVICES"])
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> str:
+    (tmp_path / "odd.py").write_text(TARGET)
+    (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
+    return f"{tmp_path}/odd.py"
+
+
+def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="compiles_for raised ZeroDivisionError"):
+        campaign(f"{odd}:undecided", tmp_path / "corpus", 1)
+
+
+def test_a_round_whose_kernels_are_being_compiled_is_put_off_for_another() -> None:
+    compiling = _Seat(None, starting=False, compiling=True, key="a")  # type: ignore[arg-type]  # nothing runs
+    idle = _Seat(None, starting=False)  # type: ignore[arg-type]
+    first, second = _Batch(0, (Case(),), "a"), _Batch(1, (Case(),), "b")
+    pool = Pool(Plan("bundled", "cpu", 1.0), 2, _seats=[compiling, idle], _held=[first])
+
+    assert pool._put_off() is None
+    pool._held.append(second)
+    assert pool._put_off() == first  # as many as there are workers: none is put off any longer
+    assert pool._put_off() == second
+    pool._held, compiling.compiling = [first], False
+    assert pool._put_off() == first
+
+
+# several GPUs
+
+
+def test_a_worker_sees_the_gpu_that_it_is_to_use(odd: str) -> None:
+    with PatientWorker(Plan(f"{odd}:tells_its_gpu", "cpu", 20.0).on("7")) as worker:
+        assert worker.run(Case()).reason == "NotImplementedError: 7"
+
+
+def test_workers_take_the_gpus_in_turn(odd: str) -> None:
+    with closing(Pool(Plan(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
+        pool.start()
+        assert [seat.worker.plan.gpu for seat in pool._seats] == ["4", "GPU-5", "4"]
+
+
+def test_gpus_are_numbered_among_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz_decode.plan.count_gpus", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert (pick_gpus("all"), pick_gpus("1")) == (("0", "1"), ("1",))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,GPU-abc")
+    assert (pick_gpus("all"), pick_gpus("1,0")) == (("6", "GPU-abc"), ("GPU-abc", "6"))
+    for wrong in ("2", "0,0", "first", "0,"):
+        with pytest.raises(UsageError, match="there are 2 GPUs here, numbered 0 to 1"):
+            pick_gpus(wrong)
