@@ -455,7 +455,7 @@ def _same_place(k_cache, v_cache):
 
 
 def _shape_of_program(rows, dims, itemsize, device):
-    """Query rows and tokens per step of a program, its stages, how many programs, compile options; `dims`: padded, K's and V's."""
+    """Query rows and tokens per step of a program, stages, how many programs, compile options; `dims` are padded, K's and V's."""
     if device.type == "cpu":
         return 16, 32, 1, 8, {}
     properties = torch.cuda.get_device_properties(device)
