@@ -8,7 +8,6 @@ exist) and poisoned around what is live. Live inputs are never poisoned.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import tempfile
@@ -133,29 +132,6 @@ def is_small(case: Case) -> bool:
     """Whether every buffer is filled on the CPU, too."""
     itemsize = getattr(torch, case.dtype).itemsize
     return all(layout.extent(sizes) * itemsize + 2 * GUARD <= FILL_LIMIT for layout, sizes in case.layouts().values())
-
-
-def moved(problem: Problem, device: str) -> Problem:
-    """The same problem on another device: its buffers copied whole, its tensors the same views of them."""
-    if problem.q.device.type == device:
-        return problem
-    buffers = {name: Buffer(buffer.storage.to(device), buffer.guard) for name, buffer in problem.buffers.items()}
-
-    def view(name: str, tensor: Tensor) -> Tensor:
-        return buffers[name].storage.as_strided(tensor.shape, tensor.stride(), int(tensor.storage_offset()))
-
-    return dataclasses.replace(
-        problem,
-        q=view("q", problem.q),
-        k_cache=view("k", problem.k_cache),
-        v_cache=view("v" if "v" in buffers else "k", problem.v_cache),
-        block_table=view("block_table", problem.block_table),
-        seq_lens=view("seq_lens", problem.seq_lens),
-        out=view("out", problem.out),
-        alibi_slopes=None if problem.alibi_slopes is None else view("alibi_slopes", problem.alibi_slopes),
-        sinks=None if problem.sinks is None else view("sinks", problem.sinks),
-        buffers=buffers,
-    )
 
 
 def poison_out(problem: Problem) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import POISON, Problem, alone_if_large, build, dirty_allocations, is_small, moved
+from fuzz_decode.build import POISON, Problem, alone_if_large, build, dirty_allocations, is_small
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.memory import snapshot
 from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
+from fuzz_decode.shipping import ship
 from fuzz_decode.targets.contract import Arithmetic, Target
 from fuzz_decode.validity import CACHE_DTYPES
 from fuzz_decode_reference import ErrorBound, Rounding, attention_and_bound
@@ -96,32 +97,38 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
 
 
 def _examine(case: Case, target: Target, device: str, memory: str) -> list[Finding]:
-    """Small cases are built on the CPU and answered there by the reference: every look at a GPU waits for its turn."""
+    """Small cases are built on the CPU, answered there by the reference and judged there."""
     where = "cpu" if is_small(case) else device
     problem = build(case, where, memory=memory)
     expected = expect(problem, target, device)
 
     def launch(again: Problem) -> Run:
-        return _launch(again, expected, target, give_out=again is there or not target.may_allocate)
+        return _launch(again, expected, target, device, give_out=again is problem or not target.may_allocate)
 
     def relay(plain: Case) -> Problem:
-        return moved(build(plain, where, problem.values, memory), device)
+        return build(plain, where, problem.values, memory)
 
-    there = moved(problem, device)
-    run = launch(there)
-    return _judge(there, run) or repeatable(there, run, target.arithmetic_of(case), launch, _judge, relay)
+    run = launch(problem)
+    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, relay)
 
 
 def _judge(problem: Problem, run: Run) -> list[Finding]:
     """The findings, those on lse last: a fault that spoils both is named after out, however it shows in lse."""
-    findings = [finding for oracle in IMMEDIATE for finding in oracle(problem, run)]
+    findings = [finding for oracle in IMMEDIATE for finding in oracle(run.left or problem, run)]
     return sorted(findings, key=lambda finding: finding.tensor == "lse")
 
 
-def _launch(problem: Problem, expected: Expected, target: Target, *, give_out: bool) -> Run:
-    before = snapshot(problem)
+def _launch(problem: Problem, expected: Expected, target: Target, device: str, *, give_out: bool) -> Run:
     dirt = POISON if problem.memory == "poisoned" else None
-    return Run(*returned(problem, target, dirt, give_out=give_out), expected, before)
+    if problem.q.device.type == device:
+        before = snapshot(problem)
+        return Run(*returned(problem, target, dirt, give_out=give_out), expected, before)
+    sent = ship(problem, device)
+    out, lse = _answer(sent.problem, target, dirt, give_out=give_out)
+    left = sent.left()
+    got = sent.out(left) if out is sent.problem.out else out.cpu()
+    before = {name: buffer.storage.view(torch.uint8) for name, buffer in problem.buffers.items() if name != "out"}
+    return Run(got, None if lse is None else lse.cpu(), expected, before, left)
 
 
 def returned(
@@ -129,6 +136,12 @@ def returned(
 ) -> tuple[Tensor, Tensor | None]:
     """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that
     is not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
+    out, lse = _answer(problem, target, dirt, give_out=give_out)
+    return out.cpu(), None if lse is None else lse.cpu()
+
+
+def _answer(problem: Problem, target: Target, dirt: int | None, *, give_out: bool) -> tuple[Tensor, Tensor | None]:
+    """The same where the problem lies."""
     options = target.options if give_out else target.options - {"out"}
     result = _call(problem, target, options, dirt)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
@@ -157,14 +170,14 @@ def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | 
 
 
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
-    """The result on the CPU, if it is what it must be."""
+    """The result, if it is what it must be."""
     if not isinstance(got, Tensor):
         raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
     if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
         wanted = f"{list(shape)} {dtype} on {problem.q.device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
         raise TargetFailed(Finding("contract", "wrong-shape", name, message))
-    return got.cpu()
+    return got
 
 
 def _unwrapped(error: BaseException) -> BaseException:

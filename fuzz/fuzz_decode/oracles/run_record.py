@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fuzz_decode.build import Problem
 from fuzz_decode_reference import ErrorBound
 
 
@@ -21,12 +22,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, on its device."""
+    """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, where the problem lies.
+    `left`: the problem with its memory after the run, if that is not the problem itself."""
 
     out: Tensor
     lse: Tensor | None
     expected: Expected
     before: dict[str, Tensor]
+    left: Problem | None = None
 
     def results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
         """(name, got, expected, allowed) of every tensor the target returned."""

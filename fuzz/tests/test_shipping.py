@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from fuzz_decode.build import Problem, build, is_small
+from fuzz_decode.case import Case
+from fuzz_decode.oracles.memory import inputs_intact, no_stray_writes
+from fuzz_decode.oracles.run_record import Run
+from fuzz_decode.run import expect
+from fuzz_decode.shipping import ship
+from fuzz_decode.stream import case_stream
+from fuzz_decode.targets import resolve
+from fuzz_decode_reference import gather_attention
+
+CASES = list(itertools.islice(filter(is_small, case_stream(3, {})), 12))
+
+
+@pytest.mark.parametrize("case", CASES, ids=Case.digest)
+def test_what_arrives_is_what_was_sent(case: Case) -> None:
+    problem = build(case, "cpu")
+    sent = ship(problem, "cpu").problem
+    for here, there in zip(problem.arguments()[:5], sent.arguments()[:5], strict=True):
+        assert (there.stride(), there.dtype) == (here.stride(), here.dtype)
+    expected, got = (gather_attention(*each.arguments(), **each.options()) for each in (problem, sent))
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def run_of(problem: Problem, left: Problem) -> Run:
+    before = {name: buffer.storage.view(torch.uint8) for name, buffer in problem.buffers.items() if name != "out"}
+    return Run(left.out, None, expect(problem, resolve("bundled")), before, left)
+
+
+def test_what_was_written_there_is_seen_here_and_nothing_else() -> None:
+    problem = build(CASES[0], "cpu")
+    shipment = ship(problem, "cpu")
+    shipment.problem.out.fill_(1.0)
+    left = shipment.left()
+    assert bool((shipment.out(left) == 1.0).all())
+    assert not bool((problem.out == 1.0).any())
+    assert inputs_intact(left, run_of(problem, left)) == no_stray_writes(left, run_of(problem, left)) == []
+
+
+def test_a_stray_write_and_a_changed_input_there_are_found_here() -> None:
+    problem = build(CASES[0], "cpu")
+    shipment = ship(problem, "cpu")
+    shipment.problem.buffers["out"].storage[3] = 0.0
+    shipment.problem.seq_lens[0] += 1
+    left = shipment.left()
+    assert [finding.symptom for finding in no_stray_writes(left, run_of(problem, left))] == ["stray-write"]
+    assert [finding.tensor for finding in inputs_intact(left, run_of(problem, left))] == ["seq_lens"]
