@@ -16,7 +16,7 @@ from fuzz_decode.plan import Plan
 from fuzz_decode.rounds import Round
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
-CASES = 44  # seventeen tasks or more
+CASES = 24  # seventeen tasks
 
 # kills, once, the Ray worker whose child it runs in
 TARGET = """
@@ -35,7 +35,7 @@ def decode(q, *rest, out):
 
 
 def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
-    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=5.0, **options)
+    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=1.0, **options)
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
