@@ -10,8 +10,8 @@ Three rules make it safe on any view of a cache: a token's address is block * st
 dim * stride(3) in int64, each stride as passed; nothing beyond a sequence's visible tokens, heads and dims is loaded; and no
 share, table row or scratch row is sized by anything but the arguments.
 
-It compiles for dtypes, powers of two of the head dims, whether rows are loaded in vectors of 16 bytes (VEC: only where addresses
-and strides prove that it may), whether V is the front of K's rows, and whether there are slopes and sinks.
+It compiles for dtypes, powers of two of the head dims, whether rows are contiguous (DENSE) and can be loaded in vectors of 16
+bytes (VEC: only where addresses and strides prove it), whether V is the front of K's rows, whether there are slopes and sinks.
 
 Vocabulary: i_ index, o_ offsets, m_ mask, b_ block of values, s_ stride. Strides stand one tensor a row in the signatures, and
 each is int64.
@@ -27,7 +27,7 @@ from triton.language.extra import cuda
 BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 
 # padded dims of K and V together and bytes of an element, at most: tokens per step, warps, programs per multiprocessor. Measured
-# on an H100 (docs/performance.md); no layout decides here, so that each gives the same bits
+# on an H100 (docs/performance.md)
 SHAPES = (
     (128, 2, 64, 1, 5),
     (256, 1, 64, 2, 4),
@@ -101,8 +101,8 @@ def _attend_share(
     s_vb: tl.int64, s_vs: tl.int64, s_vh: tl.int64, s_vd: tl.int64,
     s_tb: tl.int64, s_tc: tl.int64,
     BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr,
-    VEC: tl.constexpr, UNIT: tl.constexpr, V_IN_K: tl.constexpr, HALF: tl.constexpr, WIDEN: tl.constexpr, PRECISION: tl.constexpr,
-    STAGES: tl.constexpr, PDL: tl.constexpr,
+    DENSE: tl.constexpr, VEC: tl.constexpr, UNIT: tl.constexpr, V_IN_K: tl.constexpr, HALF: tl.constexpr, WIDEN: tl.constexpr,
+    PRECISION: tl.constexpr, STAGES: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     if PDL:
         _wait_for_others()
@@ -123,9 +123,10 @@ def _attend_share(
     if alibi_slopes is not None:
         b_slope = tl.load(alibi_slopes + i_head, mask=m_row, other=0.0)
 
+    if DENSE:
+        s_qd, s_kd, s_vd = 1, 1, 1
     if VEC > 1:
         # rows are whole vectors of 16 bytes, and the compiler must see that no mask ends within one
-        s_qd, s_kd, s_vd = 1, 1, 1
         head_dim = head_dim // VEC * VEC
         value_head_dim = value_head_dim // VEC * VEC
     if UNIT > 1:
@@ -368,10 +369,10 @@ def paged_decode(
     launch = {"launch_pdl": True} if pdl else {}
     block_d, block_e = _blocks_of_dims(head_dim)
     block_dv = max(16, triton.next_power_of_2(value_head_dim))
-    block_h, tile, stages, programs, options = _shape_of_program(
-        q_len * group, block_d + block_e + block_dv, k_cache.element_size(), q.device
-    )
     vec = _vector(q, k_cache, v_cache)
+    block_h, tile, stages, programs, options = _shape_of_program(
+        q_len * group, block_d, block_e, block_dv, vec, k_cache.element_size(), q.device
+    )
     num_row_blocks = triton.cdiv(q_len * group, block_h)
     columns = num_kv_heads * num_row_blocks
     # no block of query rows sees more tokens of a sequence
@@ -398,6 +399,7 @@ def paged_decode(
         BLOCK_E=block_e,
         BLOCK_DV=block_dv,
         TILE=tile,
+        DENSE=all(tensor.stride(-1) == 1 for tensor in (q, k_cache, v_cache)),
         VEC=vec,
         UNIT=vec if all(_span(cache) < vec * 2**31 for cache in (k_cache, v_cache)) else 1,
         V_IN_K=value_head_dim == block_d and _same_place(k_cache, v_cache),
@@ -454,15 +456,19 @@ def _same_place(k_cache, v_cache):
     return k_cache.data_ptr() == v_cache.data_ptr() and k_cache.stride() == v_cache.stride()
 
 
-def _shape_of_program(rows, dims, itemsize, device):
-    """Query rows and tokens per step of a program, stages, how many programs, compile options; `dims` are padded, K's and V's."""
+def _shape_of_program(rows, block_d, block_e, block_dv, vec, itemsize, device):
+    """Query rows and tokens per step of a program, its stages, how many programs, and compile options."""
     if device.type == "cpu":
         return 16, 32, 1, 8, {}
     properties = torch.cuda.get_device_properties(device)
+    dims = block_d + block_e + block_dv
     tile, warps, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
     block_h = 64 if rows >= 64 else 16  # 16 is the smallest operand of a dot, 64 the smallest of Hopper's
     if block_h == 64:
         tile, warps = min(tile, 64), 8
+    if vec == 1:
+        # element by element, each has an address, and all must fit into registers
+        tile, warps = max(16, min(64, 4096 // max(block_d, block_dv))), 8
     while tile > 16 and 2 * tile * dims * itemsize > getattr(properties, "shared_memory_per_block_optin", 2**16):
         tile //= 2
     return block_h, tile, 2, programs * properties.multi_processor_count, {"num_warps": warps}
