@@ -17,12 +17,9 @@ Vocabulary: i_ index, o_ offsets, m_ mask, b_ block of values, s_ stride. Stride
 each is int64.
 """
 
-import functools
-
 import torch
 import triton
 import triton.language as tl
-from triton.language.extra import cuda
 
 BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 
@@ -36,10 +33,6 @@ SHAPES = (
     (256, 4, 64, 4, 2),
     (2**20, 4, 32, 4, 2),
 )
-
-# programmatic dependent launch: a kernel starts while the last programs of the one before it run; Triton has it from 3.4 on
-_launch_dependents = getattr(cuda, "gdc_launch_dependents", None)
-_wait_for_others = getattr(cuda, "gdc_wait", None)
 
 # not specialised, so that neither a layout nor a length compiles a new variant
 POINTERS = ("q", "k_cache", "v_cache", "block_table")
@@ -102,11 +95,8 @@ def _attend_share(
     s_tb: tl.int64, s_tc: tl.int64,
     BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr,
     DENSE: tl.constexpr, VEC: tl.constexpr, UNIT: tl.constexpr, V_IN_K: tl.constexpr, HALF: tl.constexpr, WIDEN: tl.constexpr,
-    PRECISION: tl.constexpr, STAGES: tl.constexpr, PDL: tl.constexpr,
+    PRECISION: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    if PDL:
-        _wait_for_others()
-        _launch_dependents()
     # one grid axis, so that no batch is too large for a launch (FlashInfer issue 3125)
     pid = tl.program_id(0)
     i_rows = pid % num_row_blocks
@@ -272,7 +262,6 @@ def _merge_shares(
     num_seqs: tl.int32, num_row_blocks: tl.int32, num_pieces: tl.int32,
     s_ob: tl.int64, s_oh: tl.int64, s_od: tl.int64,
     BLOCK_H: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_DV: tl.constexpr,
-    PDL: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
     i_piece = pid % num_pieces
@@ -280,9 +269,6 @@ def _merge_shares(
     i_kv = pid % num_kv_heads
     i_seq = pid // num_kv_heads
 
-    if PDL:
-        _wait_for_others()
-        _launch_dependents()
     i_rows = i_piece * BLOCK_R // BLOCK_H
     i_column = i_kv * num_row_blocks + i_rows
     num_columns = num_kv_heads * num_row_blocks
@@ -365,8 +351,6 @@ def paged_decode(
     max_len = block_table.shape[1] * block_size
     window = min(window or max_len, max_len)
     interpreted = q.device.type == "cpu"
-    pdl = not interpreted and _has_dependent_launch(q.device)
-    launch = {"launch_pdl": True} if pdl else {}
     block_d, block_e = _blocks_of_dims(head_dim)
     block_dv = max(16, triton.next_power_of_2(value_head_dim))
     vec = _vector(q, k_cache, v_cache)
@@ -407,9 +391,7 @@ def paged_decode(
         WIDEN=interpreted,  # the interpreter computes bfloat16 on its bit patterns
         PRECISION="tf32x3" if q.is_cuda and torch.version.hip is None else "ieee",
         STAGES=stages,
-        PDL=pdl,
         **options,
-        **launch,
     )  # fmt: skip
     block_r, block_s = _shape_of_merge(1 + triton.cdiv(num_shares, num_seqs), block_dv, q.device)
     num_pieces = triton.cdiv(q_len * group, block_r)
@@ -421,8 +403,6 @@ def paged_decode(
         BLOCK_R=block_r,
         BLOCK_S=block_s,
         BLOCK_DV=block_dv,
-        PDL=pdl,
-        **launch,
     )  # fmt: skip
     return out, lse
 
@@ -491,8 +471,3 @@ def _shares(num_seqs, tiles, programs):
         return shares // num_seqs * num_seqs
     whole = triton.cdiv(num_seqs, triton.cdiv(num_seqs, shares))
     return whole if 10 * whole >= 9 * shares else shares
-
-
-@functools.cache
-def _has_dependent_launch(device):
-    return bool(_wait_for_others) and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
