@@ -201,8 +201,9 @@ def _sum_error(terms: int, u: float) -> float:
 
 def _sums_exactly(q: Tensor, k: Tensor, exact_integers: float) -> bool:
     """Whether q.k is the same in any order of summation: all terms are small multiples of one power of two."""
-    largest = attention_scores(q.abs(), k.abs(), 1.0, None).amax()
-    return bool(largest < exact_integers * _grid(q) * _grid(k))
+    if not (grid := _grid(q)):
+        return False
+    return bool(attention_scores(q.abs(), k.abs(), 1.0, None).amax() < exact_integers * grid * _grid(k))
 
 
 def _grid(values: Tensor) -> float:
