@@ -154,12 +154,13 @@ def dirty_allocations(dirt: int = POISON) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone_if_large(case: Case, device: str) -> Iterator[None]:
-    """Wait until no other worker on this machine holds a large case on its GPU, and give the memory back afterwards."""
+    """Wait until no other worker holds a large case on this worker's GPU, and give the memory back afterwards."""
     itemsize = getattr(torch, case.dtype).itemsize
     if device == "cpu" or sum(layout.extent(sizes) for layout, sizes in case.layouts().values()) * itemsize < LARGE:
         yield
         return
-    with open(Path(tempfile.gettempdir()) / f"fuzz-decode-{os.getuid()}.lock", "w") as lock:
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace("/", "_")
+    with open(Path(tempfile.gettempdir()) / f"fuzz-decode-{os.getuid()}-{gpu}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,10 +47,12 @@ def captured(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
     """The calls as one CUDA graph. What they raise comes as the context of what the capture's end raises."""
     graph = torch.cuda.CUDAGraph()
     _captures.append(graph)
-    # a capture that fails leaves its own stream behind as the current one: the outer block takes it back
-    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        for call in calls:
-            call()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # said of a capture that failed, which is told otherwise
+        # a capture that fails leaves its own stream behind as the current one: the outer block takes it back
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            for call in calls:
+                call()
     _captures.remove(graph)
     return graph.replay
 
