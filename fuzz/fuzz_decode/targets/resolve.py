@@ -5,34 +5,22 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets import packaged
+from fuzz_decode.targets import bundled, packaged
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.contract import Arithmetic, Target, understand
+from fuzz_decode.targets.contract import Target, understand
 from fuzz_decode_kernels.generic import generic_mutants, load_generic
 from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
 
 Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
-BUNDLED_ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=True, same_bits_anywhere=True)
-VECTOR_BYTES = 16  # of the widest load
-
-
-def bundled_compiles_for(case: Case) -> Hashable:
-    """What the bundled kernel, and each of its mutants, compiles for."""
-    widths = _power_of_two(case.head_dim), _power_of_two(case.value_head_dim)
-    return (case.dtype, case.cache_dtype, *widths, case.alibi, _vector_loads(case), case.v_prefix_of_k)
-
-
-BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": BUNDLED_ARITHMETIC, "compiles_for": bundled_compiles_for}
+BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled.arithmetic, "compiles_for": bundled.compiles_for}
 
 
 def resolve(name: str) -> Target:
@@ -54,17 +42,6 @@ def resolve(name: str) -> Target:
     if not callable(found):
         raise TargetError(f"target {name}: {module_name} has no function {function!r}")
     return understand(name, found)
-
-
-def _power_of_two(number: int) -> int:
-    """The next one, from 16 on."""
-    return max(16, 1 << (number - 1).bit_length())
-
-
-def _vector_loads(case: Case) -> bool:
-    """Whether rows of K and V can be loaded 16 bytes at a time."""
-    itemsize = 1 if case.cache_dtype else 4 if case.dtype == "float32" else 2
-    return Strides(contiguous=("k", "v"), multiple_of=VECTOR_BYTES // itemsize).why_not(case) is None
 
 
 def _bundled() -> Callable[..., Any]:

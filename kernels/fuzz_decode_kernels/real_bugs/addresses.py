@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from fuzz_decode_kernels.mutant import Mutant
 
+# strides of blocks and slots are counted in vectors of UNIT elements
 K_BLOCK, V_BLOCK = "(i_block * s_kb + o_s * s_ks)", "(i_block * s_vb + o_s * s_vs)"
-K_HEAD, V_HEAD = "k_cache + i_kv * s_kh", "v_cache + i_kv * s_vh"
+K_TOKEN, V_TOKEN = K_BLOCK + ".to(tl.int64) * UNIT", V_BLOCK + ".to(tl.int64) * UNIT"
+K_SLOT, V_SLOT = "(o_s * s_ks).to(tl.int64) * UNIT", "(o_s * s_vs).to(tl.int64) * UNIT"
+K_PAGE, V_PAGE = "(i_block * s_kb).to(tl.int64) * UNIT", "(i_block * s_vb).to(tl.int64) * UNIT"
+V_HEAD = "v_cache + i_kv * s_vh"
 K_SHAPE = ("*k_cache.stride(),", "block_size * num_kv_heads * head_dim, num_kv_heads * head_dim, head_dim, 1,")
 V_SHAPE = ("*v_cache.stride(),", "block_size * num_kv_heads * value_head_dim, num_kv_heads * value_head_dim, value_head_dim, 1,")
 COLUMN = "(o_t // block_size) * s_tc, mask=m_t, other=0)"
-BLOCK_ID = "mask=m_t, other=0).to(tl.int64)"
-GROUP_ROW = "p_q = q + i_packed[:, None] * s_qb"
-OUT_ROW = "p_out = out + ((i_row // num_q_heads) * s_ob + (i_row % num_q_heads) * s_oh)"
-PARTIAL_LSE = "tl.store(partial_lse + i_part, b_lse"
+BLOCK_ID = "mask=m_t, other=0)"
+Q_ROW = "i_packed.to(tl.int64) * s_qb"
+OUT_ROW = "i_packed * s_ob"
+PARTIAL_LSE = "tl.store(partial_lse + i_part + o_part, b_lse"
 START = "    interpreted = q.device.type"
 
 MUTANTS: dict[str, Mutant] = {
@@ -48,7 +52,7 @@ MUTANTS: dict[str, Mutant] = {
         "page stride of K rebuilt from the quotient stride(0) // stride(1)",
         "pages padded by no multiple of the slot stride",
         ("vllm-project/vllm-xpu-kernels/pull/335", "vllm-project/vllm-xpu-kernels/pull/303"),
-        ((K_BLOCK, "(i_block * (s_kb // s_ks * s_ks) + o_s * s_ks)"),),
+        (("*k_cache.stride(),", "k_cache.stride(0) // k_cache.stride(1) * k_cache.stride(1), *k_cache.stride()[1:],"),),
         diagnosis=("k-block-stride-truncated",),
     ),
     "k-block-stride-from-shape": Mutant(
@@ -56,7 +60,7 @@ MUTANTS: dict[str, Mutant] = {
         "page stride of K taken to be block_size * num_kv_heads * head_dim",
         "K's pages have room between them",
         ("local-inference-lab/b12x/pull/17", "ROCm/aiter/pull/3492"),
-        ((K_BLOCK, "(i_block * block_size * num_kv_heads * head_dim + o_s * s_ks)"),),
+        ((K_TOKEN, "i_block.to(tl.int64) * (block_size * num_kv_heads * head_dim) + " + K_SLOT),),
         diagnosis=("k-block-stride-of-shape",),
     ),
     "v-block-stride-from-shape": Mutant(
@@ -64,7 +68,7 @@ MUTANTS: dict[str, Mutant] = {
         "V taken to lie in a plane of its own: page stride block_size * num_kv_heads * value_head_dim",
         "V's pages have room between them",
         ("vllm-project/vllm/pull/37228",),
-        ((V_BLOCK, "(i_block * block_size * num_kv_heads * value_head_dim + o_s * s_vs)"),),
+        ((V_TOKEN, "i_block.to(tl.int64) * (block_size * num_kv_heads * value_head_dim) + " + V_SLOT),),
         diagnosis=("v-block-stride-of-shape",),
     ),
     "k-strides-from-shape": Mutant(
@@ -80,7 +84,10 @@ MUTANTS: dict[str, Mutant] = {
         "head stride of K taken to be head_dim, as in a dense NHD cache",
         "heads outside slots (HND), or padded rows",
         ("NVIDIA/TensorRT-LLM/issues/6507",),
-        ((K_HEAD, "k_cache + i_kv * head_dim"),),
+        (
+            ("p_k_head = k_cache + i_kv * s_kh", "p_k_head = k_cache + i_kv * head_dim"),
+            ("p_e_head = k_cache + i_kv * s_kh", "p_e_head = k_cache + i_kv * head_dim"),
+        ),
         diagnosis=("k-head-stride-dense",),
     ),
     "v-head-stride-hnd": Mutant(
@@ -96,7 +103,7 @@ MUTANTS: dict[str, Mutant] = {
         "row stride of q taken to be num_q_heads * head_dim",
         "q is a slice of packed QKV",
         ("flashinfer-ai/flashinfer/pull/4625",),
-        ((GROUP_ROW, "p_q = q + i_packed[:, None] * (num_kv_heads * group * head_dim)"),),
+        ((Q_ROW, "i_packed.to(tl.int64) * (num_kv_heads * group * head_dim)"),),
         diagnosis=("q-row-stride-dense",),
     ),
     "q-head-stride-dense": Mutant(
@@ -104,7 +111,7 @@ MUTANTS: dict[str, Mutant] = {
         "head stride of q taken to be head_dim",
         "q is a transposed view",
         ("Dao-AILab/flash-attention/pull/2670",),
-        (("i_head[:, None] * s_qh", "i_head[:, None] * head_dim"),),
+        (("i_head * s_qh", "i_head * head_dim"),),
         diagnosis=("q-head-stride-dense",),
     ),
     "q-strides-cached": Mutant(
@@ -113,7 +120,7 @@ MUTANTS: dict[str, Mutant] = {
         "a second call of the same shapes with other strides",
         ("flashinfer-ai/flashinfer/pull/4625",),
         (
-            ("MAX_SPLITS = 8\n", "MAX_SPLITS = 8\n_SEEN = {}\n"),
+            ("\nPOINTERS = (", "\n_SEEN = {}\nPOINTERS = ("),
             ("*q.stride(),", "*_SEEN.setdefault((num_q_heads, head_dim, q.dtype), q.stride()),"),
         ),
     ),
@@ -122,7 +129,7 @@ MUTANTS: dict[str, Mutant] = {
         "rows of K taken to be contiguous",
         "head_dim is not the innermost axis",
         ("flashinfer-ai/flashinfer/issues/1341",),
-        (("o_d[:, None] * s_kd", "o_d[:, None]"),),
+        (("o_d[None, :] * s_kd", "o_d[None, :]"), ("o_e[None, :] * s_kd", "o_e[None, :]")),
         diagnosis=("k-dim-stride-one",),
     ),
     "v-strides-from-shape": Mutant(
@@ -146,7 +153,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's slots are stepped through with K's row length",
         "head_dim is not value_head_dim",
         ("ikawrakow/ik_llama.cpp/pull/2031",),
-        ((V_BLOCK, "(i_block * s_vb + o_s * (num_kv_heads * head_dim))"),),
+        ((V_TOKEN, V_PAGE + " + o_s * (num_kv_heads * head_dim)"),),
         diagnosis=("v-slot-stride-of-other-rows",),
     ),
     "v-from-k-rows": Mutant(
@@ -163,7 +170,8 @@ MUTANTS: dict[str, Mutant] = {
         "head_dim is not value_head_dim",
         ("ROCm/aiter/pull/3698",),
         (
-            ("m_dv = o_dv < value_head_dim", "m_dv = o_dv < head_dim"),
+            ("(o_dv < value_head_dim)[None, :]", "(o_dv < head_dim)[None, :]"),
+            ("window, q_len, num_kv_heads, group, value_head_dim,", "window, q_len, num_kv_heads, group, head_dim,"),
             ("block_dv = max(16, triton.next_power_of_2(value_head_dim))", "block_dv = block_d"),
         ),
         diagnosis=("out-beyond-head-dim-unwritten",),
@@ -188,7 +196,7 @@ MUTANTS: dict[str, Mutant] = {
         "slot stride of K counts the data only, not what is packed behind it",
         "rows hold more than K: scales, V, padding",
         ("deepseek-ai/DeepGEMM/pull/311", "flashinfer-ai/flashinfer/issues/4044"),
-        ((K_BLOCK, "(i_block * s_kb + o_s * (num_kv_heads * head_dim))"),),
+        ((K_TOKEN, K_PAGE + " + o_s * (num_kv_heads * head_dim)"),),
         diagnosis=("k-slot-stride-dense",),
     ),
     "out-row-stride-dense": Mutant(
@@ -196,7 +204,7 @@ MUTANTS: dict[str, Mutant] = {
         "rows of out are advanced by num_q_heads * value_head_dim",
         "out has strides of its own",
         ("flagos-ai/FlagGems/issues/5235",),
-        ((OUT_ROW, "p_out = out + ((i_row // num_q_heads) * (num_q_heads * value_head_dim) + (i_row % num_q_heads) * s_oh)"),),
+        ((OUT_ROW, "i_packed * (num_kv_heads * group * value_head_dim)"),),
         diagnosis=("out-row-stride-dense",),
     ),
     "out-uses-q-strides": Mutant(
@@ -212,7 +220,7 @@ MUTANTS: dict[str, Mutant] = {
         "row stride of out stays 0, so that rows after the first are never written",
         "two sequences or more",
         ("pytorch/pytorch/issues/194167", "Dao-AILab/flash-attention/pull/2550"),
-        ((OUT_ROW, "p_out = out + ((i_row // num_q_heads) * 0 + (i_row % num_q_heads) * s_oh)"),),
+        ((OUT_ROW, "i_packed * 0"),),
         diagnosis=("out-row-stride-ignored",),
     ),
     "out-store-too-wide": Mutant(
@@ -221,41 +229,44 @@ MUTANTS: dict[str, Mutant] = {
         "always",
         ("ROCm/aiter/pull/3698",),
         (
-            ("(o_dv < value_head_dim)[None, :]", "(o_dv <= value_head_dim)[None, :]"),
-            ("BLOCK_DV=block_dv,\n    )  # fmt: skip\n    return", "BLOCK_DV=2 * block_dv,\n    )  # fmt: skip\n    return"),
+            (
+                "    tl.store(p_out, b_out",
+                "    m_end = m_row[:, None] & (o_dv == value_head_dim - 1)[None, :]\n"
+                "    tl.store(p_out + s_od, (b_out * 0.0).to(out.dtype.element_ty), mask=m_end)\n"
+                "    tl.store(p_out, b_out",
+            ),
         ),
         diagnosis=("out-store-too-wide",),
     ),
     "lse-scratch-without-heads": Mutant(
         "S5",
-        "the LSE of a split is stored without the KV head's stride",
+        "the LSE of a part is stored without the KV head's stride",
         "two KV heads or more",
         ("Tencent/hpc-ops/pull/6",),
-        ((PARTIAL_LSE, "tl.store(partial_lse + i_part - i_kv * group * num_splits, b_lse"),),
+        ((PARTIAL_LSE, "tl.store(partial_lse + i_part - i_kv * num_row_blocks * BLOCK_H + o_part, b_lse"),),
         diagnosis=("uninitialised-scratch",),
     ),
     "lse-scratch-transposed": Mutant(
         "S5",
-        "the LSE of a split is stored with hardcoded strides, splits outermost",
-        "several splits and several rows",
+        "the LSE of a part is stored with hardcoded strides, parts innermost",
+        "several KV heads, or more query rows than a program has",
         ("Dao-AILab/flash-attention/pull/2388",),
         (
             (
                 PARTIAL_LSE,
-                "tl.store(partial_lse + (i_part // num_splits + i_split * (tl.num_programs(0) // num_splits // num_tiles * q_len"
-                " * group)), b_lse",
+                "tl.store(partial_lse + (i_column * (num_seqs + tl.num_programs(0) // num_columns) + i_place) * BLOCK_H + o_part, b_lse",
             ),
         ),
     ),
     "lse-gqa-order": Mutant(
         "S5",
-        "LSE is returned in the order of swapped group and KV head where there are splits",
-        "groups, several KV heads, several splits; out is right",
+        "LSE is returned in the order of swapped group and KV head where sequences are divided",
+        "groups, several KV heads, more shares than sequences; out is right",
         ("vllm-project/flash-attention/pull/87",),
         (
             (
                 "    return out, lse\n",
-                "    if num_splits > 1:\n"
+                "    if num_shares > num_seqs:\n"
                 "        lse = lse.view(num_rows, num_kv_heads, group).transpose(1, 2).reshape(num_rows, num_q_heads)\n"
                 "    return out, lse\n",
             ),
@@ -267,7 +278,7 @@ MUTANTS: dict[str, Mutant] = {
         "slot stride of K computed as num_kv_heads * head stride",
         "one KV head, whose stride may be anything",
         ("vllm-project/vllm/pull/40737",),
-        ((K_BLOCK, "(i_block * s_kb + o_s * (num_kv_heads * s_kh))"),),
+        ((K_TOKEN, K_PAGE + " + o_s * (num_kv_heads * s_kh)"),),
         diagnosis=("k-slot-stride-of-heads",),
     ),
     "v-slot-stride-from-head-stride": Mutant(
@@ -275,7 +286,7 @@ MUTANTS: dict[str, Mutant] = {
         "slot stride of V computed as num_kv_heads * head stride",
         "one KV head, whose stride may be anything",
         ("vllm-project/vllm/pull/40737",),
-        ((V_BLOCK, "(i_block * s_vb + o_s * (num_kv_heads * s_vh))"),),
+        ((V_TOKEN, V_PAGE + " + o_s * (num_kv_heads * s_vh)"),),
         diagnosis=("v-slot-stride-of-heads",),
     ),
     "table-row-stride-needed-width": Mutant(
@@ -333,8 +344,8 @@ MUTANTS: dict[str, Mutant] = {
         ("flashinfer-ai/flashinfer/issues/3219",),
         (
             (
-                "tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0).to(tl.int64)",
-                "tl.load(p_table + o_t * 0, mask=m_t, other=0).to(tl.int64) + o_t // block_size",
+                "tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0)",
+                "tl.load(p_table + o_t * 0, mask=m_t, other=0) + o_t // block_size",
             ),
         ),
         diagnosis=("blocks-consecutive",),
@@ -345,7 +356,7 @@ MUTANTS: dict[str, Mutant] = {
         "garbage in unused entries",
         ("vllm-project/vllm/issues/53658", "Dao-AILab/flash-attention/pull/2711"),
         (
-            ("s_tc, " + BLOCK_ID, "s_tc, mask=o_t < max_len, other=0).to(tl.int64)"),
+            ("s_tc, " + BLOCK_ID, "s_tc, mask=o_t < max_len, other=0)"),
             ("mask=m_t[:, None] & m_v, other=0.0)", "mask=(o_t < max_len)[:, None] & m_v, other=0.0)"),
             (
                 "    scale, v_scale, softcap, window: tl.int32,",
@@ -360,7 +371,7 @@ MUTANTS: dict[str, Mutant] = {
         "block id * block stride of K in 32 bits",
         "K beyond 2**31 elements",
         ("vllm-project/vllm/pull/47671", "flashinfer-ai/flashinfer/pull/3136"),
-        ((K_BLOCK, "((i_block.to(tl.int32) * s_kb.to(tl.int32)).to(tl.int64) + o_s * s_ks)"),),
+        ((K_TOKEN, "(i_block.to(tl.int32) * (s_kb * UNIT).to(tl.int32)).to(tl.int64) + " + K_SLOT),),
         diagnosis=("k-block-offset-int32",),
     ),
     "v-block-offset-int32": Mutant(
@@ -368,7 +379,7 @@ MUTANTS: dict[str, Mutant] = {
         "block id * block stride of V in 32 bits",
         "V beyond 2**31 elements",
         ("ROCm/aiter/pull/4474",),
-        ((V_BLOCK, "((i_block.to(tl.int32) * s_vb.to(tl.int32)).to(tl.int64) + o_s * s_vs)"),),
+        ((V_TOKEN, "(i_block.to(tl.int32) * (s_vb * UNIT).to(tl.int32)).to(tl.int64) + " + V_SLOT),),
         diagnosis=("v-block-offset-int32",),
     ),
     "k-byte-offset-int32": Mutant(
@@ -376,7 +387,7 @@ MUTANTS: dict[str, Mutant] = {
         "offset of a block of K in bytes in 32 bits",
         "K beyond 2 GiB",
         ("ROCm/aiter/pull/4774", "local-inference-lab/b12x/pull/45"),
-        ((K_BLOCK, "((i_block * s_kb * 4).to(tl.int32).to(tl.int64) // 4 + o_s * s_ks)"),),
+        ((K_TOKEN, "(i_block.to(tl.int64) * s_kb * UNIT * 4).to(tl.int32).to(tl.int64) // 4 + " + K_SLOT),),
         diagnosis=("k-block-offset-int32-floats",),
     ),
     "block-id-16-bit": Mutant(
@@ -384,7 +395,7 @@ MUTANTS: dict[str, Mutant] = {
         "block ids keep their low 16 bits only",
         "block ids from 65536",
         ("ROCm/aiter/issues/3062",),
-        ((BLOCK_ID, "mask=m_t, other=0).to(tl.int64) & 0xFFFF"),),
+        ((BLOCK_ID, "mask=m_t, other=0) & 0xFFFF"),),
         diagnosis=("block-id-16-bits",),
     ),
 }

@@ -11,8 +11,9 @@ STAGE_1_MAX = 'b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)'
 RUNNING_MAX = "b_new = tl.maximum(b_max, tl.max(b_s, axis=1))"
 SINK_TERM = "tl.exp(b_sink - b_pivot)"
 SCALES = "float(scale) * float(k_scale or 1.0), float(v_scale or 1.0),"
-I_HEAD = "i_head = i_kv * group + o_row % group"
-WIDENED_K = "b_k = b_k.to(b_q.dtype)\n        b_v = b_v.to(b_q.dtype)"
+I_HEAD, WRONG_HEAD = "i_head = i_kv * group + o_row % group", "i_head = o_row % group * num_kv_heads + i_kv"
+WIDENED_K = "b_k = b_k.to(b_q.dtype)\n            b_v = b_v.to(b_q.dtype)"
+UNBIASED = "(0.5 if k_cache.dtype.element_ty == tl.float8e4nv else 1.0)"
 
 MUTANTS: dict[str, Mutant] = {
     "k-dim-padding-unmasked": Mutant(
@@ -20,7 +21,7 @@ MUTANTS: dict[str, Mutant] = {
         "K's row is loaded up to the next power of two, and multiplied by zeros of q",
         "head dims such as 40, 80, 96 with NaN behind the row",
         ("foundation-model-stack/vllm-triton-backend/pull/12",),
-        (("mask=m_k & m_t[None, :], other=0.0)", "mask=m_t[None, :], other=0.0)"),),
+        (("mask=m_t[:, None] & m_k, other=0.0)", "mask=m_t[:, None], other=0.0)"),),
         diagnosis=("foreign-read",),
     ),
     "v-dims-floor-16": Mutant(
@@ -28,7 +29,7 @@ MUTANTS: dict[str, Mutant] = {
         "dims beyond the last multiple of 16 are never written",
         "value_head_dim such as 40 or 72",
         ("vllm-project/vllm/pull/34570",),
-        (("(o_dv < value_head_dim)[None, :]", "(o_dv < value_head_dim // 16 * 16)[None, :]"),),
+        (("m_dv = o_dv < value_head_dim", "m_dv = o_dv < value_head_dim // 16 * 16"),),
         diagnosis=("out-multiple-of-16",),
     ),
     "k-dims-floor-32": Mutant(
@@ -44,7 +45,10 @@ MUTANTS: dict[str, Mutant] = {
         "query head h reads KV head h % num_kv_heads instead of h // group",
         "groups and several KV heads",
         ("apache/tvm/pull/17074",),
-        ((I_HEAD, "i_head = o_row % group * num_kv_heads + i_kv"),),
+        (
+            (I_HEAD + "\n    if alibi", WRONG_HEAD + "\n    if alibi"),
+            (I_HEAD + "\n    i_packed", WRONG_HEAD + "\n    i_packed"),
+        ),
         diagnosis=("gqa-modulo",),
     ),
     "group-beyond-eight": Mutant(
@@ -52,7 +56,7 @@ MUTANTS: dict[str, Mutant] = {
         "query heads of a group after the eighth repeat the first ones",
         "groups larger than 8",
         ("NVIDIA/TensorRT-LLM/pull/6573",),
-        (("i_head[:, None] * s_qh", "(i_kv * group + o_row % group % 8)[:, None] * s_qh"),),
+        (("i_head * s_qh", "(i_kv * group + o_row % group % 8) * s_qh"),),
         diagnosis=("q-head-beyond-8",),
     ),
     "batch-offset-missing-in-large-groups": Mutant(
@@ -68,35 +72,40 @@ MUTANTS: dict[str, Mutant] = {
         "query rows that do not fill a tile of 16 are dropped",
         "more than 16 query rows of a KV head, no multiple of 16",
         ("flashinfer-ai/flashinfer/pull/1614", "flashinfer-ai/flashinfer/pull/2380"),
-        (("num_tiles = triton.cdiv(q_len * group, BLOCK_H)", "num_tiles = max(1, q_len * group // BLOCK_H)"),),
+        (
+            (
+                "m_row = o_row < q_len * group\n    i_query",
+                "m_row = (o_row < q_len * group) & (o_row < tl.maximum(q_len * group // BLOCK_H, 1) * BLOCK_H)\n    i_query",
+            ),
+        ),
         diagnosis=("uninitialised-scratch",),
     ),
     "long-keys-in-groups": Mutant(
         "G1",
-        "from 1024 keys on, groups take a second path that drops the first tile of a split",
+        "from 1024 keys on, groups take a second path that drops the first tile of a part",
         "groups, 1024 tokens or more",
         ("ml-explore/mlx/issues/4022",),
         (
             (
-                "    o_tile = tl.arange(0, TILE)",
-                "    first = tl.where((group > 1) & (num_seen >= 1024), first + TILE, first)\n    o_tile = tl.arange(0, TILE)",
+                "first = seq_first + (i_tile - before) * TILE",
+                "first = seq_first + (i_tile - before + tl.where((group > 1) & (num_seen >= 1024), 1, 0)) * TILE",
             ),
         ),
     ),
     "sink-for-each-split": Mutant(
         "A1",
-        "the sink enters the denominator once for every split",
-        "sinks and several splits",
+        "the sink enters the denominator once for every part",
+        "sinks and a sequence of several parts",
         ("ROCm/rocm-libraries/issues/12227",),
-        ((SINK_TERM, "num_splits * tl.exp(b_sink - b_pivot)"),),
+        ((SINK_TERM, "num_parts * tl.exp(b_sink - b_pivot)"),),
         diagnosis=("sink-for-each-split",),
     ),
     "sink-lost-in-splits": Mutant(
         "A1",
-        "the path with splits knows no sinks",
-        "sinks and several splits",
+        "the path of divided sequences knows no sinks",
+        "sinks and a sequence of several parts",
         ("kekzl/imp/pull/1346",),
-        ((SINK_TERM, "tl.where(num_splits > 1, 0.0, tl.exp(b_sink - b_pivot))"),),
+        ((SINK_TERM, "tl.where(num_parts > 1, 0.0, tl.exp(b_sink - b_pivot))"),),
         diagnosis=("sinks-ignored",),
     ),
     "sinks-read-past-their-end": Mutant(
@@ -104,7 +113,7 @@ MUTANTS: dict[str, Mutant] = {
         "sinks are indexed by row, not by head",
         "sinks and two rows or more",
         ("flashinfer-ai/flashinfer/pull/4525",),
-        (("tl.load(sinks + i_row % num_q_heads,", "tl.load(sinks + i_row,"),),
+        (("tl.load(sinks + i_head,", "tl.load(sinks + i_packed * (num_kv_heads * group) + i_head,"),),
         diagnosis=("sink-by-row",),
     ),
     "sink-scaled": Mutant(
@@ -114,8 +123,8 @@ MUTANTS: dict[str, Mutant] = {
         ("ROCm/rocm-libraries/issues/12227",),
         (
             (
-                "partial_out, partial_lse, sinks, out, lse,\n        num_rows",
-                "partial_out, partial_lse, None if sinks is None else sinks * scale, out, lse,\n        num_rows",
+                "partial_lse, sinks, out, lse,\n        window",
+                "partial_lse, None if sinks is None else sinks * scale, out, lse,\n        window",
             ),
         ),
         diagnosis=("sink-scaled",),
@@ -134,7 +143,7 @@ MUTANTS: dict[str, Mutant] = {
         ("flashinfer-ai/flashinfer/pull/350",),
         (
             (SOFTCAP, "b_s = b_s * 1.0"),
-            (SEEN, SEEN + "\n        if softcap > 0.0:\n            " + SOFTCAP),
+            (SEEN, SEEN + "\n            if softcap is not None:\n                " + SOFTCAP),
         ),
     ),
     "softcap-ignored": Mutant(
@@ -142,7 +151,7 @@ MUTANTS: dict[str, Mutant] = {
         "the cap is hardcoded to none",
         "softcap",
         ("sgl-project/sglang/issues/33915",),
-        (("float(softcap or 0.0),", "0.0,"),),
+        (("float(softcap) if softcap else None", "None"),),
         diagnosis=("softcap-ignored",),
     ),
     "alibi-ignored": Mutant(
@@ -220,11 +229,8 @@ MUTANTS: dict[str, Mutant] = {
         "float8_e4m3fn caches",
         ("vllm-project/vllm/pull/45720", "vllm-project/vllm/issues/45562"),
         (
-            (
-                WIDENED_K,
-                "b_k = b_k.to(b_q.dtype) * (0.5 if k_cache.dtype.element_ty == tl.float8e4nv else 1.0)\n"
-                "        b_v = b_v.to(b_q.dtype) * (0.5 if k_cache.dtype.element_ty == tl.float8e4nv else 1.0)",
-            ),
+            (WIDENED_K, f"b_k = b_k.to(b_q.dtype) * {UNBIASED}\n            b_v = b_v.to(b_q.dtype) * {UNBIASED}"),
+            ("tl.trans(b_e.to(b_q.dtype))", f"tl.trans(b_e.to(b_q.dtype) * {UNBIASED})"),
         ),
     ),
     "p-rounded-to-float8": Mutant(
@@ -245,7 +251,7 @@ MUTANTS: dict[str, Mutant] = {
         "a second call of the same shapes with another scale",
         ("flashinfer-ai/flashinfer/pull/4014",),
         (
-            ("MAX_SPLITS = 8\n", "MAX_SPLITS = 8\n_SEEN = {}\n"),
+            ("\nPOINTERS = (", "\n_SEEN = {}\nPOINTERS = ("),
             (
                 "    interpreted = q.device.type",
                 "    scale = _SEEN.setdefault((head_dim, q.dtype), scale)\n    interpreted = q.device.type",
@@ -260,8 +266,8 @@ MUTANTS: dict[str, Mutant] = {
         ("flashinfer-ai/flashinfer/pull/640",),
         (
             (
-                "num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles,",
-                "group, num_kv_heads, head_dim, value_head_dim, block_size, num_tiles,",
+                "num_kv_heads, group, head_dim, value_head_dim, block_size, num_seqs,",
+                "group, num_kv_heads, head_dim, value_head_dim, block_size, num_seqs,",
             ),
         ),
         diagnosis=("uninitialised-scratch",),
@@ -273,8 +279,8 @@ MUTANTS: dict[str, Mutant] = {
         ("flashinfer-ai/flashinfer/issues/3125", "fla-org/flash-linear-attention/issues/1096"),
         (
             (
-                "_attend_split[(num_seqs * num_tiles * num_kv_heads * num_splits,)](",
-                "_attend_split[(min(num_seqs * num_tiles * num_kv_heads * num_splits, 65535),)](",
+                "_merge_shares[(num_seqs * num_kv_heads * num_pieces,)](",
+                "_merge_shares[(min(num_seqs * num_kv_heads * num_pieces, 65535),)](",
             ),
         ),
         beyond="65,536 programs take minutes in the interpreter, and the reference",

@@ -5,19 +5,20 @@ from __future__ import annotations
 from fuzz_decode_kernels.mutant import Mutant
 
 COLUMN = "(o_t // block_size) * s_tc, mask=m_t, other=0)"
-NUM_SEEN = "num_seen = tl.load(seq_lens + i_seq) - q_len + 1"
+START = "    interpreted = q.device.type"
 V_MASK = "mask=m_t[:, None] & m_v, other=0.0)"
 SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
 IN_BLOCKS = "(o_t < (num_seen + q_len - 1 + block_size - 1) // block_size * block_size)"
-TILE_PIVOT = 'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_p ='
+TILE_PIVOT = 'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
 MERGE_PIVOT = (
     'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ='
 )
-SINK_BEFORE_OUT = "        b_max = b_new\n\n    b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]\n    p_out"
-STORE_OUT = "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o)"
-STORE_LSE = "tl.store(lse + i_row, b_max + tl.log(b_sum), mask=m_r)"
-SPLIT_LSE = "b_lse = b_max + tl.log(b_sum)\n"
-LAST = "last = tl.minimum((i_split + 1) * split_len, num_seen + last_query)"
+STORE_OUT = "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_row"
+LSE_ROW = "i_packed * (num_kv_heads * group) + i_head, b_max"
+STORE_LSE = "b_max + tl.log(b_sum), mask=m_row)"
+NUM_PARTS = "num_parts = tl.where(last > first, tl.load(p_parts + 1) - first_share + 1, 0)"
+LAST = "last = tl.minimum(seq_first + (end - before) * TILE, seq_last)"
+WINDOW = "window = min(window or max_len, max_len)"
 
 MUTANTS: dict[str, Mutant] = {
     "tail-v-unmasked": Mutant(
@@ -36,7 +37,7 @@ MUTANTS: dict[str, Mutant] = {
         "V before the window is loaded and multiplied by weight 0",
         "freed blocks that hold NaN",
         ("vllm-project/vllm/pull/30887", "vllm-project/vllm/pull/53628"),
-        (("first = tl.maximum(i_split * split_len, num_seen + first_query - window)", "first = i_split * split_len"),),
+        (("first = tl.maximum(num_seen + first_query - window, 0)", "first = num_seen * 0"),),
         diagnosis=("window-v-unmasked",),
     ),
     "tail-k-masked-by-adding": Mutant(
@@ -46,7 +47,7 @@ MUTANTS: dict[str, Mutant] = {
         ("deepbeepmeep/Wan2GP/pull/1628", "vllm-project/vllm/pull/47305"),
         (
             (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
-            ("mask=m_k & m_t[None, :], other=0.0)", f"mask=m_k & {IN_BLOCKS}[None, :], other=0.0)"),
+            ("mask=m_t[:, None] & m_k, other=0.0)", f"mask={IN_BLOCKS}[:, None] & m_k, other=0.0)"),
             (SEEN, 'b_s = b_s + tl.where(m_s, 0.0, float("-inf"))'),
         ),
         diagnosis=("tail-k-unmasked",),
@@ -64,7 +65,7 @@ MUTANTS: dict[str, Mutant] = {
         "one token past the end of the sequence is visible",
         "always",
         ("vllm-project/vllm-xpu-kernels/pull/181",),
-        ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) - q_len + 2"),),
+        ((START, "    seq_lens = seq_lens + 1\n" + START),),
         diagnosis=("tail-one-more",),
     ),
     "tail-weighs-in": Mutant(
@@ -80,7 +81,7 @@ MUTANTS: dict[str, Mutant] = {
         "the last block counts as filled",
         "lengths that are no multiple of block_size",
         ("pytorch/pytorch/pull/160861", "vllm-project/vllm/pull/2231"),
-        ((NUM_SEEN, "num_seen = (tl.load(seq_lens + i_seq) + block_size - 1) // block_size * block_size - q_len + 1"),),
+        ((START, "    seq_lens = (seq_lens + block_size - 1) // block_size * block_size\n" + START),),
         diagnosis=("tail-to-block-end",),
     ),
     "partial-block-dropped": Mutant(
@@ -88,15 +89,18 @@ MUTANTS: dict[str, Mutant] = {
         "tokens of the last, partly filled block are left out",
         "sequences of a block and a part",
         ("vllm-project/vllm/pull/438",),
-        ((LAST, "last = tl.minimum((i_split + 1) * split_len, (num_seen + last_query) // block_size * block_size)"),),
+        ((LAST, "last = tl.minimum(seq_first + (end - before) * TILE, seq_last // block_size * block_size)"),),
         diagnosis=("partial-block-dropped",),
     ),
     "two-empty-states-merge-to-nan": Mutant(
         "Z1",
         "the merge computes -inf - -inf",
-        "a row without tokens, or a first split without",
+        "a row without tokens",
         ("vllm-project/vllm/pull/28181", "flashinfer-ai/flashinfer/issues/4051", "Dao-AILab/flash-attention/commit/26d7d92f"),
-        ((MERGE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ="),),
+        (
+            (MERGE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ="),
+            ("in range(0, num_parts, BLOCK_S):", "in range(0, tl.maximum(num_parts, 1), BLOCK_S):"),
+        ),
         diagnosis=("empty-rows-and-lse-nan",),
     ),
     "empty-row-unwritten": Mutant(
@@ -104,7 +108,7 @@ MUTANTS: dict[str, Mutant] = {
         "rows of empty sequences are skipped",
         "padded batches",
         ("vllm-project/vllm/pull/37442",),
-        ((STORE_OUT, "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=m_o & (b_sum > 0.0)[:, None])"),),
+        ((STORE_OUT, "tl.store(p_out, b_out.to(out.dtype.element_ty), mask=(m_row & (b_sum > 0.0))"),),
         diagnosis=("empty-rows-unwritten",),
     ),
     "empty-row-divided-by-zero": Mutant(
@@ -112,7 +116,7 @@ MUTANTS: dict[str, Mutant] = {
         "the output of an empty sequence is 0 / 0",
         "padded batches",
         ("flashinfer-ai/flashinfer/issues/2883", "sgl-project/sglang/pull/1779"),
-        ((SINK_BEFORE_OUT, "        b_max = b_new\n\n    b_out = b_out / b_sum[:, None]\n    p_out"),),
+        (("b_out = b_out / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]", "b_out = b_out / b_sum[:, None]"),),
         diagnosis=("empty-rows-nan",),
     ),
     "empty-row-lse-elsewhere": Mutant(
@@ -122,26 +126,27 @@ MUTANTS: dict[str, Mutant] = {
         ("Dao-AILab/flash-attention/pull/2573",),
         (
             (
-                STORE_LSE,
-                "tl.store(lse + tl.minimum(i_row + tl.where(b_sum > 0.0, 0, 1), num_rows - 1), b_max + tl.log(b_sum), mask=m_r)",
+                LSE_ROW,
+                "tl.minimum(i_packed * (num_kv_heads * group) + i_head + tl.where(b_sum > 0.0, 0, 1),"
+                " num_seqs * q_len * num_kv_heads * group - 1), b_max",
             ),
         ),
         diagnosis=("uninitialised-scratch",),
     ),
     "empty-split-not-neutral": Mutant(
         "K1",
-        "a split without tokens reports lse = 0 instead of -inf",
-        "more splits than tokens",
+        "the merge takes as many parts as it looks at at once, and one that does not exist has lse = 0 instead of -inf",
+        "fewer parts than that",
         ("sgl-project/sglang/pull/2479",),
-        ((SPLIT_LSE, "b_lse = tl.where(b_sum > 0.0, b_max + tl.log(b_sum), 0.0)\n"),),
+        (('mask=m_part, other=float("-inf"))', "mask=m_part, other=0.0)"),),
         diagnosis=("empty-split-not-neutral",),
     ),
     "empty-split-unwritten": Mutant(
         "K1",
-        "a split without tokens leaves its scratch as it was",
-        "more splits than tokens, or a window",
+        "a sequence without tokens leaves its scratch as it was, and the merge reads it",
+        "an empty sequence",
         ("vllm-project/vllm/pull/47188",),
-        (("lse + i_part, b_lse, mask=m_row)", "lse + i_part, b_lse, mask=m_row & (o_row * 0 + last > first))"),),
+        ((NUM_PARTS, "num_parts = tl.where(last > first, tl.load(p_parts + 1) - first_share + 1, 1)"),),
         diagnosis=("uninitialised-scratch",),
     ),
     "masked-split-is-nan": Mutant(
@@ -149,49 +154,46 @@ MUTANTS: dict[str, Mutant] = {
         "a tile that a query row cannot see makes -inf - -inf",
         "q_len > 1 with a window, or a tile that only later query tokens see",
         ("ROCm/aiter/pull/4711", "ROCm/aiter/pull/3641", "vllm-project/vllm/pull/4405"),
-        ((TILE_PIVOT, "b_pivot = b_new\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_p ="),),
+        ((TILE_PIVOT, "b_pivot = b_new\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ="),),
     ),
     "last-split-dropped": Mutant(
         "K1",
-        "the merge leaves out the last of several splits",
-        "a sequence that reaches into it",
+        "the merge leaves out the last of several parts",
+        "a sequence that is divided",
         ("openvinotoolkit/openvino/pull/38034",),
-        (("in range(num_splits):", "in range(tl.maximum(num_splits - 1, 1)):"),),
+        ((NUM_PARTS, "num_parts = tl.where(last > first, tl.maximum(tl.load(p_parts + 1) - first_share, 1), 0)"),),
         diagnosis=("tokens-dropped",),
     ),
     "splits-sized-by-the-first-sequence": Mutant(
         "K1",
-        "the range of all splits is that of the first sequence",
+        "what the programs cover of each sequence is as long as the first one",
         "a longer sequence after a shorter one",
         ("pie-project/pie/pull/410", "sgl-project/sglang/pull/22688"),
         (
-            (
-                "max_len = block_table.shape[1] * block_size",
-                "max_len = max(1, triton.cdiv(int(seq_lens[0]), block_size)) * block_size",
-            ),
+            (LAST, "last = tl.minimum(seq_first + (end - before) * TILE, tl.minimum(seq_last, tl.load(seq_lens)))"),
         ),
         diagnosis=("tokens-dropped",),
     ),
     "merge-without-rescaling": Mutant(
         "K1",
-        "partials of earlier splits are not rescaled to the new maximum",
-        "several splits with tokens, scores of unlike size",
+        "the merge goes from part to part, and does not rescale earlier ones to the new maximum",
+        "a sequence of several parts, scores of unlike size",
         ("sgl-project/sglang/pull/6101",),
-        (("b_out = b_out * b_rescale[:, None] + b_part", "b_out = b_out + b_part"),),
+        (("b_out = b_out * b_rescale[:, None] + tl.sum(b_part", "b_out = b_out + tl.sum(b_part"), ("BLOCK_S=block_s", "BLOCK_S=1")),
     ),
     "partials-rounded": Mutant(
         "N1",
         "partials are rounded to bfloat16 before the merge",
         "float32 or float16",
         ("vllm-project/vllm-xpu-kernels/pull/204",),
-        (("o_dv[None, :], b_out, mask=m_row", "o_dv[None, :], b_out.to(tl.bfloat16).to(tl.float32), mask=m_row"),),
+        (("[None, :], b_out, mask=m_row", "[None, :], b_out.to(tl.bfloat16).to(tl.float32), mask=m_row"),),
     ),
     "lse-base-2": Mutant(
         "K2",
         "LSE returned in base 2",
         "always",
         ("vllm-project/vllm/pull/52796", "sgl-project/sglang/issues/40903"),
-        (("b_max + tl.log(b_sum), mask=m_r)", "(b_max + tl.log(b_sum)) * 1.4426950408889634, mask=m_r)"),),
+        ((STORE_LSE, "(b_max + tl.log(b_sum)) * 1.4426950408889634, mask=m_row)"),),
         diagnosis=("lse-base-2",),
     ),
     "lse-base-2-by-layout": Mutant(
@@ -207,7 +209,7 @@ MUTANTS: dict[str, Mutant] = {
         "LSE of a row without keys is +inf",
         "an empty sequence",
         ("Dao-AILab/flash-attention/pull/978",),
-        ((STORE_LSE, 'tl.store(lse + i_row, tl.where(b_sum > 0.0, b_max + tl.log(b_sum), float("inf")), mask=m_r)'),),
+        ((STORE_LSE, 'tl.where(b_sum > 0.0, b_max + tl.log(b_sum), float("inf")), mask=m_row)'),),
         diagnosis=("empty-lse-inf",),
     ),
     "window-one-wider": Mutant(
@@ -215,7 +217,7 @@ MUTANTS: dict[str, Mutant] = {
         "the window holds one token too many",
         "sequences longer than the window",
         ("ModelTC/LightLLM/pull/1311",),
-        (("min(window or max_len, max_len), q_len,", "min(window + 1 if window else max_len, max_len), q_len,"),),
+        ((WINDOW, "window = min(window + 1 if window else max_len, max_len)"),),
         diagnosis=("window-one-more",),
     ),
     "window-ignored": Mutant(
@@ -223,7 +225,7 @@ MUTANTS: dict[str, Mutant] = {
         "the kernel is launched without the window",
         "sequences longer than the window",
         ("EricLBuehler/mistral.rs/issues/2094", "vllm-project/vllm/pull/29065", "sgl-project/sglang/pull/31501"),
-        (("min(window or max_len, max_len), q_len,", "max_len, q_len,"),),
+        ((WINDOW, "window = max_len"),),
         diagnosis=("window-ignored",),
     ),
     "window-of-the-last-query": Mutant(
@@ -242,8 +244,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             (
                 LAST,
-                "covered = tl.maximum(num_seen + first_query - window, 0) // 16 * 16 + (window + 15) // 16 * 16\n"
-                "    last = tl.minimum((i_split + 1) * split_len, tl.minimum(num_seen + last_query, covered))",
+                "covered = seq_first // 16 * 16 + (window + 15) // 16 * 16\n"
+                "        last = tl.minimum(seq_first + (end - before) * TILE, tl.minimum(seq_last, covered))",
             ),
         ),
         diagnosis=("tokens-dropped",),
@@ -255,8 +257,8 @@ MUTANTS: dict[str, Mutant] = {
         ("ROCm/aiter/pull/2393", "ROCm/aiter/pull/2190"),
         (
             (
-                "num_kv_heads, group, head_dim, value_head_dim, block_size, num_tiles",
-                "num_kv_heads, group, head_dim, value_head_dim, triton.next_power_of_2(block_size), num_tiles",
+                "num_kv_heads, group, head_dim, value_head_dim, block_size, num_seqs",
+                "num_kv_heads, group, head_dim, value_head_dim, triton.next_power_of_2(block_size), num_seqs",
             ),
         ),
         diagnosis=("block-size-power-of-two",),
@@ -277,7 +279,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             (
                 "(i_block * s_vb + o_s * s_vs)",
-                "(tl.load(p_table + ((o_t * 0 + i_t) // block_size) * s_tc, mask=m_t, other=0).to(tl.int64) * s_vb + o_s * s_vs)",
+                "(tl.load(p_table + ((o_t * 0 + i_t) // block_size) * s_tc, mask=m_t, other=0) * s_vb + o_s * s_vs)",
             ),
         ),
         diagnosis=("v-tile-32-straddles-block",),
@@ -305,9 +307,9 @@ MUTANTS: dict[str, Mutant] = {
         ("flashinfer-ai/flashinfer/issues/4347",),
         (
             (
-                "        m_s = m_t[None, :]",
-                "        m_end = (o_t < 512) | (o_t // block_size == (num_seen + q_len - 2) // block_size)\n"
-                "        m_s = (m_t & (m_end | (block_size < 256)))[None, :]",
+                "m_s = (o_t",
+                "m_end = (o_t < 512) | (o_t // block_size == (num_seen + q_len - 2) // block_size)\n"
+                "            m_s = (m_end | (block_size < 256))[None, :] & (o_t",
             ),
         ),
     ),
@@ -324,7 +326,7 @@ MUTANTS: dict[str, Mutant] = {
         "q is indexed as if q_len were padded to a multiple of 4",
         "q_len 2, 3, 5 and two sequences or more",
         ("flashinfer-ai/flashinfer/pull/4382", "flashinfer-ai/flashinfer/pull/4059"),
-        (("p_q = q + i_packed[:, None] * s_qb", "p_q = q + (i_seq * ((q_len + 3) // 4 * 4) + i_query)[:, None] * s_qb"),),
+        (("i_packed.to(tl.int64) * s_qb", "(i_seq * ((q_len + 3) // 4 * 4) + i_query).to(tl.int64) * s_qb"),),
         diagnosis=("q-padded-to-4",),
     ),
     "query-tokens-beside-seq-len": Mutant(
@@ -332,7 +334,7 @@ MUTANTS: dict[str, Mutant] = {
         "seq_lens is taken not to count the query tokens",
         "q_len > 1",
         ("sgl-project/sgl-kernel-xpu/issues/196",),
-        ((NUM_SEEN, "num_seen = tl.load(seq_lens + i_seq) + 1 - 1 // q_len"),),
+        ((START, "    seq_lens = seq_lens + (q_len if q_len > 1 else 0)\n" + START),),
         diagnosis=("query-tokens-beside-seq-len",),
     ),
 }

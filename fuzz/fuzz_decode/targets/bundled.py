@@ -1,0 +1,66 @@
+"""What the bundled kernel, and each of its mutants, declares: what it rounds, and what it compiles for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+
+from fuzz_decode.case import Case
+from fuzz_decode.targets.contract import Arithmetic
+
+VECTOR_BYTES = 16  # of the widest load
+WIDEST_BLOCK = 512  # dims; those of K beyond it make a block of their own
+MANY_ROWS = 64  # query rows of a KV head from which on a program takes as many
+ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}  # else 1: float8
+ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=True, same_bits_anywhere=True)
+# beside float8, q of bfloat16 becomes float16, and so does P
+HALF = dataclasses.replace(ARITHMETIC, probabilities="float16")
+
+
+def arithmetic(case: Case) -> Arithmetic:
+    return HALF if case.cache_dtype and case.dtype == "bfloat16" else ARITHMETIC
+
+
+def compiles_for(case: Case) -> Hashable:
+    """dtypes, padded dims, options that are left out where they are not used, whether there are many query rows, whether rows are
+    loaded in vectors, and offsets counted in them, whether V is the front of K's rows: plain values, equal where kernels are."""
+    k = _padded(min(case.head_dim, WIDEST_BLOCK))
+    beyond = _padded(case.head_dim - WIDEST_BLOCK) if case.head_dim > WIDEST_BLOCK else 0
+    dims = k, beyond, _padded(case.value_head_dim)
+    options = case.alibi, bool(case.softcap), case.sinks
+    cache_vector = VECTOR_BYTES // ITEMSIZE.get(case.cache_dtype or case.dtype, 1)
+    q_vector = VECTOR_BYTES // ITEMSIZE[case.dtype]
+    caches = [_view(case, "k"), _view(case, "v")]
+    vectors = all(_made_of(cache_vector, *view) for view in caches) and _made_of(q_vector, *_view(case, "q"))
+    narrow = vectors and all(_span(*view) < cache_vector * 2**31 for view in caches)
+    one_load = case.v_prefix_of_k and case.value_head_dim == k
+    return (case.dtype, case.cache_dtype, *dims, *options, case.group * case.q_len >= MANY_ROWS, vectors, narrow, one_load)
+
+
+def _padded(dims: int) -> int:
+    """The next power of two, from 16 on."""
+    return max(16, 1 << (dims - 1).bit_length())
+
+
+def _view(case: Case, name: str) -> tuple[dict[str, int], dict[str, int], int]:
+    """Sizes and strides of the axes of q, K or V, and where its first element lies."""
+    layouts = case.layouts()
+    layout, sizes = layouts.get(name, layouts["k"])
+    strides = layout.strides(sizes)
+    start = layout.offset + case.layer * strides.get("layer", 0)
+    if name == "v" and "v" not in layouts:
+        start += strides.get("kv", 0)
+    row = case.value_head_dim if name == "v" else case.head_dim
+    inner = {axis: size for axis, size in sizes.items() if axis not in ("layer", "kv")}
+    return {**inner, "dim": row}, strides, start
+
+
+def _made_of(vector: int, sizes: Mapping[str, int], strides: Mapping[str, int], start: int) -> bool:
+    """Whether rows are contiguous, and begin and end at multiples of `vector` elements."""
+    steps = [strides[axis] for axis, size in sizes.items() if axis != "dim" and size > 1]
+    return strides["dim"] == 1 and not any(number % vector for number in (start, sizes["dim"], *steps))
+
+
+def _span(sizes: Mapping[str, int], strides: Mapping[str, int], _: int) -> int:
+    """Elements between the first and the last one."""
+    return sum((size - 1) * strides[axis] for axis, size in sizes.items())
