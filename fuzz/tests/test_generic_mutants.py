@@ -19,7 +19,6 @@ from fuzz_decode.plan import pick_device
 from fuzz_decode.run import run_case
 from fuzz_decode.score import inventory
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.resolve import BUNDLED_ARITHMETIC
 from fuzz_decode_kernels import generic
 from fuzz_decode_kernels.equivalents import EQUIVALENTS, OUT_OF_REACH
 from fuzz_decode_kernels.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
