@@ -17,7 +17,7 @@ from fuzz_decode.campaign import Budget, Campaign, CaseDone
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.here import Here
-from fuzz_decode.layout import Layout, family
+from fuzz_decode.layout import family
 from fuzz_decode.plan import Plan, pick_gpus
 from fuzz_decode.pool import Pool, _Batch, _Seat
 from fuzz_decode.rounds import LARGEST, Round, drawn, rounds, size_of

@@ -254,7 +254,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             (
                 PARTIAL_LSE,
-                "tl.store(partial_lse + (i_column * (num_seqs + tl.num_programs(0) // num_columns) + i_place) * BLOCK_H + o_part, b_lse",
+                "tl.store(partial_lse + (i_column * (num_seqs + tl.num_programs(0) // num_columns) + i_place) * BLOCK_H"
+                " + o_part, b_lse",
             ),
         ),
         diagnosis=("uninitialised-scratch",),
