@@ -81,7 +81,7 @@ TAME = (
     ("v-block-once-a-tile", Case((2,)), "v-tile-32-straddles-block", "V of a tile of 32"),
     ("tail-off-by-one", Case((0,)), "tail-one-more", "one token past the end"),
     ("tail-off-by-one", Case((1,)), "tail-one-more", "one token past the end"),
-    ("empty-split-not-neutral", Case((0,)), "empty-split-not-neutral", "with lse 0, not -inf"),
+    ("empty-split-not-neutral", Case((3,)), "empty-split-not-neutral", "with lse 0, not -inf"),
 )
 OF_ONE_PATH = (
     (

@@ -19,7 +19,6 @@ from fuzz_decode.plan import pick_device
 from fuzz_decode.run import run_case
 from fuzz_decode.score import inventory
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.resolve import BUNDLED_ARITHMETIC
 from fuzz_decode_kernels import generic
 from fuzz_decode_kernels.equivalents import EQUIVALENTS, OUT_OF_REACH
 from fuzz_decode_kernels.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
@@ -34,15 +33,15 @@ TWO_HEADS = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 
 # (operator, function, how the source line begins, old, new) of a mutant: a case that a person would kill it with
 OBVIOUS = {
-    ("swap-stride", "_attend_split", "b_k = tl.load(", "s_kb", "s_ks"): Case(seq_lens=(3,), block_size=2),
-    ("swap-stride", "_attend_split", "b_v = tl.load(", "s_vs", "s_ks"): TWO_HEADS,
-    ("change-comparison", "_attend_split", "m_t = ", "<", "<="): Case(seq_lens=(1,), block_size=2),
-    ("change-constant", "_merge_splits", "b_out = b_out / tl.where(", "1.0", "0.0"): Case(seq_lens=(0,)),
-    ("drop-operand", "_attend_split", "b_s = tl.dot(", " * scale", ""): Case(seq_lens=(2,)),
-    ("drop-condition", "_attend_split", "b_v = tl.load(", "m_t[:, None] & ", ""): Case(seq_lens=(1,), block_size=2),
-    ("drop-operand", "_merge_splits", "b_sum = b_sum * b_rescale + b_weight", " + b_weight", ""): Case(),
+    ("swap-stride", "_attend_share", "o_k = (i_block", "s_kb", "s_ks"): Case(seq_lens=(3,), block_size=2),
+    ("swap-stride", "_attend_share", "o_v = (i_block", "s_vs", "s_ks"): TWO_HEADS,
+    ("change-comparison", "_attend_share", "m_t = ", "<", "<="): Case(seq_lens=(1,), block_size=2),
+    ("change-constant", "_merge_shares", "b_out = b_out / tl.where(", "1.0", "0.0"): Case(seq_lens=(0,)),
+    ("drop-operand", "_attend_share", "b_scale = tl.full(", " * scale", ""): Case(seq_lens=(2,)),
+    ("drop-condition", "_attend_share", "b_v = tl.load(", "m_t[:, None] & ", ""): Case(seq_lens=(1,), block_size=2),
+    ("drop-operand", "_merge_shares", "b_sum = b_sum * b_rescale + tl.sum(b_weight", " + tl.sum(b_weight, axis=1)", ""): Case(),
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
-    ("drop-operand", "paged_decode", "num_rows * num_q_heads, num_q_heads", " * num_q_heads", ""): Case(num_kv_heads=2),
+    ("drop-operand", "paged_decode", "_attend_share[(num_shares", " * num_kv_heads", ""): Case(num_kv_heads=2),
 }
 LISTING = (
     "from fuzz_decode_kernels import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
@@ -121,8 +120,8 @@ def test_comments_are_left_alone() -> None:
 
 
 def test_a_diff_shows_the_line() -> None:
-    name = find("change-comparison", "_attend_split", "m_t = ", "<", "<=")
-    assert generic_diff(name).splitlines()[-2:] == ["-        m_t = o_t < last", "+        m_t = o_t <= last"]
+    name = find("change-comparison", "_attend_share", "m_t = ", "<", "<=")
+    assert generic_diff(name).splitlines()[-2:] == ["-            m_t = o_t < last", "+            m_t = o_t <= last"]
 
 
 def names_of(source: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -165,8 +164,8 @@ def test_a_mutant_fails_on_an_obvious_case_and_the_kernel_does_not(described: tu
 
 def test_a_generic_mutant_is_a_target_like_the_kernel() -> None:
     name = next(iter(generic_mutants()))
-    found = resolve(f"mutant:{name}")
-    assert (found.name, found.options, found.arithmetic) == (f"mutant:{name}", resolve("bundled").options, BUNDLED_ARITHMETIC)
+    found, kernel = resolve(f"mutant:{name}"), resolve("bundled")
+    assert (found.name, found.options, found.arithmetic) == (f"mutant:{name}", kernel.options, kernel.arithmetic)
 
 
 def test_an_unknown_generic_mutant_says_why_it_may_be_gone() -> None:

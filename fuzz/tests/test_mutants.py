@@ -115,4 +115,4 @@ def test_mutants_do_not_share_state_with_the_kernel() -> None:
     kernel = load_source(SOURCE.read_text(), "copy")
     other = load_source(SOURCE.read_text(), "copy")
     assert kernel is not other
-    assert kernel.__globals__["_attend_split"] is not other.__globals__["_attend_split"]
+    assert kernel.__globals__["_attend_share"] is not other.__globals__["_attend_share"]

@@ -20,6 +20,7 @@ from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.plan import pick_device
 from fuzz_decode.strategies import cases
+from fuzz_decode.stream import case_stream
 from fuzz_decode.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(
 DEVICE = pick_device("auto")
 TILE = 32  # tokens per step in the interpreter; a part of a step on a GPU
 paged_decode: Callable[..., tuple[Tensor, Tensor]] = module.paged_decode
-splits: Callable[[int, int, int, int], tuple[int, int]] = module._splits
+shares: Callable[[int, int, int], int] = module._shares
 
 
 def check(case: Case) -> tuple[Tensor, Tensor]:
@@ -115,7 +116,7 @@ def test_every_row_is_merged(rows: int) -> None:
 
 
 @pytest.mark.parametrize("length", [1, TILE - 1, TILE, TILE + 1, 2 * TILE])
-def test_splits_without_a_token_change_nothing(length: int) -> None:
+def test_room_in_the_table_changes_nothing(length: int) -> None:
     """A table that could hold far more tokens than there are."""
     out, lse = check(Case(seq_lens=(length,), block_size=TILE, table=BlockTable(extra_columns=4, unused="huge")))
     narrow, narrow_lse = check(Case(seq_lens=(length,), block_size=TILE))
@@ -187,21 +188,79 @@ def test_the_same_values_in_another_layout_give_the_same_bits() -> None:
         assert torch.equal(a, b)
 
 
+def with_programs(programs: int, patch: pytest.MonkeyPatch) -> None:
+    """So many are wanted, whatever the device."""
+    shape = module._shape_of_program
+
+    def fewer(*arguments: Any) -> Any:
+        block_h, tile, stages, _, options = shape(*arguments)
+        return block_h, tile, stages, programs, options
+
+    patch.setattr(module, "_shape_of_program", fewer)
+
+
+RAGGED = {
+    "one": (100,),
+    "ragged": (0, 1, 33, 0, 200, 32, 64, 7, 0),
+    "a long one last": (1, 1, 1, 1, 500),
+    "a long one first": (500, 0, 1, 1, 1),
+    "more than are looked at at once": tuple(number * 37 % 71 for number in range(131)),
+    "empty but the last": (*(0,) * 130, 65),
+}
+
+
+@pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
+@pytest.mark.parametrize("programs", [1, 2, 3, 8, 200])
+def test_shares_hold_every_token_once(programs: int, lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With scores of 0 the LSE is the logarithm of how many there are."""
+    with_programs(programs, monkeypatch)
+    problem = build(Case(seq_lens=lengths, block_size=16), DEVICE)
+    problem.q.zero_()
+    with dirty_allocations():
+        out, lse = paged_decode(*problem.arguments())
+    hold_to_bound(problem, out, lse)
+    torch.testing.assert_close(lse.exp().flatten(), torch.tensor(lengths, dtype=torch.float32, device=lse.device))
+
+
+@pytest.mark.parametrize("programs", [1, 3, 7])
+def test_shares_hold_what_blocks_of_query_rows_see(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of rows see unlike numbers of tokens, within a window."""
+    with_programs(programs, monkeypatch)
+    check(Case(seq_lens=(40, 0, 150, 36), q_len=36, group=1, num_kv_heads=2, block_size=8, window=50))
+
+
 @settings(deadline=None, derandomize=True, max_examples=300)
-@given(st.integers(1, 10**6), st.integers(1, 10**5), st.sampled_from((16, 32, 64, 128)), st.integers(1, 600))
-def test_splits_cover_the_table_in_whole_tiles(max_len: int, rows: int, tile: int, programs: int) -> None:
-    count, length = splits(max_len, rows, tile, programs)
-    assert 1 <= count <= module.MAX_SPLITS
-    assert length % tile == 0
-    assert count * length >= max_len
-    assert (count - 1) * length < max_len  # the last one has something to do
+@given(st.integers(1, 1000), st.integers(1, 1000), st.integers(0, 2000))
+def test_shares_fill_the_device_or_hold_whole_sequences(num_seqs: int, tiles_of_one: int, programs: int) -> None:
+    tiles = num_seqs * tiles_of_one
+    count = shares(num_seqs, tiles, programs)
+    most = max(1, min(tiles, programs))
+    assert 1 <= count <= most
+    assert count % num_seqs == 0 or 10 * count >= 9 * most
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.integers(1, 10**6), st.integers(1, 1000), st.integers(1, 600))
-def test_splits_are_no_more_than_the_device_can_use(max_len: int, rows: int, programs: int) -> None:
-    count, _ = splits(max_len, rows, TILE, programs)
-    assert count == 1 or (count - 1) * rows < programs
+def test_drawn_cases_reach_rows_in_vectors_and_rows_of_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, vector = set(), module._vector
+
+    def spied(*tensors: Tensor) -> int:
+        found: int = vector(*tensors)
+        vectors.add(found)
+        return found
+
+    monkeypatch.setattr(module, "_vector", spied)
+    for case in itertools.islice(case_stream(0, {"huge_spans": False, "max_seq_len": 40}), 30):
+        check(case)
+    assert vectors >= {1, 4, 8}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_offsets_in_vectors_and_in_elements_give_the_same_bits(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that spans too much for the former is larger than what is built."""
+    case = Case(seq_lens=(40, 0, 5), num_kv_heads=2, block_size=4, dtype=dtype, k=Layout(FAMILIES["interleaved HND"]), v=None)
+    narrow = check(case)
+    monkeypatch.setattr(module, "_span", lambda cache: 2**40)
+    for ours, theirs in zip(check(case), narrow, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_the_launcher_never_waits_for_the_device() -> None:
@@ -233,7 +292,7 @@ PAIRS = [pair for pair in itertools.combinations_with_replacement(FEATURES, 2) i
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_each_feature_and_each_pair_of_them(pair: tuple[str, str], dtype: str) -> None:
-    """Several splits, an empty sequence, and permuted blocks."""
+    """A sequence in parts, an empty one, and permuted blocks."""
     changes = FEATURES[pair[0]] | FEATURES[pair[1]]
     table = BlockTable(placement="permuted", spare_blocks=2, extra_columns=3, unused="huge")
     out, lse = check(
@@ -265,8 +324,8 @@ def test_query_tokens_and_heads_share_tiles(q_len: int, group: int, window: int 
 
 @pytest.mark.parametrize("length", [2, TILE - 1, TILE, TILE + 1, TILE + 2, 3 * TILE + 1])
 @pytest.mark.parametrize("window", [None, 1, 2, TILE])
-def test_query_tokens_on_either_side_of_a_split(length: int, window: int | None) -> None:
-    """The first query token may end where another split begins, and its window before that."""
+def test_query_tokens_on_either_side_of_a_part(length: int, window: int | None) -> None:
+    """The first query token may end where another part begins, and its window before that."""
     table = BlockTable(extra_columns=3, unused="minus one")
     check(Case(seq_lens=(length,), q_len=2, group=2, block_size=TILE, window=window, table=table, sinks=True, alibi=True))
 

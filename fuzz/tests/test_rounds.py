@@ -17,19 +17,19 @@ from fuzz_decode.campaign import Budget, Campaign, CaseDone
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.here import Here
-from fuzz_decode.layout import Layout, family
+from fuzz_decode.layout import family
 from fuzz_decode.plan import Plan, pick_gpus
 from fuzz_decode.pool import Pool, _Batch, _Seat
 from fuzz_decode.rounds import LARGEST, Round, drawn, rounds, size_of
 from fuzz_decode.stream import case_stream
 from fuzz_decode.strides import Strides
+from fuzz_decode.targets import bundled
 from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
-from fuzz_decode.targets.resolve import bundled_compiles_for
 from fuzz_decode.worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 EVERYTHING = Target("everything", sample_targets.honest, GENERATED_OPTIONS).compile_key
-KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_compiles_for, "default": EVERYTHING}
+KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled.compiles_for, "default": EVERYTHING}
 
 
 def whole(key: str, count: int, size: int = 40, **generates: Any) -> list[tuple[Case, ...]]:
@@ -54,7 +54,7 @@ def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
     """In the stream the most common one has a hundred times as many as most."""
     kernels: Counter[object] = Counter()
     for number, round in rounds(0, {}, 0, 40_000):
-        kernels[bundled_compiles_for(round.first)] += round.size if number > 2000 else 0
+        kernels[bundled.compiles_for(round.first)] += round.size if number > 2000 else 0
     counts = sorted(kernels.values())
     assert len(counts) > 250
     assert counts[-1] < 10 * counts[len(counts) // 2]
@@ -128,12 +128,6 @@ def test_a_target_says_what_it_compiles_for() -> None:
     assert compiled(None, window=5) == ("float32", None, 16, 16, 1, 1, "window")
     with pytest.raises(TargetError, match="compiles_for names 'head_size', which no case has"):
         compiled(("head_size",))
-
-
-def test_the_bundled_kernel_compiles_for_vector_loads_of_16_bytes() -> None:
-    odd = Layout(Case().k.order, (0, 1, 0, 0))
-    cases = [Case(seq_lens=(9,), block_size=4, k=k, dtype=dtype) for k in (Case().k, odd) for dtype in ("float32", "float16")]
-    assert [bundled_compiles_for(case)[-2] for case in cases] == [True, True, False, False]  # type: ignore[index]  # a tuple
 
 
 # running them

@@ -194,8 +194,9 @@ def test_a_declaration_survives_wrapping() -> None:
 def test_the_bundled_kernel_takes_everything_and_promises_its_bits() -> None:
     found = resolve("bundled")
     assert (found.name, found.options, found.dtypes) == ("bundled", ALL_OPTIONS, DTYPES)
-    assert found.arithmetic.same_bits_anywhere
-    assert found.arithmetic.deterministic
+    arithmetic = found.arithmetic_of(Case())
+    assert arithmetic.same_bits_anywhere
+    assert arithmetic.deterministic
 
 
 @pytest.mark.parametrize("name", MUTANTS)

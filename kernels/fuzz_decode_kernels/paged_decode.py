@@ -329,8 +329,8 @@ def paged_decode(
     """Attention of the last `q_len` tokens of each sequence over a paged KV cache.
 
     q            [num_seqs * q_len, num_q_heads, head_dim] float32, float16 or bfloat16, any strides; a sequence's tokens in order
-    k_cache      [num_pieces, block_size, num_kv_heads, head_dim] of q's dtype or float8_e4m3fn or float8_e5m2, any strides
-    v_cache      [num_pieces, block_size, num_kv_heads, value_head_dim] of k_cache's dtype, any strides
+    k_cache      [num_blocks, block_size, num_kv_heads, head_dim] of q's dtype or float8_e4m3fn or float8_e5m2, any strides
+    v_cache      [num_blocks, block_size, num_kv_heads, value_head_dim] of k_cache's dtype, any strides
     block_table  [num_seqs, width] int32, any strides; only entries of visible tokens are read
     seq_lens     [num_seqs] int32, contiguous, query tokens included; at most width * block_size
     out          [num_seqs * q_len, num_q_heads, value_head_dim] or None: write here instead of into a new tensor

@@ -23,18 +23,19 @@ def arithmetic(case: Case) -> Arithmetic:
 
 def compiles_for(case: Case) -> Hashable:
     """dtypes, padded dims, options that are left out where they are not used, whether there are many query rows, whether rows are
-    loaded in vectors, and offsets counted in them, whether V is the front of K's rows: plain values, equal where kernels are."""
+    loaded in vectors, whether V is the front of K's rows: plain values, equal where kernels are. (No case spans so much that
+    offsets are not counted in vectors then.)"""
     k = _padded(min(case.head_dim, WIDEST_BLOCK))
     beyond = _padded(case.head_dim - WIDEST_BLOCK) if case.head_dim > WIDEST_BLOCK else 0
     dims = k, beyond, _padded(case.value_head_dim)
     options = case.alibi, bool(case.softcap), case.sinks
     cache_vector = VECTOR_BYTES // ITEMSIZE.get(case.cache_dtype or case.dtype, 1)
     q_vector = VECTOR_BYTES // ITEMSIZE[case.dtype]
-    caches = [_view(case, "k"), _view(case, "v")]
-    vectors = all(_made_of(cache_vector, *view) for view in caches) and _made_of(q_vector, *_view(case, "q"))
-    narrow = vectors and all(_span(*view) < cache_vector * 2**31 for view in caches)
+    vectors = all(
+        _made_of(size, *_view(case, name)) for name, size in (("q", q_vector), ("k", cache_vector), ("v", cache_vector))
+    )
     one_load = case.v_prefix_of_k and case.value_head_dim == k
-    return (case.dtype, case.cache_dtype, *dims, *options, case.group * case.q_len >= MANY_ROWS, vectors, narrow, one_load)
+    return (case.dtype, case.cache_dtype, *dims, *options, case.group * case.q_len >= MANY_ROWS, vectors, one_load)
 
 
 def _padded(dims: int) -> int:
@@ -59,8 +60,3 @@ def _made_of(vector: int, sizes: Mapping[str, int], strides: Mapping[str, int], 
     """Whether rows are contiguous, and begin and end at multiples of `vector` elements."""
     steps = [strides[axis] for axis, size in sizes.items() if axis != "dim" and size > 1]
     return strides["dim"] == 1 and not any(number % vector for number in (start, sizes["dim"], *steps))
-
-
-def _span(sizes: Mapping[str, int], strides: Mapping[str, int], _: int) -> int:
-    """Elements between the first and the last one."""
-    return sum((size - 1) * strides[axis] for axis, size in sizes.items())

@@ -174,7 +174,7 @@ MUTANTS: dict[str, Mutant] = {
             ("window, q_len, num_kv_heads, group, value_head_dim,", "window, q_len, num_kv_heads, group, head_dim,"),
             ("block_dv = max(16, triton.next_power_of_2(value_head_dim))", "block_dv = block_d"),
         ),
-        diagnosis=("out-beyond-head-dim-unwritten",),
+        diagnosis=("out-beyond-head-dim-unwritten", "out-store-head-dim"),
     ),
     "v-adjacent-to-k": Mutant(
         "S4",
@@ -254,9 +254,11 @@ MUTANTS: dict[str, Mutant] = {
         (
             (
                 PARTIAL_LSE,
-                "tl.store(partial_lse + (i_column * (num_seqs + tl.num_programs(0) // num_columns) + i_place) * BLOCK_H + o_part, b_lse",
+                "tl.store(partial_lse + (i_column * (num_seqs + tl.num_programs(0) // num_columns) + i_place) * BLOCK_H"
+                " + o_part, b_lse",
             ),
         ),
+        diagnosis=("uninitialised-scratch",),
     ),
     "lse-gqa-order": Mutant(
         "S5",

@@ -9,7 +9,9 @@ START = "    interpreted = q.device.type"
 V_MASK = "mask=m_t[:, None] & m_v, other=0.0)"
 SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
 IN_BLOCKS = "(o_t < (num_seen + q_len - 1 + block_size - 1) // block_size * block_size)"
-TILE_PIVOT = 'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
+TILE_PIVOT = (
+    'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
+)
 MERGE_PIVOT = (
     'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n        b_rescale = tl.exp(b_max - b_pivot)\n        b_weight ='
 )
@@ -169,9 +171,7 @@ MUTANTS: dict[str, Mutant] = {
         "what the programs cover of each sequence is as long as the first one",
         "a longer sequence after a shorter one",
         ("pie-project/pie/pull/410", "sgl-project/sglang/pull/22688"),
-        (
-            (LAST, "last = tl.minimum(seq_first + (end - before) * TILE, tl.minimum(seq_last, tl.load(seq_lens)))"),
-        ),
+        ((LAST, "last = tl.minimum(seq_first + (end - before) * TILE, tl.minimum(seq_last, tl.load(seq_lens)))"),),
         diagnosis=("tokens-dropped",),
     ),
     "merge-without-rescaling": Mutant(
@@ -179,7 +179,10 @@ MUTANTS: dict[str, Mutant] = {
         "the merge goes from part to part, and does not rescale earlier ones to the new maximum",
         "a sequence of several parts, scores of unlike size",
         ("sgl-project/sglang/pull/6101",),
-        (("b_out = b_out * b_rescale[:, None] + tl.sum(b_part", "b_out = b_out + tl.sum(b_part"), ("BLOCK_S=block_s", "BLOCK_S=1")),
+        (
+            ("b_out = b_out * b_rescale[:, None] + tl.sum(b_part", "b_out = b_out + tl.sum(b_part"),
+            ("BLOCK_S=block_s", "BLOCK_S=1"),
+        ),
     ),
     "partials-rounded": Mutant(
         "N1",

@@ -1,0 +1,104 @@
+"""What the bundled kernel declares is what it does: the launches tell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from fuzz_decode.build import build
+from fuzz_decode.case import Case
+from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, Layout
+from fuzz_decode.plan import pick_device
+from fuzz_decode.run import rounding_of
+from fuzz_decode.stream import case_stream
+from fuzz_decode.targets import bundled, resolve
+from fuzz_decode.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode_kernels import paged_decode as module
+from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
+
+pick_device("cpu")
+FLOAT8: dict[str, Any] = {"cache_dtype": "float8_e4m3fn", "k_scale": 1.0, "v_scale": 1.0}
+FOLLOWS_LENGTHS = {"BLOCK_R", "BLOCK_S"}  # the shape of a merge
+PREFIX = Case(seq_lens=(3,), head_dim=64, value_head_dim=64, block_size=2, v=None, dtype="float16")
+WIDE = Case(seq_lens=(3,), head_dim=576, value_head_dim=512, block_size=2, v=None, dtype="float16")
+ODD_HEAD = Layout(CACHE_AXES, (0, 0, 3 - 16, 0))  # of size 1, so that its stride does not count
+CHOSEN = (
+    Case(),
+    Case(dtype="float16"),
+    Case(k=ODD_HEAD),
+    Case(k=Layout(CACHE_AXES, (), 4)),
+    Case(k=Layout(CACHE_AXES, (), 2)),
+    Case(v=Layout(CACHE_AXES, (), 1)),
+    Case(seq_lens=(1, 1), q=Layout(QUERY_AXES, (2, 0, 0))),
+    Case(block_size=2, k=Layout(CACHE_AXES, (0, 1, 0, 0))),
+    Case(head_dim=18),
+    Case(value_head_dim=24),
+    Case(value_head_dim=24, dtype="float16", **FLOAT8),
+    Case(dtype="bfloat16", **FLOAT8),
+    Case(group=64),
+    Case(group=16, q_len=4, seq_lens=(4,)),
+    Case(softcap=2.0, sinks=True, alibi=True),
+    PREFIX,
+    WIDE,
+    Case(seq_lens=(3,), head_dim=64, value_head_dim=32, block_size=2, v=None),
+)
+
+
+class Recorded:
+    """Stands for a kernel: what it would be compiled for is kept, and nothing is launched."""
+
+    def __init__(self) -> None:
+        self.seen: tuple[Hashable, ...] = ()
+
+    def __getitem__(self, grid: tuple[int]) -> Recorded:
+        return self
+
+    def __call__(self, *arguments: Any, **constants: Any) -> None:
+        kinds = [argument.dtype if isinstance(argument, Tensor) else type(argument) for argument in arguments]
+        self.seen = (*kinds, *((name, value) for name, value in constants.items() if name not in FOLLOWS_LENGTHS))
+
+
+@pytest.fixture(scope="module")
+def launched() -> Iterator[Callable[[Case], Hashable]]:
+    """Of a case: what both kernels would be compiled for on a GPU, where many query rows make larger programs."""
+    attend, merge, shape = Recorded(), Recorded(), module._shape_of_program
+
+    def on_gpu(rows: int, *others: Any) -> Any:
+        return (64 if rows >= 64 else 16, *shape(rows, *others)[1:])
+
+    def recorded(case: Case) -> Hashable:
+        problem = build(case.validate(), "cpu")
+        module.paged_decode(*problem.arguments(), **problem.options())
+        return attend.seen, merge.seen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_attend_share", attend)
+        patch.setattr(module, "_merge_shares", merge)
+        patch.setattr(module, "_shape_of_program", on_gpu)
+        yield recorded
+
+
+def test_cases_of_the_same_key_and_only_they_are_run_by_the_same_kernels(launched: Callable[[Case], Hashable]) -> None:
+    cases = [*CHOSEN, *itertools.islice(case_stream(0, {}), 250)]
+    pairs = {(bundled.compiles_for(case), launched(case)) for case in cases}
+    keys, kernels = ({pair[side] for pair in pairs} for side in (0, 1))
+    assert len(keys) == len(kernels) == len(pairs) > 60
+
+
+def test_kernels_that_differ_in_one_constant_only_have_other_keys(launched: Callable[[Case], Hashable]) -> None:
+    """The chosen cases are there for it: hardly two of them are run by the same kernels."""
+    assert len({launched(case) for case in CHOSEN}) > len(CHOSEN) // 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cache_dtype", [None, *CACHE_DTYPES])
+def test_weights_are_rounded_to_float16_where_q_is(dtype: str, cache_dtype: str | None) -> None:
+    case = Case(dtype=dtype, **(FLOAT8 | {"cache_dtype": cache_dtype} if cache_dtype else {}))
+    rounding = rounding_of(resolve("bundled").arithmetic_of(case), case, interpreted=False)
+    weights = "float16" if cache_dtype and dtype == "bfloat16" else dtype
+    assert (rounding.probabilities, rounding.probabilities_tiny) == (UNIT_ROUNDOFF[weights], TINY[weights])
+    assert (rounding.out, rounding.out_tiny) == (UNIT_ROUNDOFF[dtype], TINY[dtype])
