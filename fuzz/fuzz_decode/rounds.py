@@ -8,7 +8,7 @@ its number and what the target compiles for: any process draws it by itself, and
 a case.
 
 That is also why sizes follow a schedule, and no clock. The first SINGLE rounds have one case each, since most bugs fall to the
-first few cases of the stream, which are the richest. Then round n has between half of n cases and n (LARGEST at most):
+first few cases of the stream, which are the richest. Then round n has between 2 n and 4 n cases (LARGEST at most):
 short campaigns see many kernels, and with twice the rounds there are four times the cases, so that compiling takes an ever
 smaller share, whatever it costs. What the clock does decide is which round is run when (`pool`).
 """
@@ -84,7 +84,7 @@ def rounds(seed: int, generates: dict[str, Any], start: int = 0, stop: int | Non
         take = size if stop is None else min(size, stop - begin)
         if take <= 0:
             return
-        if begin + size > start:
+        if begin + take > start:
             yield begin, Round(first, size, take, f"{seed}/{number}/round", generates)
         begin += size
 
@@ -104,7 +104,7 @@ def _kernel(case: Case) -> object:
 
 def size_of(number: int) -> int:
     """How many cases the round of that number has."""
-    return 1 if number < SINGLE else min(LARGEST, 1 << number.bit_length() >> 1)
+    return 1 if number < SINGLE else min(LARGEST, 2 << number.bit_length())
 
 
 def drawn(round: Round, compiles_for: CompilesFor) -> Calls:

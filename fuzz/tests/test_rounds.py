@@ -53,7 +53,7 @@ def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, l
 def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
     """In the stream the most common one has a hundred times as many as most."""
     kernels: Counter[object] = Counter()
-    for number, round in rounds(0, {}, 0, 40_000):
+    for number, round in rounds(0, {}, 0, 600_000):
         kernels[bundled.compiles_for(round.first)] += round.size if number > 2000 else 0
     counts = sorted(kernels.values())
     assert len(counts) > 250
@@ -68,7 +68,7 @@ def test_a_round_needs_one_kernel(some: tuple[str, list[tuple[Case, ...]]]) -> N
 
 def test_all_else_varies_within_a_round(some: tuple[str, list[tuple[Case, ...]]]) -> None:
     for cases in some[1]:
-        assert len({dataclasses.replace(case, seed=0) for case in cases}) == 40
+        assert len({dataclasses.replace(case, seed=0) for case in cases}) >= 38  # now and then no draw fits
         assert len({family(case.k, case.v) for case in cases}) >= (1 if cases[0].v_prefix_of_k else 4)
         assert len({case.seq_lens for case in cases}) > 25
         assert len({case.data for case in cases}) > 1
@@ -103,7 +103,7 @@ def test_a_kernel_that_fits_one_case_only_gets_it_again_with_other_data() -> Non
 
 def test_rounds_grow_with_their_number() -> None:
     sizes = [size_of(number) for number in range(5000)]
-    assert (sizes[0], sizes[15], sizes[16], sizes[300], sizes[-1]) == (1, 1, 8, 128, LARGEST)
+    assert (sizes[0], sizes[15], sizes[16], sizes[300], sizes[-1]) == (1, 1, 64, LARGEST, LARGEST)
     assert sizes == sorted(sizes)
 
 

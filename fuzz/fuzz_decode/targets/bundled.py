@@ -12,30 +12,34 @@ VECTOR_BYTES = 16  # of the widest load
 WIDEST_BLOCK = 512  # dims; those of K beyond it make a block of their own
 MANY_ROWS = 64  # query rows of a KV head from which on a program takes as many
 ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2}  # else 1: float8
-ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=True, same_bits_anywhere=True)
-# beside float8, q of bfloat16 becomes float16, and so does P
-HALF = dataclasses.replace(ARITHMETIC, probabilities="float16")
+ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=True)
 
 
 def arithmetic(case: Case) -> Arithmetic:
-    return HALF if case.cache_dtype and case.dtype == "bfloat16" else ARITHMETIC
+    """Beside float8, q of bfloat16 becomes float16, and so does P. Programs that load vectors have a shape of their own."""
+    weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
+    same_bits = _in_vectors(case) == _in_vectors(case.plain())
+    return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 
 def compiles_for(case: Case) -> Hashable:
     """dtypes, padded dims, options that are left out where they are not used, whether there are many query rows, whether rows are
-    loaded in vectors, whether V is the front of K's rows: plain values, equal where kernels are. (No case spans so much that
-    offsets are not counted in vectors then.)"""
+    contiguous, and loaded in vectors, whether V is the front of K's rows: plain values, equal where kernels are. (No case spans
+    so much that offsets are not counted in vectors then.)"""
     k = _padded(min(case.head_dim, WIDEST_BLOCK))
     beyond = _padded(case.head_dim - WIDEST_BLOCK) if case.head_dim > WIDEST_BLOCK else 0
     dims = k, beyond, _padded(case.value_head_dim)
     options = case.alibi, bool(case.softcap), case.sinks
-    cache_vector = VECTOR_BYTES // ITEMSIZE.get(case.cache_dtype or case.dtype, 1)
-    q_vector = VECTOR_BYTES // ITEMSIZE[case.dtype]
-    vectors = all(
-        _made_of(size, *_view(case, name)) for name, size in (("q", q_vector), ("k", cache_vector), ("v", cache_vector))
-    )
+    contiguous = all(_view(case, name)[1]["dim"] == 1 for name in ("q", "k", "v"))
     one_load = case.v_prefix_of_k and case.value_head_dim == k
-    return (case.dtype, case.cache_dtype, *dims, *options, case.group * case.q_len >= MANY_ROWS, vectors, one_load)
+    many_rows = case.group * case.q_len >= MANY_ROWS
+    return (case.dtype, case.cache_dtype, *dims, *options, many_rows, contiguous, _in_vectors(case), one_load)
+
+
+def _in_vectors(case: Case) -> bool:
+    """Whether all rows of q, K and V are made of whole vectors."""
+    cache, q = (VECTOR_BYTES // ITEMSIZE.get(dtype, 1) for dtype in (case.cache_dtype or case.dtype, case.dtype))
+    return all(_made_of(size, *_view(case, name)) for name, size in (("q", q), ("k", cache), ("v", cache)))
 
 
 def _padded(dims: int) -> int:
