@@ -7,199 +7,432 @@ exist (any more), so that whoever edits the line that one stands in looks at it 
 
 from __future__ import annotations
 
-OTHER_PROGRAM = "the remainder of pid + 1 runs through the same numbers, so that each still has its program, only another one"
-OTHER_ROW = (
-    "within a query token (o_row + 1) % group is a permutation of the heads, and q, slopes and scratch are all found by i_head"
-)
-SMALL_DIMS = "dims are below 4096, and an address multiplies them by strides or adds them to rows, which are int64"
-SMALL_TILE = "numbers below 64, added to i_t, which is at most 2**24, the longest sequence that is built"
 EARLIER = "the range begins no later and at a token that the first query token sees; rows that do not are masked by row_first"
-LATER = (
-    "the range ends no earlier and, by q_len - 1, with the last query token's own; rows that end before are masked by row_last"
-)
-Q_FILL = "rows beyond the last are never stored, and dims beyond head_dim meet zeros of K"
-SLOPES = "i_head is below num_q_heads in every lane, and the rows that are masked are never stored"
-FIRST_TILE = "the first tile multiplies it by exp(-inf) = 0; without one the LSE is -inf as b_max is, and the merge's weight 0"
-EMPTY_TILE = "one more tile at most, all of it masked: a sum and a maximum stay what they are, or 0 and -inf"
-MASKED_BLOCK = "the block of masked tokens, whose K and V are masked with them"
-K_OF_BLOCK_0 = "masked tokens have block 0, which exists, and whatever their score is, -inf takes its place"
-K_FILL = "dims beyond head_dim meet zeros of q, masked tokens score -inf"
-V_FILL = "masked tokens have weight exp(-inf) = 0, and what is beyond value_head_dim is not stored"
+LATER = "the range ends no earlier and, by q_len - 1, with the last query token's own; rows that end before are masked by row_end"
+EMPTY_RANGE = "only an empty range moves its end, to before its beginning, where it has no tile either"
+MORE_SEQUENCES = "one more block of sequences at most, all masked: none of them has a tile"
+ALL_ZERO = "all of them are 0"
+LAST_SEQUENCE = "a last block of one sequence need not be looked at: whoever comes after all the others is that one"
+SOONER = "the next kernel waits for this one anyway; it only starts later"
+NOT_SOONER = "where kernels are not launched early, waiting for others returns at once, and all runs one after the other"
+OTHER_PROGRAM = "the remainder of pid + 1 runs through the same numbers, so that each still has its program, only another one"
+SMALL_DIMS = "dims are below 4096, and an address multiplies them by strides or adds them to rows, which are int64"
+SLOPES = "i_head is below num_q_heads in every lane, and the rows that are masked are never merged"
+ONES = "where VEC is above 1 these strides are 1 as they are"
+WHOLE_VECTORS = "where VEC is above 1, and it is 4 at least, rows are a multiple of it as they are"
+IN_64_BITS = "an int64 in place of an int32: the same number"
+WHOLE_STRIDES = "UNIT is 4 at least, and strides are multiples of it, or belong to axes of size 1, whose index is 0"
+BLOCK_E = "BLOCK_E is 0, or 16 at least"
+FEWER_SHARES = "fewer shares, whose programs do all, while those of the others find nothing left: this only tunes"
+EMPTY_SHARE = "one share more than tiles: the first one is empty, each other has a tile, and so says last_share"
+ROW_END = "a part ends with a whole tile, or where the last row of its block does: no lane lies between row_end and it"
+HINT = "what is hinted at holds, and only tells the compiler how wide it may load"
+BY_FLOAT = "bfloat16 times float32 is float32, too"
 WIDENED = (
     "on a GPU WIDEN is False anyway; in the mended interpreter it rounds P to q's dtype as a GPU does, which the bound allows"
 )
-PROMOTED = "Triton converts an int64 that is multiplied by a float32 to float32, too"
+FIRST_TILE = "the first tile, and there is one, multiplies it by exp(-inf) = 0"
+MASKED_BLOCK = "the block of masked tokens, whose K and V are masked with them"
+K_OF_BLOCK_0 = "masked tokens have block 0, which exists, and whatever their score is, -inf takes its place"
+K_FILL = "dims beyond head_dim meet zeros of q, masked tokens score -inf, and as V they have weight exp(-inf) = 0"
+V_FILL = "masked tokens have weight exp(-inf) = 0, and what is beyond value_head_dim is not stored"
+V_TWICE = "V lies where K does, with the same strides: it is only loaded twice"
+PROMOTED = "Triton converts an integer that is multiplied by a float32 to float32, too"
 PIVOT = "where the maximum is -inf every term is exp(-inf - pivot) = 0 for any finite pivot"
-SAME_DTYPE = "only their dtype is asked for, and K and V have the same"
+SAME_DTYPE = "only their dtype, or whether both are alike, is asked for, and K and V have the same dtype"
 SUM_0_OR_1 = "the largest term is exp(0) = 1, so a sum is 0 or at least 1, and at 1 both sides are 1"
-FIRST_SPLIT = "the first split, and there is one, multiplies it by exp(-inf) = 0"
-ROWS_NOT_STORED = "stands for rows beyond the last, which are not stored"
-PARTS_NOT_STORED = "stands for rows and dims beyond the last, which are not stored"
-SINKS = "i_row % num_q_heads is a head in every lane, and the rows that are masked are never stored"
-SINK_PIVOT = "b_sink is -inf where b_max is, so that b_new is -inf exactly where b_max is"
 STORE = "a store converts to its pointer's type"
-MORE_ROWS = "never fewer programs; those beyond the last row have every row masked, and store nothing"
-ANY_SPLITS = "any split_len of at least 1, with the number of splits taken from it, covers each token once: this only tunes"
-ONE_SPLIT = "tiles, MAX_SPLITS and programs per row are at least 1, and so is the minimum of them"
-EMPTY_SPLITS = "never fewer splits; those beyond max_len see no token, and an empty split is neutral"
-FLOAT = "the arguments are floats by contract, so that float() does nothing"
+WHOLE_BLOCKS = "scratch has room for whole blocks of rows, and those beyond the last are not stored to out"
+FIRST_PARTS = "the first parts multiply it by exp(-inf) = 0; without any the LSE is -inf, as b_max is, whatever the sum"
+MASKED_PARTS = "one more round at most, all of it masked: a sum and a maximum stay what they are, or 0 and -inf"
+PARTS_NOT_STORED = (
+    "stands for rows beyond the last, which are not stored, and for parts that are none, whose weight is exp(-inf) = 0"
+)
+SINKS = "i_head is below num_q_heads in every lane, and the rows that are masked are never stored"
+SINK_PIVOT = "b_sink is -inf where b_max is, so that b_new is -inf exactly where b_max is"
 WINDOW = "a window of max_len + 1 and one of max_len both hold every token that there is"
-TILE_ONLY = "on a GPU interpreted is False anyway; in the interpreter only the tile becomes another one, and options mean nothing"
-FAR_SCRATCH = (
-    "beyond reach: rows * splits * dims of scratch pass 2**31 only with an out of 2**28 elements, and at most 2**26 are built"
+SMALLER_VECTOR = "what 16 bytes of q hold divides what 16 bytes of a float8 cache hold: offsets are counted in smaller vectors"
+MORE_ROWS = "never fewer blocks of rows; those beyond the last row have every row masked"
+ANY_SHARES = "any number of shares, of at least 1, covers each tile once: this only tunes"
+NO_TILE = "one more program, whose share begins where the tiles end"
+FLOAT = "the arguments are floats by contract, so that float() does nothing"
+IN_ELEMENTS = "offsets are counted in elements, in 64 bits, which is only slower"
+IEEE = "ieee rounds less than tf32x3 does"
+PRECISION_SAME = "NVIDIA and AMD GPUs get what they got, and the interpreter ignores it"
+IEEE_NVIDIA = "NVIDIA GPUs get ieee instead of tf32x3, which rounds less; the interpreter ignores it"
+MERGE_SHAPE = "both shapes of a merge are right for any number of parts and dims: this only tunes"
+MASKED_DIMS = "heads of 512 dims get a second block, all of it masked"
+OTHER_ORDER = "the block of 512 comes second, and the one that holds the rest first: together they hold as many dims"
+NO_VECTORS = "below 2 it means that rows are loaded element by element, which is right for every row"
+STRICTER = "fewer rows, or none, count as made of vectors; the others are loaded element by element, which is right for every row"
+INTERPRETED_SHAPE = "the interpreter's shape only, and any is right there; on a GPU this line is not reached"
+SAME_BEGINNING = "beyond reach: in each case V that begins where K does has K's strides"
+UNDEFINED_LENGTH = "GPU only: lengths beyond the last sequence are anything; the interpreter reads 0"
+LOOP_TYPE = (
+    "GPU only: it gives a loop's variable another type than it began with, which does not compile; the interpreter lets it pass"
 )
-PAST_LSE = (
-    "beyond reach: lanes that are never stored read up to 480 bytes past the kernel's own scratch and fault if nothing is there"
-)
-PAST_OUT = (
-    "beyond reach: lanes that are never stored read up to 2 MiB past the kernel's own scratch and fault if nothing is there"
-)
-FAR_WINDOW = "beyond reach: a window of 2**31 tokens or more does not fit into int32; cases have smaller ones"
-ALL_TILES = "beyond reach: no limit of splits; only a table for millions of tokens makes their scratch and programs too many"
+NO_PDL = "GPU only: a kernel may start before the one that it depends on has ended; the interpreter runs one after the other"
+OTHER_GPUS = "GPU only: GPUs before Hopper, AMD's, and older Tritons know no dependent launches; the interpreter ignores them"
+PAST_Q = "beyond reach: rows that are never merged read past the last one of q, and fault if nothing is there"
+PAST_V = "beyond reach: columns that are never stored read past V's rows, and fault if nothing is there"
+ZERO_SHARES = "GPU only: a batch without tokens divides by 0, which gives anything; the interpreter's quotient is 0"
+MANY_TILES = "beyond reach: shares times tiles pass 2**31 only with 2**20 tiles and more"
+WRONG_HINT = "GPU only: a hint that does not hold makes loads wrong or misaligned; the interpreter ignores hints"
 UNDEFINED_DIM = "GPU only: dims beyond head_dim hold anything, and 0 * NaN is NaN; the interpreter reads 0"
 UNDEFINED_V = "GPU only: V of masked tokens holds anything, and 0 * NaN is NaN; the interpreter reads 0"
+UNDEFINED_PART = "GPU only: parts that are none hold anything, and 0 * NaN is NaN; the interpreter reads 0"
+TINY_Q = "beyond reach: only rows of q far below 2**-27 would lose by it what float16 does not hold, and none are drawn"
+BFLOAT16_P = "GPU only: P is rounded to bfloat16 instead of float16; the interpreter widens both to float32"
+HALF_BF16 = "GPU only: K and V of bfloat16 would become float16, which does not hold them; the interpreter widens them"
 WIDE_DOT = "GPU only: dots of float32 in place of 16 bits need twice the shared memory; the interpreter widens anyway"
 MIXED_DOT = "GPU only: a dot of float32 and 16 bits does not compile; the interpreter's operands are all float32"
+AFTER_LOOP = "GPU only: what a loop has first assigned does not exist after it, and does not compile; for the interpreter it does"
+FAR_SCRATCH = "beyond reach: scratch passes 2**31 elements only with an out of 2**27 and more, and at most 2**26 are built"
+FAR_LSE = "beyond reach: rows times heads pass 2**31 only with an lse of as many elements"
+EQUAL_BLOCKS = "GPU only: in the interpreter programs of both stages have 16 rows, so that pieces and blocks of rows are the same"
+PARTS_AT_ONCE = (
+    "GPU only: in the interpreter a sequence has 8 parts at most, and a program looks at 8 at once, so that there is one round"
+)
+FAR_WINDOW = "beyond reach: a window of 2**31 tokens or more does not fit into int32; cases have smaller ones"
 SMALL_DOT = "GPU only: below 16 dims a dot does not compile; the interpreter multiplies any, and no smaller head is drawn"
 SHAPE = "GPU only: the interpreter has a shape of its own; there tiles may not fit into shared memory, or are only slower"
-PRECISION = "GPU only: the interpreter computes in float32 whatever the precision is; how exact and quick a dot is shows on a GPU"
+LARGE_BLOCK = (
+    "GPU only: blocks for more dims than there are may not fit into shared memory, or are only slower; the interpreter has room"
+)
+FAR_CACHE = "beyond reach: it takes a cache of 2**33 elements, and smaller ones are built"
 PRECISION_AMD = "GPU only: on NVIDIA's it is what it was; AMD's know no tf32x3, and the interpreter ignores it"
-PRECISION_ELSE = "GPU only: NVIDIA's and AMD's get what they got, and the interpreter ignores it; others have no tf32x3"
 
 EQUIVALENTS: dict[str, str] = {
-    "off-by-one:_attend_split:i_split:pid -> (pid + 1):83b0": OTHER_PROGRAM,
-    "off-by-one:_attend_split:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
-    "off-by-one:_attend_split:i_tile:pid -> (pid + 1):477e": OTHER_PROGRAM,
-    "drop-cast:_attend_split:o_d:tl.arange(0, BLOCK_D).to(tl.int64) -> tl.arange(0, BLOCK_D):129e": SMALL_DIMS,
-    "drop-cast:_attend_split:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
-    "off-by-one:_attend_split:i_head:o_row -> (o_row + 1):c827": OTHER_ROW,
-    "drop-operand:_attend_split:first_query:* BLOCK_H:ecec": EARLIER,
-    "drop-condition:_attend_split:last_query:tl.minimum((i_tile *...// group, q_len - 1) -> (q_len - 1):140b": LATER,
-    "off-by-one:_attend_split:last_query:(i_tile * BLOCK_H + ...LOCK_H - 1) // group -> (((i_tile * BLOCK_H ... - 1) // group) + 1):534e": LATER,
-    "drop-operand:_attend_split:last_query:// group:4317": LATER,
-    "off-by-one:_attend_split:last_query:i_tile * BLOCK_H + BLOCK_H - 1 -> ((i_tile * BLOCK_H + BLOCK_H - 1) + 1):702f": LATER,
-    "drop-operand:_attend_split:last_query:- 1:eab5": LATER,
-    "change-operator:_attend_split:last_query:- -> +:24cd": LATER,
-    "change-constant:_attend_split:last_query:1 -> 0:53d1": LATER,
-    "drop-operand:_attend_split:first:+ first_query:f104": EARLIER,
-    "drop-cast:_attend_split:o_tile:tl.arange(0, TILE).to(tl.int64) -> tl.arange(0, TILE):0835": SMALL_TILE,
-    "change-constant:_attend_split:b_q:0.0 -> 1.0:32c9": Q_FILL,
-    "drop-condition:_attend_split:if:WIDEN -> False:6925": WIDENED,
-    "delete-statement:_attend_split:b_q:b_q = b_q.to(tl.float32) -> pass:bd12": WIDENED,
-    "drop-cast:_attend_split:b_q:b_q.to(tl.float32) -> b_q:910a": WIDENED,
-    "drop-mask:_attend_split:b_slope:, mask=m_row, other=0.0:e082": SLOPES,
-    "drop-mask:_attend_split:b_slope:, other=0.0:92fd": SLOPES,
-    "change-constant:_attend_split:b_slope:0.0 -> 1.0:e20e": SLOPES,
-    "change-constant:_attend_split:b_sum:0.0 -> 1.0:13df": FIRST_TILE,
-    "change-constant:_attend_split:b_out:0.0 -> 1.0:e1d8": FIRST_TILE,
-    "off-by-one:_attend_split:i_t:last -> (last + 1):3e2b": EMPTY_TILE,
-    "drop-mask:_attend_split:i_block:, other=0:4c5d": MASKED_BLOCK,
-    "change-constant:_attend_split:i_block:0 -> 1:7fe2": MASKED_BLOCK,
-    "drop-condition:_attend_split:b_k:& m_t[None, :]:94fd": K_OF_BLOCK_0,
-    "change-constant:_attend_split:b_k:0.0 -> 1.0:5a67": K_FILL,
-    "change-constant:_attend_split:b_v:0.0 -> 1.0:b4ae": V_FILL,
-    "drop-cast:_attend_split:b_s:(o_t[None, :] - row_... + 1).to(tl.float32) -> (o_t[None, :] - row_last[:, None] + 1):ffad": PROMOTED,
-    "change-constant:_attend_split:b_pivot:0.0 -> 1.0:ce8a": PIVOT,
-    "replace-name:_attend_split:b_out:b_v -> b_k:0d9b": SAME_DTYPE,
-    "change-constant:_attend_split:b_out:0.0 -> 1.0:9a4f": SUM_0_OR_1,
-    "drop-cast:_merge_splits:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
-    "change-constant:_merge_splits:b_sum:0.0 -> 1.0:ea7b": FIRST_SPLIT,
-    "change-constant:_merge_splits:b_out:0.0 -> 1.0:9529": FIRST_SPLIT,
-    'drop-mask:_merge_splits:b_lse:, other=float("-inf"):8954': ROWS_NOT_STORED,
-    'change-constant:_merge_splits:b_lse:float("-inf") -> 0.0:a29a': ROWS_NOT_STORED,
-    "drop-mask:_merge_splits:b_part:, other=0.0:e4a7": PARTS_NOT_STORED,
-    "change-constant:_merge_splits:b_part:0.0 -> 1.0:7516": PARTS_NOT_STORED,
-    "change-constant:_merge_splits:b_pivot:0.0 -> 1.0:ce8a": PIVOT,
-    'drop-mask:_merge_splits:b_sink:, mask=m_r, other=float("-inf"):c381': SINKS,
-    'drop-mask:_merge_splits:b_sink:, other=float("-inf"):d713': SINKS,
-    'change-constant:_merge_splits:b_sink:float("-inf") -> 0.0:f42c': SINKS,
-    "change-constant:_merge_splits:b_pivot:0.0 -> 1.0:ce8a#2": PIVOT,
-    "replace-name:_merge_splits:b_pivot:b_new -> b_max:6b74#2": SINK_PIVOT,
-    "change-constant:_merge_splits:b_out:0.0 -> 1.0:a143": SUM_0_OR_1,
-    "drop-cast:_merge_splits:tl.store:b_out.to(out.dtype.element_ty) -> b_out:afb8": STORE,
-    "off-by-one:paged_decode:num_tiles:q_len * group -> ((q_len * group) + 1):4591": MORE_ROWS,
-    "off-by-one:paged_decode:num_tiles:BLOCK_H -> (BLOCK_H - 1):8285": MORE_ROWS,
-    "swap-arguments:paged_decode:num_splits, split_len:num_seqs * num_kv_heads, tile -> tile, num_seqs * num_kv_heads:012a": ANY_SPLITS,
-    "swap-arguments:paged_decode:num_splits, split_len:tile, _programs_wanted(q.device) -> _programs_wanted(q.device), tile:1b70": ANY_SPLITS,
-    "drop-operand:paged_decode:num_splits, split_len:* num_kv_heads:f53d": ANY_SPLITS,
-    "replace-name:paged_decode:num_splits, split_len:num_seqs -> group:61f2": ANY_SPLITS,
-    "replace-name:paged_decode:num_splits, split_len:num_kv_heads -> num_seqs:6ff2": ANY_SPLITS,
-    "drop-cast:paged_decode:_attend_split:float(scale) -> scale:3634": FLOAT,
-    "drop-cast:paged_decode:_attend_split:float(k_scale or 1.0) -> (k_scale or 1.0):0f84": FLOAT,
-    "drop-cast:paged_decode:_attend_split:float(v_scale or 1.0) -> (v_scale or 1.0):7b7e": FLOAT,
-    "drop-cast:paged_decode:_attend_split:float(softcap or 0.0) -> (softcap or 0.0):1a0d": FLOAT,
-    "off-by-one:paged_decode:_attend_split:max_len -> (max_len + 1):f482": WINDOW,
-    "off-by-one:paged_decode:_merge_splits:triton.cdiv(num_rows...um_q_heads, BLOCK_R) -> (triton.cdiv(num_row...heads, BLOCK_R) + 1):1b7f": MORE_ROWS,
-    "off-by-one:paged_decode:_merge_splits:num_rows * num_q_heads -> ((num_rows * num_q_heads) + 1):14f3": MORE_ROWS,
-    "off-by-one:paged_decode:_merge_splits:BLOCK_R -> (BLOCK_R - 1):4ec0": MORE_ROWS,
-    "drop-condition:_shape_of_program:if:interpreted -> False:c077": TILE_ONLY,
-    "off-by-one:_splits:tiles:max_len -> (max_len + 1):9247": ANY_SPLITS,
-    "off-by-one:_splits:tiles:tile -> (tile + 1):d434": ANY_SPLITS,
-    "off-by-one:_splits:tiles:tile -> (tile - 1):fa0e": ANY_SPLITS,
-    "drop-condition:_splits:num_splits:max(1, min(MAX_SPLIT...iv(programs, rows))) -> 1:04af": ANY_SPLITS,
-    "drop-condition:_splits:num_splits:max(1, min(MAX_SPLIT...iv(programs, rows))) -> min(MAX_SPLITS, tile...div(programs, rows)):cbdb": ONE_SPLIT,
-    "change-operator:_splits:num_splits:max -> min:16a7": ANY_SPLITS,
-    "change-constant:_splits:num_splits:1 -> 0:aa8d": ONE_SPLIT,
-    "off-by-one:_splits:num_splits:min(MAX_SPLITS, tile...div(programs, rows)) -> (min(MAX_SPLITS, til...rograms, rows)) + 1):dd95": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:min(MAX_SPLITS, tile...div(programs, rows)) -> (min(MAX_SPLITS, til...rograms, rows)) - 1):96e6": ANY_SPLITS,
-    "drop-condition:_splits:num_splits:min(MAX_SPLITS, tile...div(programs, rows)) -> MAX_SPLITS:860c": ANY_SPLITS,
-    "drop-condition:_splits:num_splits:min(MAX_SPLITS, tile...div(programs, rows)) -> triton.cdiv(programs, rows):164c": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:MAX_SPLITS -> (MAX_SPLITS + 1):6fac": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:MAX_SPLITS -> (MAX_SPLITS - 1):63dc": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:tiles -> (tiles + 1):99a5": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:tiles -> (tiles - 1):a8b2": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:triton.cdiv(programs, rows) -> (triton.cdiv(programs, rows) + 1):b528": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:triton.cdiv(programs, rows) -> (triton.cdiv(programs, rows) - 1):57ba": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:programs -> (programs + 1):1086": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:programs -> (programs - 1):7465": ANY_SPLITS,
-    "off-by-one:_splits:num_splits:rows -> (rows + 1):7028": ANY_SPLITS,
-    "drop-operand:_splits:split_len:* tile:2f19": ANY_SPLITS,
-    "off-by-one:_splits:split_len:tiles -> (tiles + 1):fb04": ANY_SPLITS,
-    "off-by-one:_splits:split_len:num_splits -> (num_splits + 1):c2f3": ANY_SPLITS,
-    "off-by-one:_splits:return:max_len -> (max_len + 1):de3e": EMPTY_SPLITS,
-    "off-by-one:_splits:return:split_len -> (split_len - 1):cb50": EMPTY_SPLITS,
-    'drop-condition:_programs_wanted:return:4 * torch.cuda.get_d...ype == "cuda" else 6 -> 6:5641': ANY_SPLITS,
-    "drop-operand:_programs_wanted:return:* torch.cuda.get_dev...ulti_processor_count:3146": ANY_SPLITS,
-    'drop-condition:paged_decode:_attend_split:"tf32x3" if q.is_cud... is None else "ieee" -> "ieee":e559': "ieee rounds less than tf32x3 does",
-    "change-comparison:paged_decode:_attend_split:is -> is not:2356": "NVIDIA GPUs get ieee instead of tf32x3, which rounds less; the interpreter ignores it",
-    "drop-condition:paged_decode:_attend_split:q.is_cuda and torch.version.hip is None -> (torch.version.hip is None):85ad": "NVIDIA and AMD GPUs get what they got, and the interpreter ignores it",
-    "change-constant:_shape_of_program:return:2 -> 1:2f95": "pipelining changes no result, and one stage needs less memory",
-    "change-constant:_shape_of_program:return:2 -> 1:9ee0": "pipelining changes no result, and one stage needs less memory",
-    "drop-condition:_shape_of_program:if:row_bytes <= 1024 -> False:b219": "smaller tiles for short rows: they fit, and any tile gives the sum within the bound",
-    "change-comparison:_shape_of_program:if:<= -> <:4ebf": "smaller tiles for rows of just 1024 bytes: they fit, and any tile gives the sum within the bound",
-    "drop-condition:_shape_of_program:if:row_bytes <= 2048 -> False:4370": "smaller tiles for middling rows: they fit, and any tile gives the sum within the bound",
-    "change-comparison:_shape_of_program:if:<= -> <:1f3b": "smaller tiles for rows of just 2048 bytes: they fit, and any tile gives the sum within the bound",
+    "drop-operand:_visible:first_query:* BLOCK_H:0dcc": EARLIER,
+    "drop-condition:_visible:last_query:tl.minimum((i_rows *...// group, q_len - 1) -> (q_len - 1):b088": LATER,
+    "off-by-one:_visible:last_query:(i_rows * BLOCK_H + ...LOCK_H - 1) // group -> (((i_rows * BLOCK_H ... - 1) // group) + 1):5fc2": LATER,
+    "drop-operand:_visible:last_query:// group:a805": LATER,
+    "off-by-one:_visible:last_query:i_rows * BLOCK_H + BLOCK_H - 1 -> ((i_rows * BLOCK_H + BLOCK_H - 1) + 1):a067": LATER,
+    "drop-operand:_visible:last_query:- 1:1113": LATER,
+    "change-operator:_visible:last_query:- -> +:bfb3": LATER,
+    "change-constant:_visible:last_query:1 -> 0:2ba3": LATER,
+    "drop-operand:_visible:first:+ first_query:547d": EARLIER,
+    "off-by-one:_visible:return:first -> (first - 1):555c": EMPTY_RANGE,
+    "off-by-one:_tiles_of_all:i_first:num_seqs -> (num_seqs + 1):11a2": MORE_SEQUENCES,
+    "swap-arguments:_sequence_of:i_seq, before, seen:i_seq, before -> before, i_seq:9bd6": ALL_ZERO,
+    "swap-arguments:_sequence_of:i_seq, before, seen:before, seen -> seen, before:986f": ALL_ZERO,
+    "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs + 1):11a2": MORE_SEQUENCES,
+    "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs - 1):8d56": LAST_SEQUENCE,
+    "delete-statement:_attend_share:_launch_dependents:_launch_dependents() -> pass:02fc": SOONER,
+    "off-by-one:_attend_share:i_rows:pid -> (pid + 1):6847": OTHER_PROGRAM,
+    "off-by-one:_attend_share:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
+    "drop-cast:_attend_share:o_d:tl.arange(0, BLOCK_D).to(tl.int64) -> tl.arange(0, BLOCK_D):129e": SMALL_DIMS,
+    "drop-cast:_attend_share:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
+    "drop-mask:_attend_share:b_slope:, mask=m_row, other=0.0:e082": SLOPES,
+    "drop-mask:_attend_share:b_slope:, other=0.0:92fd": SLOPES,
+    "change-constant:_attend_share:b_slope:0.0 -> 1.0:e20e": SLOPES,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0": ONES,
+    "swap-arguments:_attend_share:s_qd, s_kd, s_vd:s_qd, s_kd -> s_kd, s_qd:86aa": ONES,
+    "swap-arguments:_attend_share:s_qd, s_kd, s_vd:s_kd, s_vd -> s_vd, s_kd:fd86": ONES,
+    "delete-statement:_attend_share:s_qd, s_kd, s_vd:s_qd, s_kd, s_vd = 1, 1, 1 -> pass:022b": ONES,
+    "delete-statement:_attend_share:head_dim:head_dim = head_dim // VEC * VEC -> pass:41b6": WHOLE_VECTORS,
+    "off-by-one:_attend_share:head_dim:head_dim -> (head_dim + 1):fbbf": WHOLE_VECTORS,
+    "delete-statement:_attend_share:value_head_dim:value_head_dim = val...ead_dim // VEC * VEC -> pass:2393": WHOLE_VECTORS,
+    "off-by-one:_attend_share:value_head_dim:value_head_dim -> (value_head_dim + 1):d3bb": WHOLE_VECTORS,
+    "drop-cast:_attend_share:s_kb, s_ks:(s_kb // UNIT).to(tl.int32) -> (s_kb // UNIT):ca9b": IN_64_BITS,
+    "off-by-one:_attend_share:s_kb, s_ks:s_kb -> (s_kb + 1):c4b9": WHOLE_STRIDES,
+    "drop-cast:_attend_share:s_kb, s_ks:(s_ks // UNIT).to(tl.int32) -> (s_ks // UNIT):4784": IN_64_BITS,
+    "off-by-one:_attend_share:s_kb, s_ks:s_ks -> (s_ks + 1):4f7a": WHOLE_STRIDES,
+    "drop-cast:_attend_share:s_vb, s_vs:(s_vb // UNIT).to(tl.int32) -> (s_vb // UNIT):d6fb": IN_64_BITS,
+    "off-by-one:_attend_share:s_vb, s_vs:s_vb -> (s_vb + 1):db28": WHOLE_STRIDES,
+    "drop-cast:_attend_share:s_vb, s_vs:(s_vs // UNIT).to(tl.int32) -> (s_vs // UNIT):9199": IN_64_BITS,
+    "off-by-one:_attend_share:s_vb, s_vs:s_vs -> (s_vs + 1):d0b0": WHOLE_STRIDES,
+    "change-constant:_attend_share:if:0 -> 1:fb96": BLOCK_E,
+    "drop-cast:_attend_share:o_e:tl.arange(0, BLOCK_E).to(tl.int64) -> tl.arange(0, BLOCK_E):6bda": SMALL_DIMS,
+    "drop-condition:_attend_share:num_shares:tl.maximum(tl.minimu...m_shares, total), 1) -> 1:235d": FEWER_SHARES,
+    "off-by-one:_attend_share:num_shares:tl.minimum(num_shares, total) -> (tl.minimum(num_shares, total) - 1):7f05": FEWER_SHARES,
+    "off-by-one:_attend_share:num_shares:num_shares -> (num_shares - 1):692f": FEWER_SHARES,
+    "off-by-one:_attend_share:num_shares:total -> (total + 1):96b0": EMPTY_SHARE,
+    "off-by-one:_attend_share:num_shares:total -> (total - 1):aed0": FEWER_SHARES,
+    "drop-cast:_attend_share:end:(total.to(tl.int64) ...shares).to(tl.int32) -> (total.to(tl.int64) ... + 1) // num_shares):234b": IN_64_BITS,
+    "drop-condition:_attend_share:row_end:tl.minimum(row_last, last) -> row_last:1e42": ROW_END,
+    "off-by-one:_attend_share:row_end:last -> (last + 1):31cb": ROW_END,
+    "replace-name:_attend_share:row_end:last -> row_last:6760": ROW_END,
+    "drop-cast:_attend_share:p_q:i_packed.to(tl.int64) -> i_packed:a5f6": IN_64_BITS,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#2": HINT,
+    "delete-statement:_attend_share:p_d:p_d = tl.multiple_of(p_d, (1, 16)) -> pass:fb72": HINT,
+    "change-constant:_attend_share:if:0 -> 1:fb96#2": BLOCK_E,
+    "change-constant:_attend_share:if:0 -> 1:fb96#3": BLOCK_E,
+    "drop-cast:_attend_share:b_q:b_q.to(tl.float32) -> b_q:2c9d": BY_FLOAT,
+    "change-constant:_attend_share:if:0 -> 1:fb96#4": BLOCK_E,
+    "drop-cast:_attend_share:b_qe:b_qe.to(tl.float32) -> b_qe:0a08": BY_FLOAT,
+    "drop-condition:_attend_share:if:WIDEN -> False:6925": WIDENED,
+    "delete-statement:_attend_share:b_q:b_q = b_q.to(tl.float32) -> pass:bd12": WIDENED,
+    "drop-cast:_attend_share:b_q:b_q.to(tl.float32) -> b_q:910a": WIDENED,
+    "change-constant:_attend_share:b_sum:0.0 -> 1.0:13df": FIRST_TILE,
+    "change-constant:_attend_share:b_out:0.0 -> 1.0:e1d8": FIRST_TILE,
+    "drop-mask:_attend_share:i_block:, other=0:f402": MASKED_BLOCK,
+    "change-constant:_attend_share:i_block:0 -> 1:7925": MASKED_BLOCK,
+    "drop-condition:_attend_share:if:UNIT == 1 -> True:f766": IN_64_BITS,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#3": HINT,
+    "delete-statement:_attend_share:p_k:p_k = tl.multiple_of(p_k, (1, 16)) -> pass:5dfb": HINT,
+    "change-constant:_attend_share:b_k:0.0 -> 1.0:e0e2": K_FILL,
+    "drop-condition:_attend_share:if:V_IN_K -> False:23ac": V_TWICE,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#4": HINT,
+    "delete-statement:_attend_share:p_v:p_v = tl.multiple_of(p_v, (1, 16)) -> pass:0cd3": HINT,
+    "change-constant:_attend_share:b_v:0.0 -> 1.0:3213": V_FILL,
+    "change-constant:_attend_share:if:0 -> 1:fb96#5": BLOCK_E,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#5": HINT,
+    "delete-statement:_attend_share:p_e:p_e = tl.multiple_of(p_e, (1, 16)) -> pass:062c": HINT,
+    "drop-condition:_attend_share:b_e:m_t[:, None] &:1c6b": K_OF_BLOCK_0,
+    "change-constant:_attend_share:b_e:0.0 -> 1.0:c451": K_FILL,
+    "drop-cast:_attend_share:b_s:(o_t[None, :] - row_... + 1).to(tl.float32) -> (o_t[None, :] - row_last[:, None] + 1):ffad": PROMOTED,
+    "change-constant:_attend_share:b_pivot:0.0 -> 1.0:ce8a": PIVOT,
+    "replace-name:_attend_share:b_out:b_v -> b_k:0d9b": SAME_DTYPE,
+    "change-constant:_attend_share:b_out:0.0 -> 1.0:9a4f": SUM_0_OR_1,
+    "drop-cast:_attend_share:last_share:(((before + num_tile... total).to(tl.int32) -> (((before + num_tile...hares - 1) // total):124b": STORE,
+    "drop-mask:_attend_share:tl.store:, mask=m_row:bae8": WHOLE_BLOCKS,
+    "drop-mask:_attend_share:tl.store:, mask=m_row[:, None]:e954": WHOLE_BLOCKS,
+    "off-by-one:_merge_shares:i_piece:pid -> (pid + 1):3722": OTHER_PROGRAM,
+    "off-by-one:_merge_shares:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
+    "delete-statement:_merge_shares:_launch_dependents:_launch_dependents() -> pass:02fc": SOONER,
+    "drop-cast:_merge_shares:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
+    "change-constant:_merge_shares:b_sum:0.0 -> 1.0:ea7b": FIRST_PARTS,
+    "off-by-one:_merge_shares:i_first:num_parts -> (num_parts + 1):3783": MASKED_PARTS,
+    "drop-condition:_merge_shares:m_part:m_row[:, None] &:d6f4": WHOLE_BLOCKS,
+    "change-constant:_merge_shares:b_part:0.0 -> 1.0:efa4": PARTS_NOT_STORED,
+    "change-constant:_merge_shares:b_pivot:0.0 -> 1.0:ce8a": PIVOT,
+    'drop-mask:_merge_shares:b_sink:, mask=m_row, other=float("-inf"):5c59': SINKS,
+    'drop-mask:_merge_shares:b_sink:, other=float("-inf"):3d36': SINKS,
+    'change-constant:_merge_shares:b_sink:float("-inf") -> 0.0:ff11': SINKS,
+    "change-constant:_merge_shares:b_pivot:0.0 -> 1.0:ce8a#2": PIVOT,
+    "replace-name:_merge_shares:b_pivot:b_new -> b_max:6b74#2": SINK_PIVOT,
+    "change-constant:_merge_shares:b_out:0.0 -> 1.0:a143": SUM_0_OR_1,
+    "drop-cast:_merge_shares:tl.store:b_out.to(out.dtype.element_ty) -> b_out:69b4": STORE,
+    "off-by-one:paged_decode:window:max_len -> (max_len + 1):b12f": WINDOW,
+    'drop-condition:paged_decode:launch:{"launch_pdl": True} if pdl else {} -> ({}):11e0': NOT_SOONER,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:k_cache -> v_cache:8e6f": SAME_DTYPE,
+    "swap-arguments:paged_decode:vec:q, k_cache -> k_cache, q:aa8a": SMALLER_VECTOR,
+    "swap-arguments:paged_decode:vec:k_cache, v_cache -> v_cache, k_cache:b53a": SAME_DTYPE,
+    "off-by-one:paged_decode:num_row_blocks:q_len * group -> ((q_len * group) + 1):cdc7": MORE_ROWS,
+    "off-by-one:paged_decode:num_row_blocks:block_h -> (block_h - 1):4f55": MORE_ROWS,
+    "drop-operand:paged_decode:tiles:* triton.cdiv(min(ma... + q_len - 1), tile):e447": ANY_SHARES,
+    "replace-name:paged_decode:tiles:num_seqs -> group:b812": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:min(max_len, window + q_len - 1) -> (min(max_len, window + q_len - 1) + 1):2646": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:min(max_len, window + q_len - 1) -> (min(max_len, window + q_len - 1) - 1):1120": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:tile -> (tile + 1):8064": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:tile -> (tile - 1):3f90": ANY_SHARES,
+    "drop-condition:paged_decode:tiles:min(max_len, window + q_len - 1) -> max_len:dc21": ANY_SHARES,
+    "drop-condition:paged_decode:tiles:min(max_len, window + q_len - 1) -> (window + q_len - 1):8228": ANY_SHARES,
+    "change-operator:paged_decode:tiles:min -> max:2882": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:max_len -> (max_len + 1):0cda": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:max_len -> (max_len - 1):8ad6": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:window + q_len - 1 -> ((window + q_len - 1) + 1):d78c": ANY_SHARES,
+    "off-by-one:paged_decode:tiles:window + q_len - 1 -> ((window + q_len - 1) - 1):a89a": ANY_SHARES,
+    "drop-operand:paged_decode:tiles:- 1:5527": ANY_SHARES,
+    "change-operator:paged_decode:tiles:- -> +:7734": ANY_SHARES,
+    "change-constant:paged_decode:tiles:1 -> 0:f4a5": ANY_SHARES,
+    "drop-operand:paged_decode:tiles:+ q_len:cb5b": ANY_SHARES,
+    "drop-operand:paged_decode:tiles:window +:6f09": ANY_SHARES,
+    "swap-arguments:paged_decode:num_shares:num_seqs, tiles -> tiles, num_seqs:80c8": ANY_SHARES,
+    "swap-arguments:paged_decode:num_shares:tiles, programs // columns -> programs // columns, tiles:8a8c": ANY_SHARES,
+    "replace-name:paged_decode:num_shares:num_seqs -> group:0621": ANY_SHARES,
+    "drop-operand:paged_decode:num_shares:// columns:1207": ANY_SHARES,
+    "change-operator:paged_decode:num_shares:// -> %:2555": ANY_SHARES,
+    "off-by-one:paged_decode:num_shares:programs -> (programs + 1):b60e": ANY_SHARES,
+    "off-by-one:paged_decode:_attend_share:num_shares * num_kv_...ads * num_row_blocks -> ((num_shares * num_k...num_row_blocks) + 1):eb14": NO_TILE,
+    "drop-cast:paged_decode:_attend_share:float(scale) -> scale:258e": FLOAT,
+    "drop-cast:paged_decode:_attend_share:float(k_scale or 1.0) -> (k_scale or 1.0):e3ef": FLOAT,
+    "drop-cast:paged_decode:_attend_share:float(v_scale or 1.0) -> (v_scale or 1.0):f5b2": FLOAT,
+    "drop-cast:paged_decode:_attend_share:float(softcap) -> softcap:3f83": FLOAT,
+    "drop-condition:paged_decode:_attend_share:vec if all(_span(cac...he, v_cache)) else 1 -> 1:9a39": IN_ELEMENTS,
+    "off-by-one:paged_decode:_attend_share:vec * 2**31 -> ((vec * 2**31) - 1):a53b": IN_ELEMENTS,
+    "drop-operand:paged_decode:_attend_share:* 2**31:c960": IN_ELEMENTS,
+    "drop-operand:paged_decode:_attend_share:**31:d8e2": IN_ELEMENTS,
+    "change-constant:paged_decode:_attend_share:2 -> 1:dc21": IN_ELEMENTS,
+    "swap-arguments:paged_decode:_attend_share:k_cache, v_cache -> v_cache, k_cache:dbe2": SAME_DTYPE,
+    "replace-name:paged_decode:_attend_share:k_cache -> v_cache:8dcf": SAME_DTYPE,
+    'drop-condition:paged_decode:_attend_share:"tf32x3" if q.is_cud... is None else "ieee" -> "ieee":e559': IEEE,
+    "drop-condition:paged_decode:_attend_share:q.is_cuda and torch.version.hip is None -> (torch.version.hip is None):85ad": PRECISION_SAME,
+    "change-comparison:paged_decode:_attend_share:is -> is not:2356": IEEE_NVIDIA,
+    "drop-operand:paged_decode:block_r, block_s:+ triton.cdiv(num_shares, num_seqs):c536": MERGE_SHAPE,
+    "drop-operand:paged_decode:block_r, block_s:1 +:5875": MERGE_SHAPE,
+    "change-constant:paged_decode:block_r, block_s:1 -> 0:c9c6": MERGE_SHAPE,
+    "off-by-one:paged_decode:block_r, block_s:num_shares -> (num_shares + 1):5844": MERGE_SHAPE,
+    "off-by-one:paged_decode:block_r, block_s:num_shares -> (num_shares - 1):d51e": MERGE_SHAPE,
+    "off-by-one:paged_decode:block_r, block_s:num_seqs -> (num_seqs + 1):4bc3": MERGE_SHAPE,
+    "replace-name:paged_decode:block_r, block_s:num_shares -> num_rows:7eb3": MERGE_SHAPE,
+    "replace-name:paged_decode:block_r, block_s:num_seqs -> group:291a": MERGE_SHAPE,
+    "replace-name:paged_decode:block_r, block_s:block_dv -> block_d:fd1b": MERGE_SHAPE,
+    "change-comparison:_blocks_of_dims:if:<= -> <:c700": MASKED_DIMS,
+    "swap-arguments:_blocks_of_dims:return:512, max(16, triton....f_2(head_dim - 512)) -> max(16, triton.next_...ead_dim - 512)), 512:fc08": OTHER_ORDER,
+    "drop-condition:_vector:return:16 // k_cache.elemen...e, v_cache))) else 1 -> 1:e3af": NO_VECTORS,
+    "change-constant:_vector:return:1 -> 0:8792": NO_VECTORS,
+    "change-operator:_vector:return:// -> %:6b8d": NO_VECTORS,
+    "replace-name:_vector:return:k_cache -> v_cache:c539": SAME_DTYPE,
+    "drop-operand:_made_of_vectors:vec:// tensor.element_size():215a": STRICTER,
+    "change-comparison:_made_of_vectors:steps:> -> >=:aec9": STRICTER,
+    "change-constant:_made_of_vectors:steps:1 -> 0:5be7": STRICTER,
+    "change-constant:_made_of_vectors:return:1 -> 0:77de": STRICTER,
+    "change-constant:_made_of_vectors:return:0 -> 1:1916": STRICTER,
+    "drop-operand:_made_of_vectors:return:% 16:f639": STRICTER,
+    "change-operator:_made_of_vectors:return:% -> //:dab2": STRICTER,
+    "drop-operand:_made_of_vectors:return:% vec:50ab": STRICTER,
+    "change-operator:_made_of_vectors:return:% -> //:f12c": STRICTER,
+    "drop-operand:_span:return:- 1:19b0": IN_ELEMENTS,
+    "change-operator:_span:return:- -> +:5606": IN_ELEMENTS,
+    "change-constant:_span:return:1 -> 0:f95f": IN_ELEMENTS,
+    "change-comparison:_same_place:return:== -> !=:7563": V_TWICE,
+    "swap-arguments:_shape_of_program:return:16, 32 -> 32, 16:2896": INTERPRETED_SHAPE,
+    "swap-arguments:_shape_of_program:return:32, 1 -> 1, 32:caf1": INTERPRETED_SHAPE,
+    "swap-arguments:_shape_of_program:return:1, 8 -> 8, 1:cfa2": INTERPRETED_SHAPE,
+    "change-constant:_shape_of_program:return:1 -> 0:ef22": INTERPRETED_SHAPE,
 }
 
 OUT_OF_REACH: dict[str, str] = {
-    "drop-cast:_attend_split:pid:tl.program_id(0).to(tl.int64) -> tl.program_id(0):dc12": FAR_SCRATCH,
-    "drop-mask:_attend_split:b_q:, other=0.0:ec51": UNDEFINED_DIM,
-    "drop-condition:_attend_split:if:WIDEN -> True:dfb7": WIDE_DOT,
-    "drop-mask:_attend_split:b_k:, other=0.0:bedc": UNDEFINED_DIM,
-    "drop-mask:_attend_split:b_v:, other=0.0:b4dc": UNDEFINED_V,
-    "drop-cast:_attend_split:b_out:b_p.to(b_v.dtype) -> b_p:5a74": MIXED_DOT,
-    "drop-cast:_merge_splits:i_row:tl.program_id(0).to(tl.int64) -> tl.program_id(0):da1f": FAR_SCRATCH,
-    'drop-mask:_merge_splits:b_lse:, mask=m_r, other=float("-inf"):2454': PAST_LSE,
-    "drop-mask:_merge_splits:b_part:, mask=m_o, other=0.0:c10c": PAST_OUT,
-    "drop-condition:paged_decode:block_d:max(16, triton.next_...ower_of_2(head_dim)) -> triton.next_power_of_2(head_dim):2ae6": SMALL_DOT,
+    "drop-mask:_tiles_of:num_seen:, other=0:28af": UNDEFINED_LENGTH,
+    "drop-cast:_sequence_of:i_seq:(b_end <= i_tile).to(tl.int32) -> (b_end <= i_tile):43d8": LOOP_TYPE,
+    "drop-condition:_attend_share:if:PDL -> False:273c": NO_PDL,
+    "delete-statement:_attend_share:_wait_for_others:_wait_for_others() -> pass:495e": NO_PDL,
+    "change-comparison:_attend_share:m_row:< -> <=:a91a": PAST_Q,
+    "drop-operand:_attend_share:value_head_dim:// VEC:da53": PAST_V,
+    "change-comparison:_attend_share:m_v:< -> <=:1e1f": PAST_V,
+    "drop-condition:_attend_share:num_shares:tl.maximum(tl.minimu...m_shares, total), 1) -> tl.minimum(num_shares, total):d915": ZERO_SHARES,
+    "change-operator:_attend_share:num_shares:tl.maximum -> tl.minimum:442f": ZERO_SHARES,
+    "change-constant:_attend_share:num_shares:1 -> 0:453c": ZERO_SHARES,
+    "drop-cast:_attend_share:i_tile:(total.to(tl.int64) ...shares).to(tl.int32) -> (total.to(tl.int64) ...share // num_shares):4e0c": LOOP_TYPE,
+    "drop-cast:_attend_share:i_tile:total.to(tl.int64) -> total:e117": MANY_TILES,
+    "drop-cast:_attend_share:end:total.to(tl.int64) -> total:5032": MANY_TILES,
+    "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#2": WRONG_HINT,
+    "change-comparison:_attend_share:if:> -> >=:e93f#2": WRONG_HINT,
+    "change-constant:_attend_share:if:1 -> 0:80ec#2": WRONG_HINT,
+    "change-constant:_attend_share:p_d:1 -> 0:fa1c": WRONG_HINT,
+    "drop-mask:_attend_share:b_q:, other=0.0:7df4": UNDEFINED_DIM,
+    "drop-condition:_attend_share:b_q:m_row[:, None] &:e514": PAST_Q,
+    "change-constant:_attend_share:b_q:0.0 -> 1.0:828d": TINY_Q,
+    "drop-mask:_attend_share:b_qe:, other=0.0:0758": UNDEFINED_DIM,
+    "drop-condition:_attend_share:b_qe:m_row[:, None] &:cf51": PAST_Q,
+    "change-constant:_attend_share:b_qe:0.0 -> 1.0:fbee": TINY_Q,
+    "drop-condition:_attend_share:if:HALF -> False:0455": BFLOAT16_P,
+    "drop-condition:_attend_share:b_bits:tl.maximum(b_top.to(...x7F800000, 14 << 23) -> (b_top.to(tl.int32, ...=True) & 0x7F800000):e3af": TINY_Q,
+    "off-by-one:_attend_share:b_bits:14 << 23 -> ((14 << 23) + 1):fb12": TINY_Q,
+    "off-by-one:_attend_share:b_bits:14 << 23 -> ((14 << 23) - 1):abfc": TINY_Q,
+    "drop-operand:_attend_share:b_bits:<< 23:605a": TINY_Q,
+    "drop-cast:_attend_share:b_q:(b_q.to(tl.float32) ...ower).to(tl.float16) -> (b_q.to(tl.float32) * b_power):cd9f": WIDE_DOT,
+    "drop-cast:_attend_share:b_qe:(b_qe.to(tl.float32)...ower).to(tl.float16) -> (b_qe.to(tl.float32) * b_power):3861": WIDE_DOT,
+    "drop-condition:_attend_share:if:WIDEN -> True:dfb7": WIDE_DOT,
+    "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#3": WRONG_HINT,
+    "change-comparison:_attend_share:if:> -> >=:e93f#3": WRONG_HINT,
+    "change-constant:_attend_share:if:1 -> 0:80ec#3": WRONG_HINT,
+    "change-constant:_attend_share:p_k:1 -> 0:b7f6": WRONG_HINT,
+    "drop-mask:_attend_share:b_k:, other=0.0:f2a6": UNDEFINED_DIM,
+    "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#4": WRONG_HINT,
+    "change-comparison:_attend_share:if:> -> >=:e93f#4": WRONG_HINT,
+    "change-constant:_attend_share:if:1 -> 0:80ec#4": WRONG_HINT,
+    "change-constant:_attend_share:p_v:1 -> 0:2116": WRONG_HINT,
+    "drop-mask:_attend_share:b_v:, other=0.0:6662": UNDEFINED_V,
+    "drop-condition:_attend_share:b_v:& m_v:6cbf": PAST_V,
+    "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#5": WRONG_HINT,
+    "change-comparison:_attend_share:if:> -> >=:e93f#5": WRONG_HINT,
+    "change-constant:_attend_share:if:1 -> 0:80ec#5": WRONG_HINT,
+    "change-constant:_attend_share:p_e:1 -> 0:df40": WRONG_HINT,
+    "drop-mask:_attend_share:b_e:, other=0.0:0cdd": UNDEFINED_DIM,
+    "drop-cast:_attend_share:b_out:b_p.to(b_v.dtype) -> b_p:5a74": MIXED_DOT,
+    "replace-name:_attend_share:b_lse:b_max -> b_new:6b99": AFTER_LOOP,
+    "drop-cast:_attend_share:last_share:(before + num_tiles).to(tl.int64) -> (before + num_tiles):c48a": MANY_TILES,
+    "drop-cast:_attend_share:i_part:(i_place * num_colum...column).to(tl.int64) -> (i_place * num_columns + i_column):954f": FAR_SCRATCH,
+    "swap-parameters:_merge_shares:signature:num_row_blocks: tl.i...num_pieces: tl.int32 -> num_pieces: tl.int32...row_blocks: tl.int32:0152": EQUAL_BLOCKS,
+    "drop-condition:_merge_shares:if:PDL -> False:273c": NO_PDL,
+    "delete-statement:_merge_shares:_wait_for_others:_wait_for_others() -> pass:495e": NO_PDL,
+    "off-by-one:_merge_shares:i_rows:i_piece * BLOCK_R -> ((i_piece * BLOCK_R) + 1):2389": EQUAL_BLOCKS,
+    "replace-name:_merge_shares:i_column:num_row_blocks -> num_pieces:437a": EQUAL_BLOCKS,
+    "replace-name:_merge_shares:i_column:i_rows -> i_piece:165f": EQUAL_BLOCKS,
+    "replace-name:_merge_shares:num_columns:num_row_blocks -> num_pieces:b68b": EQUAL_BLOCKS,
+    "replace-name:_merge_shares:p_parts:i_column -> i_piece:530b": EQUAL_BLOCKS,
+    "off-by-one:_merge_shares:i_first:BLOCK_S -> (BLOCK_S + 1):7c85": PARTS_AT_ONCE,
+    "replace-name:_merge_shares:i_first:num_parts -> num_kv_heads:1fb7": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:i_place:i_first +:62dc": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:i_place:+ i_first:d0bf": PARTS_AT_ONCE,
+    "drop-cast:_merge_shares:i_part:(i_place * num_colum...column).to(tl.int64) -> (i_place * num_columns + i_column):f7cd": FAR_SCRATCH,
+    "drop-operand:_merge_shares:m_part:i_first +:684d": PARTS_AT_ONCE,
+    "drop-mask:_merge_shares:b_part:, other=0.0:262e": UNDEFINED_PART,
+    "drop-condition:_merge_shares:b_new:tl.maximum(b_max, tl.max(b_lse, axis=1)) -> tl.max(b_lse, axis=1):1018": PARTS_AT_ONCE,
+    'drop-condition:_merge_shares:b_pivot:tl.where(b_new == fl..."-inf"), 0.0, b_new) -> b_new:877f': PARTS_AT_ONCE,
+    'change-constant:_merge_shares:b_pivot:float("-inf") -> 0.0:2ab6': PARTS_AT_ONCE,
+    "change-operator:_merge_shares:b_rescale:tl.exp -> tl.exp2:008e": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:b_rescale:- b_pivot:a8b3": PARTS_AT_ONCE,
+    "change-operator:_merge_shares:b_rescale:- -> +:f53b": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:b_sum:b_sum * b_rescale +:1eec": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:b_sum:* b_rescale:0762": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:b_out:b_out * b_rescale[:, None] +:bbb9": PARTS_AT_ONCE,
+    "drop-operand:_merge_shares:b_out:* b_rescale[:, None]:fb73": PARTS_AT_ONCE,
+    "drop-cast:_merge_shares:i_packed:(i_seq * q_len + o_r... group).to(tl.int64) -> (i_seq * q_len + o_row // group):019d": FAR_LSE,
+    "drop-condition:paged_decode:window:min(window or max_len, max_len) -> (window or max_len):875e": FAR_WINDOW,
+    "drop-condition:paged_decode:pdl:not interpreted and ...ent_launch(q.device) -> (not interpreted):4411": OTHER_GPUS,
+    'drop-condition:paged_decode:launch:{"launch_pdl": True} if pdl else {} -> ({"launch_pdl": True}):0c7a': OTHER_GPUS,
     "drop-condition:paged_decode:block_dv:max(16, triton.next_...f_2(value_head_dim)) -> triton.next_power_of_2(value_head_dim):30d7": SMALL_DOT,
-    "change-comparison:paged_decode:interpreted:== -> !=:37eb": WIDE_DOT,
-    "swap-arguments:paged_decode:tile, options:(block_d + block_dv)..._size(), interpreted -> interpreted, (block_...) * q.element_size():0842": SHAPE,
-    "drop-operand:paged_decode:tile, options:* q.element_size():7c8e": SHAPE,
-    "drop-operand:paged_decode:tile, options:+ block_dv:92cd": SHAPE,
-    "drop-operand:paged_decode:tile, options:block_d +:b218": SHAPE,
-    "replace-name:paged_decode:tile, options:block_d -> block_dv:ed00": SHAPE,
-    "replace-name:paged_decode:tile, options:block_dv -> block_d:de86": SHAPE,
-    "drop-condition:paged_decode:_attend_split:min(window or max_len, max_len) -> (window or max_len):9a4c": FAR_WINDOW,
-    'drop-condition:paged_decode:_attend_split:"tf32x3" if q.is_cud... is None else "ieee" -> "tf32x3":f403': PRECISION_AMD,
-    "drop-condition:paged_decode:_attend_split:q.is_cuda and torch.version.hip is None -> q.is_cuda:0864": PRECISION_AMD,
-    "drop-condition:_shape_of_program:if:interpreted -> True:6f48": SHAPE,
-    "drop-condition:_shape_of_program:if:row_bytes <= 1024 -> True:34c7": SHAPE,
-    'swap-arguments:_shape_of_program:return:64, {"num_warps": 4, "num_stages": 2} -> {"num_warps": 4, "num_stages": 2}, 64:2968': SHAPE,
-    "drop-condition:_shape_of_program:if:row_bytes <= 2048 -> True:41f2": SHAPE,
-    'swap-arguments:_shape_of_program:return:32, {"num_warps": 4, "num_stages": 2} -> {"num_warps": 4, "num_stages": 2}, 32:37e8': SHAPE,
-    'swap-arguments:_shape_of_program:return:16, {"num_warps": 8, "num_stages": 1} -> {"num_warps": 8, "num_stages": 1}, 16:f83c': SHAPE,
-    "change-constant:_shape_of_program:return:1 -> 0:bf11": SHAPE,
-    "drop-condition:_splits:num_splits:min(MAX_SPLITS, tile...div(programs, rows)) -> tiles:2b8e": ALL_TILES,
-    "change-operator:_splits:num_splits:min -> max:2a4c": ALL_TILES,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_h, tile -> tile, block_h:3056": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:tile, stages -> stages, tile:8d6c": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:stages, programs -> programs, stages:9a95": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:q_len * group, block...+ block_e + block_dv -> block_d + block_e + ...ck_dv, q_len * group:12dd": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_d + block_e + ...cache.element_size() -> k_cache.element_size...+ block_e + block_dv:37c4": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, stages, programs, options:* group:c866": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:group -> num_rows:f19c": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, stages, programs, options:+ block_dv:95ec": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, stages, programs, options:+ block_e:f58f": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, stages, programs, options:block_d +:f416": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_d -> block_dv:7291": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_dv -> block_d:316a": SHAPE,
+    "drop-condition:paged_decode:_attend_share:vec if all(_span(cac...he, v_cache)) else 1 -> vec:27a7": FAR_CACHE,
+    "change-comparison:paged_decode:_attend_share:< -> <=:41e8": FAR_CACHE,
+    "replace-name:paged_decode:_attend_share:k_cache -> v_cache:b349": FAR_CACHE,
+    "replace-name:paged_decode:_attend_share:v_cache -> k_cache:61fb": FAR_CACHE,
+    "drop-condition:paged_decode:_attend_share:q.dtype == torch.bfl....element_size() == 1 -> (q.dtype == torch.bfloat16):dbc0": HALF_BF16,
+    "change-constant:paged_decode:_attend_share:1 -> 0:ae0d": BFLOAT16_P,
+    'drop-condition:paged_decode:_attend_share:"tf32x3" if q.is_cud... is None else "ieee" -> "tf32x3":f403': PRECISION_AMD,
+    "drop-condition:paged_decode:_attend_share:q.is_cuda and torch.version.hip is None -> q.is_cuda:0864": PRECISION_AMD,
+    "swap-arguments:paged_decode:block_r, block_s:block_r, block_s -> block_s, block_r:e2c6": SHAPE,
+    "swap-arguments:paged_decode:block_r, block_s:1 + triton.cdiv(num_... num_seqs), block_dv -> block_dv, 1 + triton...um_shares, num_seqs):b47b": SHAPE,
+    "drop-condition:_blocks_of_dims:if:head_dim <= 512 -> True:ff34": LARGE_BLOCK,
+    "drop-condition:_blocks_of_dims:if:head_dim <= 512 -> False:e00a": LARGE_BLOCK,
+    "change-constant:_blocks_of_dims:return:0 -> 1:8371": SMALL_DOT,
+    "drop-condition:_blocks_of_dims:return:max(16, triton.next_...ower_of_2(head_dim)) -> triton.next_power_of_2(head_dim):c8bb": SMALL_DOT,
+    "drop-condition:_blocks_of_dims:return:max(16, triton.next_...f_2(head_dim - 512)) -> triton.next_power_of_2(head_dim - 512):58e5": SMALL_DOT,
+    "drop-operand:_blocks_of_dims:return:- 512:d3bf": LARGE_BLOCK,
+    "change-operator:_blocks_of_dims:return:- -> +:0a28": LARGE_BLOCK,
+    "drop-condition:_made_of_vectors:return:tensor.stride(-1) ==....shape[-1], *steps]) -> (tensor.stride(-1) =...shape[-1], *steps])):10da": WRONG_HINT,
+    "change-comparison:_made_of_vectors:return:== -> !=:aef7": WRONG_HINT,
+    "off-by-one:_made_of_vectors:return:tensor.data_ptr() -> (tensor.data_ptr() + 1):4a2b": WRONG_HINT,
+    "drop-operand:_span:return:* stride:8ecc": FAR_CACHE,
+    "drop-condition:_same_place:return:k_cache.data_ptr() =... == v_cache.stride() -> (k_cache.data_ptr() ... v_cache.data_ptr()):63fd": SAME_BEGINNING,
+    "replace-name:_same_place:return:k_cache -> v_cache:354e": SAME_BEGINNING,
+    "replace-name:_same_place:return:v_cache -> k_cache:6d61": SAME_BEGINNING,
+    'drop-condition:_shape_of_program:if:device.type == "cpu" -> True:6be5': SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, programs:tile, warps -> warps, tile:e033": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, programs:warps, programs -> programs, warps:05bd": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, programs:dims <= most and itemsize <= bytes_ -> (itemsize <= bytes_):0d73": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, programs:dims <= most and itemsize <= bytes_ -> (dims <= most):2be5": SHAPE,
+    "change-comparison:_shape_of_program:tile, warps, programs:<= -> <:416f": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, programs:most -> (most - 1):7504": SHAPE,
+    "change-comparison:_shape_of_program:tile, warps, programs:<= -> <:dbfc": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, programs:bytes_ -> (bytes_ - 1):3a76": SHAPE,
+    "drop-condition:_shape_of_program:block_h:64 if rows >= 64 else 16 -> 64:f856": SHAPE,
+    "drop-condition:_shape_of_program:block_h:64 if rows >= 64 else 16 -> 16:3e09": SHAPE,
+    "change-comparison:_shape_of_program:block_h:>= -> >:12f6": SHAPE,
+    "drop-condition:_shape_of_program:if:block_h == 64 -> True:16ad": SHAPE,
+    "drop-condition:_shape_of_program:if:block_h == 64 -> False:0dea": SHAPE,
+    "change-comparison:_shape_of_program:if:== -> !=:0049": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps:tile, warps -> warps, tile:d01f": SHAPE,
+    "delete-statement:_shape_of_program:tile, warps:tile, warps = min(tile, 64), 8 -> pass:8619": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:min(tile, 64) -> tile:761c": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:min(tile, 64) -> 64:9425": SHAPE,
+    "change-operator:_shape_of_program:tile, warps:min -> max:b6ce": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:tile -> (tile + 1):44f2": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:tile -> (tile - 1):24de": SHAPE,
+    'drop-condition:_shape_of_program:while:tile > 16 and 2 * ti...block_optin", 2**16) -> (2 * tile * dims * i...lock_optin", 2**16)):1382': SHAPE,
+    'drop-condition:_shape_of_program:while:tile > 16 and 2 * ti...block_optin", 2**16) -> (tile > 16):5489': SHAPE,
+    "change-comparison:_shape_of_program:while:> -> >=:2bde": SHAPE,
+    "change-comparison:_shape_of_program:while:> -> >=:7362": SHAPE,
+    "drop-operand:_shape_of_program:while:* itemsize:0a66": SHAPE,
+    "drop-operand:_shape_of_program:while:* dims:cf84": SHAPE,
+    "drop-operand:_shape_of_program:while:* tile:d907": SHAPE,
+    "change-constant:_shape_of_program:while:2 -> 1:d0b5": SHAPE,
+    "drop-operand:_shape_of_program:while:**16:3537": SHAPE,
+    "change-constant:_shape_of_program:while:2 -> 1:5d01": SHAPE,
+    "change-constant:_shape_of_program:tile:2 -> 1:dece": SHAPE,
 }
