@@ -17,7 +17,7 @@ from rich.console import Console
 
 from fuzz_decode.attempt import attempt
 from fuzz_decode.build import build
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.case import Case
 from fuzz_decode.cli import main
 from fuzz_decode.commands import score as score_command
 from fuzz_decode.errors import UsageError
@@ -154,7 +154,7 @@ def test_without_poison_only_noise_is_read() -> None:
 
 
 def test_without_poison_allocations_are_clean() -> None:
-    scratch = Case(seq_lens=(1,), block_size=64, table=BlockTable(extra_columns=1))
+    scratch = Case(seq_lens=(0,))
     assert run_case(scratch, resolve("mutant:empty-split-unwritten"), DEVICE).signature == "wrong-value:out"
 
 

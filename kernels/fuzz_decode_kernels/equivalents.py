@@ -64,6 +64,7 @@ MERGE_SHAPE = "both shapes of a merge are right for any number of parts and dims
 MASKED_DIMS = "heads of 512 dims get a second block, all of it masked"
 OTHER_ORDER = "the block of 512 comes second, and the one that holds the rest first: together they hold as many dims"
 NO_VECTORS = "below 2 it means that rows are loaded element by element, which is right for every row"
+PIPELINE = "pipelining changes no result, and one stage needs less memory"
 STRICTER = "fewer rows, or none, count as made of vectors; the others are loaded element by element, which is right for every row"
 INTERPRETED_SHAPE = "the interpreter's shape only, and any is right there; on a GPU this line is not reached"
 SAME_BEGINNING = "beyond reach: in each case V that begins where K does has K's strides"
@@ -99,6 +100,8 @@ SHAPE = "GPU only: the interpreter has a shape of its own; there tiles may not f
 LARGE_BLOCK = (
     "GPU only: blocks for more dims than there are may not fit into shared memory, or are only slower; the interpreter has room"
 )
+ENDLESS = "GPU only: it never ends where a tile does not fit into shared memory; the interpreter has a shape of its own"
+ALL_TILES = "beyond reach: as many shares as tiles; only a table for millions of tokens makes their scratch and programs too many"
 FAR_CACHE = "beyond reach: it takes a cache of 2**33 elements, and smaller ones are built"
 PRECISION_AMD = "GPU only: on NVIDIA's it is what it was; AMD's know no tf32x3, and the interpreter ignores it"
 
@@ -282,6 +285,40 @@ EQUIVALENTS: dict[str, str] = {
     "swap-arguments:_shape_of_program:return:32, 1 -> 1, 32:caf1": INTERPRETED_SHAPE,
     "swap-arguments:_shape_of_program:return:1, 8 -> 8, 1:cfa2": INTERPRETED_SHAPE,
     "change-constant:_shape_of_program:return:1 -> 0:ef22": INTERPRETED_SHAPE,
+    "change-constant:_shape_of_program:return:2 -> 1:176f": PIPELINE,
+    "drop-operand:_shape_of_program:return:* properties.multi_processor_count:441d": ANY_SHARES,
+    'drop-condition:_shape_of_merge:if:device.type == "cpu" -> False:91e2': MERGE_SHAPE,
+    "swap-arguments:_shape_of_merge:return:16, 8 -> 8, 16:e825": INTERPRETED_SHAPE,
+    "drop-condition:_shape_of_merge:if:parts <= 4 -> True:81f5": MERGE_SHAPE,
+    "drop-condition:_shape_of_merge:if:parts <= 4 -> False:35e2": MERGE_SHAPE,
+    "change-comparison:_shape_of_merge:if:<= -> <:b762": MERGE_SHAPE,
+    "swap-arguments:_shape_of_merge:return:max(1, min(16, 2048 // block_dv)), 1 -> 1, max(1, min(16, 2048 // block_dv)):fa8c": MERGE_SHAPE,
+    "drop-condition:_shape_of_merge:return:max(1, min(16, 2048 // block_dv)) -> 1:f4ea": MERGE_SHAPE,
+    "drop-condition:_shares:shares:max(1, min(tiles, programs)) -> 1:968f": ANY_SHARES,
+    "off-by-one:_shares:shares:min(tiles, programs) -> (min(tiles, programs) + 1):f73d": ANY_SHARES,
+    "off-by-one:_shares:shares:min(tiles, programs) -> (min(tiles, programs) - 1):6ccf": ANY_SHARES,
+    "drop-condition:_shares:shares:min(tiles, programs) -> programs:1fdb": ANY_SHARES,
+    "off-by-one:_shares:shares:tiles -> (tiles + 1):4010": ANY_SHARES,
+    "off-by-one:_shares:shares:tiles -> (tiles - 1):c852": ANY_SHARES,
+    "off-by-one:_shares:shares:programs -> (programs + 1):d70a": ANY_SHARES,
+    "off-by-one:_shares:shares:programs -> (programs - 1):25fd": ANY_SHARES,
+    "drop-condition:_shares:if:shares >= num_seqs -> False:2d10": ANY_SHARES,
+    "change-comparison:_shares:if:>= -> >:ccfe": ANY_SHARES,
+    "drop-operand:_shares:return:* num_seqs:043a": ANY_SHARES,
+    "drop-operand:_shares:return:// num_seqs:ed09": ANY_SHARES,
+    "off-by-one:_shares:return:shares -> (shares + 1):32b6": ANY_SHARES,
+    "off-by-one:_shares:whole:num_seqs -> (num_seqs + 1):762d": ANY_SHARES,
+    "off-by-one:_shares:whole:num_seqs -> (num_seqs - 1):3525": ANY_SHARES,
+    "off-by-one:_shares:whole:triton.cdiv(num_seqs, shares) -> (triton.cdiv(num_seqs, shares) + 1):7724": ANY_SHARES,
+    "off-by-one:_shares:whole:triton.cdiv(num_seqs, shares) -> (triton.cdiv(num_seqs, shares) - 1):d655": ANY_SHARES,
+    "off-by-one:_shares:whole:num_seqs -> (num_seqs + 1):bf37": ANY_SHARES,
+    "off-by-one:_shares:whole:num_seqs -> (num_seqs - 1):204a": ANY_SHARES,
+    "off-by-one:_shares:whole:shares -> (shares + 1):74d8": ANY_SHARES,
+    "drop-condition:_shares:return:whole if 10 * whole ...* shares else shares -> whole:b837": ANY_SHARES,
+    "drop-condition:_shares:return:whole if 10 * whole ...* shares else shares -> shares:158c": ANY_SHARES,
+    "change-comparison:_shares:return:>= -> >:4e03": ANY_SHARES,
+    "drop-operand:_shares:return:* whole:9cad": ANY_SHARES,
+    "drop-operand:_shares:return:* shares:7b28": ANY_SHARES,
 }
 
 OUT_OF_REACH: dict[str, str] = {
@@ -435,4 +472,47 @@ OUT_OF_REACH: dict[str, str] = {
     "drop-operand:_shape_of_program:while:**16:3537": SHAPE,
     "change-constant:_shape_of_program:while:2 -> 1:5d01": SHAPE,
     "change-constant:_shape_of_program:tile:2 -> 1:dece": SHAPE,
+    "delete-statement:_shape_of_program:tile:tile //= 2 -> pass:2f78": ENDLESS,
+    "swap-arguments:_shape_of_program:return:block_h, tile -> tile, block_h:e25d": SHAPE,
+    "swap-arguments:_shape_of_program:return:tile, 2 -> 2, tile:69fd": SHAPE,
+    "swap-arguments:_shape_of_program:return:2, programs * proper...ulti_processor_count -> programs * propertie...i_processor_count, 2:c519": SHAPE,
+    'swap-arguments:_shape_of_program:return:programs * propertie...{"num_warps": warps} -> {"num_warps": warps}...ulti_processor_count:ec3e': SHAPE,
+    'drop-condition:_shape_of_merge:if:device.type == "cpu" -> True:6be5': SHAPE,
+    "change-comparison:_shape_of_merge:if:== -> !=:5fa2": SHAPE,
+    "change-constant:_shape_of_merge:return:1 -> 0:443a": SHAPE,
+    "drop-condition:_shape_of_merge:return:max(1, min(16, 2048 // block_dv)) -> min(16, 2048 // block_dv):430c": SHAPE,
+    "change-operator:_shape_of_merge:return:max -> min:6b38": SHAPE,
+    "change-constant:_shape_of_merge:return:1 -> 0:cbd5": SHAPE,
+    "off-by-one:_shape_of_merge:return:min(16, 2048 // block_dv) -> (min(16, 2048 // block_dv) + 1):260b": SHAPE,
+    "off-by-one:_shape_of_merge:return:min(16, 2048 // block_dv) -> (min(16, 2048 // block_dv) - 1):ffa6": SHAPE,
+    "drop-condition:_shape_of_merge:return:min(16, 2048 // block_dv) -> 16:f180": SHAPE,
+    "drop-condition:_shape_of_merge:return:min(16, 2048 // block_dv) -> (2048 // block_dv):3fb2": SHAPE,
+    "change-operator:_shape_of_merge:return:min -> max:6aa5": SHAPE,
+    "off-by-one:_shape_of_merge:return:2048 // block_dv -> ((2048 // block_dv) + 1):0e96": SHAPE,
+    "off-by-one:_shape_of_merge:return:2048 // block_dv -> ((2048 // block_dv) - 1):9234": SHAPE,
+    "drop-operand:_shape_of_merge:return:// block_dv:1556": SHAPE,
+    "change-operator:_shape_of_merge:return:// -> %:958d": SHAPE,
+    "swap-arguments:_shape_of_merge:return:1, max(1, min(64, 8192 // block_dv)) -> max(1, min(64, 8192 // block_dv)), 1:387f": SHAPE,
+    "change-constant:_shape_of_merge:return:1 -> 0:2bb0": SHAPE,
+    "drop-condition:_shape_of_merge:return:max(1, min(64, 8192 // block_dv)) -> 1:ec0a": SHAPE,
+    "drop-condition:_shape_of_merge:return:max(1, min(64, 8192 // block_dv)) -> min(64, 8192 // block_dv):bb04": SHAPE,
+    "change-operator:_shape_of_merge:return:max -> min:0010": SHAPE,
+    "change-constant:_shape_of_merge:return:1 -> 0:93ca": SHAPE,
+    "off-by-one:_shape_of_merge:return:min(64, 8192 // block_dv) -> (min(64, 8192 // block_dv) + 1):28c5": SHAPE,
+    "off-by-one:_shape_of_merge:return:min(64, 8192 // block_dv) -> (min(64, 8192 // block_dv) - 1):77af": SHAPE,
+    "drop-condition:_shape_of_merge:return:min(64, 8192 // block_dv) -> 64:e479": SHAPE,
+    "drop-condition:_shape_of_merge:return:min(64, 8192 // block_dv) -> (8192 // block_dv):f13a": SHAPE,
+    "change-operator:_shape_of_merge:return:min -> max:6b55": SHAPE,
+    "off-by-one:_shape_of_merge:return:8192 // block_dv -> ((8192 // block_dv) + 1):711d": SHAPE,
+    "off-by-one:_shape_of_merge:return:8192 // block_dv -> ((8192 // block_dv) - 1):d251": SHAPE,
+    "drop-operand:_shape_of_merge:return:// block_dv:7e65": SHAPE,
+    "change-operator:_shape_of_merge:return:// -> %:fe91": SHAPE,
+    "drop-condition:_shares:shares:min(tiles, programs) -> tiles:5443": ALL_TILES,
+    "change-operator:_shares:shares:min -> max:ba6c": ALL_TILES,
+    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> (torch.version.hip i...y(device) >= (9, 0)):3207": OTHER_GPUS,
+    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> bool(_wait_for_other...y(device) >= (9, 0)):385f": OTHER_GPUS,
+    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> bool(_wait_for_other...version.hip is None):4b92": OTHER_GPUS,
+    "change-comparison:_has_dependent_launch:return:is -> is not:f67d": OTHER_GPUS,
+    "change-comparison:_has_dependent_launch:return:>= -> >:6fcb": OTHER_GPUS,
+    "change-constant:_has_dependent_launch:return:0 -> 1:77c1": OTHER_GPUS,
 }
