@@ -13,8 +13,6 @@ EMPTY_RANGE = "only an empty range moves its end, to before its beginning, where
 MORE_SEQUENCES = "one more block of sequences at most, all masked: none of them has a tile"
 ALL_ZERO = "all of them are 0"
 LAST_SEQUENCE = "a last block of one sequence need not be looked at: whoever comes after all the others is that one"
-SOONER = "the next kernel waits for this one anyway; it only starts later"
-NOT_SOONER = "where kernels are not launched early, waiting for others returns at once, and all runs one after the other"
 OTHER_PROGRAM = "the remainder of pid + 1 runs through the same numbers, so that each still has its program, only another one"
 SMALL_DIMS = "dims are below 4096, and an address multiplies them by strides or adds them to rows, which are int64"
 SLOPES = "i_head is below num_q_heads in every lane, and the rows that are masked are never merged"
@@ -56,6 +54,7 @@ MORE_ROWS = "never fewer blocks of rows; those beyond the last row have every ro
 ANY_SHARES = "any number of shares, of at least 1, covers each tile once: this only tunes"
 NO_TILE = "one more program, whose share begins where the tiles end"
 FLOAT = "the arguments are floats by contract, so that float() does nothing"
+NEVER_DENSE = "strides of 1 that the kernel is not told of are passed to it, which is only slower"
 IN_ELEMENTS = "offsets are counted in elements, in 64 bits, which is only slower"
 IEEE = "ieee rounds less than tf32x3 does"
 PRECISION_SAME = "NVIDIA and AMD GPUs get what they got, and the interpreter ignores it"
@@ -72,8 +71,6 @@ UNDEFINED_LENGTH = "GPU only: lengths beyond the last sequence are anything; the
 LOOP_TYPE = (
     "GPU only: it gives a loop's variable another type than it began with, which does not compile; the interpreter lets it pass"
 )
-NO_PDL = "GPU only: a kernel may start before the one that it depends on has ended; the interpreter runs one after the other"
-OTHER_GPUS = "GPU only: GPUs before Hopper, AMD's, and older Tritons know no dependent launches; the interpreter ignores them"
 PAST_Q = "beyond reach: rows that are never merged read past the last one of q, and fault if nothing is there"
 PAST_V = "beyond reach: columns that are never stored read past V's rows, and fault if nothing is there"
 ZERO_SHARES = "GPU only: a batch without tokens divides by 0, which gives anything; the interpreter's quotient is 0"
@@ -121,7 +118,6 @@ EQUIVALENTS: dict[str, str] = {
     "swap-arguments:_sequence_of:i_seq, before, seen:before, seen -> seen, before:986f": ALL_ZERO,
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs + 1):11a2": MORE_SEQUENCES,
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs - 1):8d56": LAST_SEQUENCE,
-    "delete-statement:_attend_share:_launch_dependents:_launch_dependents() -> pass:02fc": SOONER,
     "off-by-one:_attend_share:i_rows:pid -> (pid + 1):6847": OTHER_PROGRAM,
     "off-by-one:_attend_share:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
     "drop-cast:_attend_share:o_d:tl.arange(0, BLOCK_D).to(tl.int64) -> tl.arange(0, BLOCK_D):129e": SMALL_DIMS,
@@ -193,7 +189,6 @@ EQUIVALENTS: dict[str, str] = {
     "drop-mask:_attend_share:tl.store:, mask=m_row[:, None]:e954": WHOLE_BLOCKS,
     "off-by-one:_merge_shares:i_piece:pid -> (pid + 1):3722": OTHER_PROGRAM,
     "off-by-one:_merge_shares:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
-    "delete-statement:_merge_shares:_launch_dependents:_launch_dependents() -> pass:02fc": SOONER,
     "drop-cast:_merge_shares:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
     "change-constant:_merge_shares:b_sum:0.0 -> 1.0:ea7b": FIRST_PARTS,
     "off-by-one:_merge_shares:i_first:num_parts -> (num_parts + 1):3783": MASKED_PARTS,
@@ -208,8 +203,6 @@ EQUIVALENTS: dict[str, str] = {
     "change-constant:_merge_shares:b_out:0.0 -> 1.0:a143": SUM_0_OR_1,
     "drop-cast:_merge_shares:tl.store:b_out.to(out.dtype.element_ty) -> b_out:69b4": STORE,
     "off-by-one:paged_decode:window:max_len -> (max_len + 1):b12f": WINDOW,
-    'drop-condition:paged_decode:launch:{"launch_pdl": True} if pdl else {} -> ({}):11e0': NOT_SOONER,
-    "replace-name:paged_decode:block_h, tile, stages, programs, options:k_cache -> v_cache:8e6f": SAME_DTYPE,
     "swap-arguments:paged_decode:vec:q, k_cache -> k_cache, q:aa8a": SMALLER_VECTOR,
     "swap-arguments:paged_decode:vec:k_cache, v_cache -> v_cache, k_cache:b53a": SAME_DTYPE,
     "off-by-one:paged_decode:num_row_blocks:q_len * group -> ((q_len * group) + 1):cdc7": MORE_ROWS,
@@ -319,13 +312,14 @@ EQUIVALENTS: dict[str, str] = {
     "change-comparison:_shares:return:>= -> >:4e03": ANY_SHARES,
     "drop-operand:_shares:return:* whole:9cad": ANY_SHARES,
     "drop-operand:_shares:return:* shares:7b28": ANY_SHARES,
+    "drop-condition:_attend_share:if:DENSE -> False:c592": NEVER_DENSE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:k_cache -> v_cache:c0da": SAME_DTYPE,
+    "change-constant:paged_decode:_attend_share:1 -> 0:4cd7": NEVER_DENSE,
 }
 
 OUT_OF_REACH: dict[str, str] = {
     "drop-mask:_tiles_of:num_seen:, other=0:28af": UNDEFINED_LENGTH,
     "drop-cast:_sequence_of:i_seq:(b_end <= i_tile).to(tl.int32) -> (b_end <= i_tile):43d8": LOOP_TYPE,
-    "drop-condition:_attend_share:if:PDL -> False:273c": NO_PDL,
-    "delete-statement:_attend_share:_wait_for_others:_wait_for_others() -> pass:495e": NO_PDL,
     "change-comparison:_attend_share:m_row:< -> <=:a91a": PAST_Q,
     "drop-operand:_attend_share:value_head_dim:// VEC:da53": PAST_V,
     "change-comparison:_attend_share:m_v:< -> <=:1e1f": PAST_V,
@@ -374,8 +368,6 @@ OUT_OF_REACH: dict[str, str] = {
     "drop-cast:_attend_share:last_share:(before + num_tiles).to(tl.int64) -> (before + num_tiles):c48a": MANY_TILES,
     "drop-cast:_attend_share:i_part:(i_place * num_colum...column).to(tl.int64) -> (i_place * num_columns + i_column):954f": FAR_SCRATCH,
     "swap-parameters:_merge_shares:signature:num_row_blocks: tl.i...num_pieces: tl.int32 -> num_pieces: tl.int32...row_blocks: tl.int32:0152": EQUAL_BLOCKS,
-    "drop-condition:_merge_shares:if:PDL -> False:273c": NO_PDL,
-    "delete-statement:_merge_shares:_wait_for_others:_wait_for_others() -> pass:495e": NO_PDL,
     "off-by-one:_merge_shares:i_rows:i_piece * BLOCK_R -> ((i_piece * BLOCK_R) + 1):2389": EQUAL_BLOCKS,
     "replace-name:_merge_shares:i_column:num_row_blocks -> num_pieces:437a": EQUAL_BLOCKS,
     "replace-name:_merge_shares:i_column:i_rows -> i_piece:165f": EQUAL_BLOCKS,
@@ -400,21 +392,10 @@ OUT_OF_REACH: dict[str, str] = {
     "drop-operand:_merge_shares:b_out:* b_rescale[:, None]:fb73": PARTS_AT_ONCE,
     "drop-cast:_merge_shares:i_packed:(i_seq * q_len + o_r... group).to(tl.int64) -> (i_seq * q_len + o_row // group):019d": FAR_LSE,
     "drop-condition:paged_decode:window:min(window or max_len, max_len) -> (window or max_len):875e": FAR_WINDOW,
-    "drop-condition:paged_decode:pdl:not interpreted and ...ent_launch(q.device) -> (not interpreted):4411": OTHER_GPUS,
-    'drop-condition:paged_decode:launch:{"launch_pdl": True} if pdl else {} -> ({"launch_pdl": True}):0c7a': OTHER_GPUS,
     "drop-condition:paged_decode:block_dv:max(16, triton.next_...f_2(value_head_dim)) -> triton.next_power_of_2(value_head_dim):30d7": SMALL_DOT,
     "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_h, tile -> tile, block_h:3056": SHAPE,
     "swap-arguments:paged_decode:block_h, tile, stages, programs, options:tile, stages -> stages, tile:8d6c": SHAPE,
     "swap-arguments:paged_decode:block_h, tile, stages, programs, options:stages, programs -> programs, stages:9a95": SHAPE,
-    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:q_len * group, block...+ block_e + block_dv -> block_d + block_e + ...ck_dv, q_len * group:12dd": SHAPE,
-    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_d + block_e + ...cache.element_size() -> k_cache.element_size...+ block_e + block_dv:37c4": SHAPE,
-    "drop-operand:paged_decode:block_h, tile, stages, programs, options:* group:c866": SHAPE,
-    "replace-name:paged_decode:block_h, tile, stages, programs, options:group -> num_rows:f19c": SHAPE,
-    "drop-operand:paged_decode:block_h, tile, stages, programs, options:+ block_dv:95ec": SHAPE,
-    "drop-operand:paged_decode:block_h, tile, stages, programs, options:+ block_e:f58f": SHAPE,
-    "drop-operand:paged_decode:block_h, tile, stages, programs, options:block_d +:f416": SHAPE,
-    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_d -> block_dv:7291": SHAPE,
-    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_dv -> block_d:316a": SHAPE,
     "drop-condition:paged_decode:_attend_share:vec if all(_span(cac...he, v_cache)) else 1 -> vec:27a7": FAR_CACHE,
     "change-comparison:paged_decode:_attend_share:< -> <=:41e8": FAR_CACHE,
     "replace-name:paged_decode:_attend_share:k_cache -> v_cache:b349": FAR_CACHE,
@@ -509,10 +490,45 @@ OUT_OF_REACH: dict[str, str] = {
     "change-operator:_shape_of_merge:return:// -> %:fe91": SHAPE,
     "drop-condition:_shares:shares:min(tiles, programs) -> tiles:5443": ALL_TILES,
     "change-operator:_shares:shares:min -> max:ba6c": ALL_TILES,
-    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> (torch.version.hip i...y(device) >= (9, 0)):3207": OTHER_GPUS,
-    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> bool(_wait_for_other...y(device) >= (9, 0)):385f": OTHER_GPUS,
-    "drop-condition:_has_dependent_launch:return:bool(_wait_for_other...ty(device) >= (9, 0) -> bool(_wait_for_other...version.hip is None):4b92": OTHER_GPUS,
-    "change-comparison:_has_dependent_launch:return:is -> is not:f67d": OTHER_GPUS,
-    "change-comparison:_has_dependent_launch:return:>= -> >:6fcb": OTHER_GPUS,
-    "change-constant:_has_dependent_launch:return:0 -> 1:77c1": OTHER_GPUS,
+    "drop-operand:_shape_of_program:dims:+ block_dv:2eb8": SHAPE,
+    "drop-operand:_shape_of_program:dims:+ block_e:dc6f": SHAPE,
+    "drop-operand:_shape_of_program:dims:block_d +:26be": SHAPE,
+    "replace-name:_shape_of_program:dims:block_d -> block_dv:b2c5": SHAPE,
+    "replace-name:_shape_of_program:dims:block_dv -> block_d:85ca": SHAPE,
+    "drop-condition:_shape_of_program:if:vec == 1 -> True:52ac": SHAPE,
+    "drop-condition:_shape_of_program:if:vec == 1 -> False:e9f1": SHAPE,
+    "change-comparison:_shape_of_program:if:== -> !=:8ddb": SHAPE,
+    "change-constant:_shape_of_program:if:1 -> 0:c06b": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps:tile, warps -> warps, tile:4cb8": SHAPE,
+    "delete-statement:_shape_of_program:tile, warps:tile, warps = max(16...ck_d, block_dv))), 8 -> pass:c62c": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:max(16, min(64, 4096...block_d, block_dv))) -> 16:65ca": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:max(16, min(64, 4096...block_d, block_dv))) -> min(64, 4096 // max(block_d, block_dv)):55ca": SHAPE,
+    "change-operator:_shape_of_program:tile, warps:max -> min:9730": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:min(64, 4096 // max(block_d, block_dv)) -> (min(64, 4096 // max...k_d, block_dv)) + 1):3808": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:min(64, 4096 // max(block_d, block_dv)) -> (min(64, 4096 // max...k_d, block_dv)) - 1):bf2c": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:min(64, 4096 // max(block_d, block_dv)) -> 64:75b4": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:min(64, 4096 // max(block_d, block_dv)) -> (4096 // max(block_d, block_dv)):1c2d": SHAPE,
+    "change-operator:_shape_of_program:tile, warps:min -> max:dc90": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:4096 // max(block_d, block_dv) -> ((4096 // max(block_d, block_dv)) + 1):660a": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:4096 // max(block_d, block_dv) -> ((4096 // max(block_d, block_dv)) - 1):4c0c": SHAPE,
+    "drop-operand:_shape_of_program:tile, warps:// max(block_d, block_dv):5781": SHAPE,
+    "change-operator:_shape_of_program:tile, warps:// -> %:2c45": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:max(block_d, block_dv) -> block_d:edff": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps:max(block_d, block_dv) -> block_dv:3146": SHAPE,
+    "change-operator:_shape_of_program:tile, warps:max -> min:1505": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:block_d -> (block_d + 1):8d65": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:block_d -> (block_d - 1):b314": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:block_dv -> (block_dv + 1):76b8": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps:block_dv -> (block_dv - 1):eef1": SHAPE,
+    "replace-name:_shape_of_program:tile, warps:block_d -> block_dv:34f6": SHAPE,
+    "replace-name:_shape_of_program:tile, warps:block_dv -> block_d:caad": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:q_len * group, block_d -> block_d, q_len * group:2bda": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_d, block_e -> block_e, block_d:776d": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_e, block_dv -> block_dv, block_e:72ae": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:block_dv, vec -> vec, block_dv:7c1f": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, stages, programs, options:vec, k_cache.element_size() -> k_cache.element_size(), vec:f486": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, stages, programs, options:* group:5a51": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:group -> num_rows:3610": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_d -> block_dv:775b": SHAPE,
+    "replace-name:paged_decode:block_h, tile, stages, programs, options:block_dv -> block_d:acf9": SHAPE,
 }
