@@ -102,3 +102,12 @@ def test_weights_are_rounded_to_float16_where_q_is(dtype: str, cache_dtype: str 
     weights = "float16" if cache_dtype and dtype == "bfloat16" else dtype
     assert (rounding.probabilities, rounding.probabilities_tiny) == (UNIT_ROUNDOFF[weights], TINY[weights])
     assert (rounding.out, rounding.out_tiny) == (UNIT_ROUNDOFF[dtype], TINY[dtype])
+
+
+def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_whether_rows_are_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = Case(q=Layout(QUERY_AXES, (0, 1, 0)))
+    assert bundled.arithmetic(odd).same_bits_anywhere
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert not bundled.arithmetic(odd).same_bits_anywhere
+    assert bundled.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
+    assert bundled.arithmetic(Case(head_dim=18, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere

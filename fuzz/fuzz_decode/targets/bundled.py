@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Hashable, Mapping
 
 from fuzz_decode.case import Case
@@ -16,9 +17,11 @@ ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=
 
 
 def arithmetic(case: Case) -> Arithmetic:
-    """Beside float8, q of bfloat16 becomes float16, and so does P. Programs that load vectors have a shape of their own."""
+    """Beside float8, q of bfloat16 becomes float16, and so does P."""
     weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
-    same_bits = _in_vectors(case) == _in_vectors(case.plain())
+    # on a GPU programs that load vectors have a shape of their own
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    same_bits = interpreted or _in_vectors(case) == _in_vectors(case.plain())
     return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 
