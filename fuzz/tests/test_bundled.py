@@ -105,9 +105,10 @@ def test_weights_are_rounded_to_float16_where_q_is(dtype: str, cache_dtype: str 
 
 
 def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_whether_rows_are_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = Case(q=Layout(QUERY_AXES, (0, 1, 0)))
+    odd = Case(group=2, q=Layout(QUERY_AXES, (0, 1, 0)))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert bundled.arithmetic(odd).same_bits_anywhere
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.delenv("TRITON_INTERPRET")
     assert not bundled.arithmetic(odd).same_bits_anywhere
     assert bundled.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
-    assert bundled.arithmetic(Case(head_dim=18, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere
+    assert bundled.arithmetic(Case(head_dim=18, group=2, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere
