@@ -160,6 +160,16 @@ def test_products_of_block_id_and_stride_beyond_2_to_the_31_are_reached() -> Non
     check(Case(seq_lens=(3,), block_size=2, dtype="float16", k=k, table=table))
 
 
+@pytest.mark.skipif(DEVICE == "cuda", reason="the GPU may be too small; the CPU commits memory lazily")
+@pytest.mark.parametrize("outermost", ["head", "slot"])
+@pytest.mark.parametrize("pad", [2**30, 2**30 + 1], ids=["in vectors", "element by element"])
+def test_products_of_head_or_slot_and_a_stride_of_32_bits_are_reached(outermost: str, pad: int) -> None:
+    """The stride fits into 32 bits, and the product does not."""
+    order = (outermost, *(axis for axis in CACHE_AXES if axis != outermost))
+    k = Layout(order, (pad, 0, 0, 0))
+    check(Case(seq_lens=(4,), num_kv_heads=3, block_size=4, dtype="float16", k=k, v=k))
+
+
 def test_without_out_it_makes_a_new_one() -> None:
     problem = build(Case(seq_lens=(3, 1)), DEVICE)
     out, lse = paged_decode(*problem.arguments())

@@ -119,7 +119,7 @@ EQUIVALENTS: dict[str, str] = {
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs + 1):11a2": MORE_SEQUENCES,
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs - 1):8d56": LAST_SEQUENCE,
     "off-by-one:_attend_share:i_rows:pid -> (pid + 1):6847": OTHER_PROGRAM,
-    "off-by-one:_attend_share:i_kv:pid -> (pid + 1):3e81": OTHER_PROGRAM,
+    "off-by-one:_attend_share:i_kv:pid -> (pid + 1):d417": OTHER_PROGRAM,
     "drop-cast:_attend_share:o_d:tl.arange(0, BLOCK_D).to(tl.int64) -> tl.arange(0, BLOCK_D):129e": SMALL_DIMS,
     "drop-cast:_attend_share:o_dv:tl.arange(0, BLOCK_DV).to(tl.int64) -> tl.arange(0, BLOCK_DV):2c5b": SMALL_DIMS,
     "drop-mask:_attend_share:b_slope:, mask=m_row, other=0.0:e082": SLOPES,

@@ -101,7 +101,8 @@ def _attend_share(
     pid = tl.program_id(0)
     i_rows = pid % num_row_blocks
     pid //= num_row_blocks
-    i_kv = pid % num_kv_heads
+    # the interpreter takes a stride that fits into 32 bits for an int32, whatever the signature says
+    i_kv = (pid % num_kv_heads).to(tl.int64)
     i_share = pid // num_kv_heads
 
     o_row = i_rows * BLOCK_H + tl.arange(0, BLOCK_H)
@@ -187,6 +188,7 @@ def _attend_share(
             i_block = tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0)
             if UNIT == 1:
                 i_block = i_block.to(tl.int64)
+                o_s = o_s.to(tl.int64)
 
             # [TILE, BLOCK_D]
             o_k = (i_block * s_kb + o_s * s_ks).to(tl.int64) * UNIT
