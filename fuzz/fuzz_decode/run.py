@@ -14,7 +14,7 @@ from torch import Tensor
 from fuzz_decode.build import POISON, Problem, alone_if_large, build, dirty_allocations, is_small
 from fuzz_decode.case import Case
 from fuzz_decode.oracles import IMMEDIATE
-from fuzz_decode.oracles.memory import snapshot
+from fuzz_decode.oracles.memory import input_bytes, snapshot
 from fuzz_decode.oracles.metamorphic import repeatable
 from fuzz_decode.oracles.run_record import Expected, Run
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
@@ -127,8 +127,7 @@ def _launch(problem: Problem, expected: Expected, target: Target, device: str, *
     out, lse = _answer(sent.problem, target, dirt, give_out=give_out)
     left = sent.left()
     got = sent.out(left) if out is sent.problem.out else out.cpu()
-    before = {name: buffer.storage.view(torch.uint8) for name, buffer in problem.buffers.items() if name != "out"}
-    return Run(got, None if lse is None else lse.cpu(), expected, before, left)
+    return Run(got, None if lse is None else lse.cpu(), expected, input_bytes(problem), left)
 
 
 def returned(

@@ -7,7 +7,7 @@ import torch
 
 from fuzz_decode.build import Problem, build, is_small
 from fuzz_decode.case import Case
-from fuzz_decode.oracles.memory import inputs_intact, no_stray_writes
+from fuzz_decode.oracles.memory import input_bytes, inputs_intact, no_stray_writes
 from fuzz_decode.oracles.run_record import Run
 from fuzz_decode.run import expect
 from fuzz_decode.shipping import ship
@@ -29,8 +29,7 @@ def test_what_arrives_is_what_was_sent(case: Case) -> None:
 
 
 def run_of(problem: Problem, left: Problem) -> Run:
-    before = {name: buffer.storage.view(torch.uint8) for name, buffer in problem.buffers.items() if name != "out"}
-    return Run(left.out, None, expect(problem, resolve("bundled")), before, left)
+    return Run(left.out, None, expect(problem, resolve("bundled")), input_bytes(problem), left)
 
 
 def test_what_was_written_there_is_seen_here_and_nothing_else() -> None:

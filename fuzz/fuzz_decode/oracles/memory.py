@@ -81,8 +81,13 @@ SNAPSHOT_LIMIT = 2**24  # bytes; of larger buffers only the live rows are compar
 
 
 def snapshot(problem: Problem) -> dict[str, Tensor]:
-    """The bytes of every input, for `inputs_intact`."""
-    return {name: _bytes_of(problem, name).clone() for name in problem.buffers if name != "out"}
+    """The bytes of every input as they are now, for `inputs_intact`."""
+    return {name: content.clone() for name, content in input_bytes(problem).items()}
+
+
+def input_bytes(problem: Problem) -> dict[str, Tensor]:
+    """The bytes of every input, where they lie if their buffer is compared whole."""
+    return {name: _bytes_of(problem, name) for name in problem.buffers if name != "out"}
 
 
 def _bytes_of(problem: Problem, name: str) -> Tensor:

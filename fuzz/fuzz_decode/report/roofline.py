@@ -10,7 +10,6 @@ from fuzz_decode.bench.bandwidth import Bandwidth
 from fuzz_decode.bench.rows import Row
 
 MARKS = "osD^vPX*<>"
-SUFFIXES = (".svg", ".png")
 
 
 def draw_roofline(path: Path, rows: Sequence[Row], bandwidth: Bandwidth, title: str) -> None:
