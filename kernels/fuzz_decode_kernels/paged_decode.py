@@ -23,15 +23,16 @@ import triton.language as tl
 
 BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 
-# padded dims of K and V together and bytes of an element, at most: tokens per step, warps, programs per multiprocessor. Measured
-# on an H100 (docs/performance.md)
+# padded dims of a token's K and V, where V lies in K's rows of K alone, and bytes of an element, at most: tokens per step, warps,
+# stages, programs per multiprocessor. Measured on an H100 (docs/performance.md)
 SHAPES = (
-    (128, 2, 64, 1, 5),
-    (256, 1, 64, 2, 4),
-    (256, 2, 128, 4, 2),
-    (512, 2, 64, 4, 4),
-    (256, 4, 64, 4, 2),
-    (2**20, 4, 32, 4, 2),
+    (128, 2, 64, 2, 3, 5),
+    (256, 1, 64, 2, 3, 4),
+    (256, 2, 64, 4, 3, 2),
+    (512, 2, 64, 4, 2, 2),
+    (576, 2, 64, 8, 3, 1),
+    (256, 4, 64, 4, 2, 2),
+    (2**20, 4, 32, 4, 2, 2),
 )
 
 # not specialised, so that neither a layout nor a length compiles a new variant
@@ -83,6 +84,18 @@ def _sequence_of(seq_lens, num_seqs, i_tile, i_rows, group, q_len, window, BLOCK
     return i_seq, before
 
 
+@triton.jit
+def _blocks_of(p_table, o_t, block_size, s_tc, LANES: tl.constexpr):
+    """The blocks that tokens lie in; 0 for a token before the first.
+
+    Each token is looked up in so many lanes, so that there are as many as threads: with fewer the compiler would have every
+    thread look up each row that it loads from.
+    """
+    p_block = p_table + (o_t // block_size) * s_tc
+    o_lane = tl.zeros([1, LANES], tl.int32)
+    return tl.max(tl.load(p_block[:, None] + o_lane, mask=o_t[:, None] >= 0, other=0), axis=1)
+
+
 @triton.jit(do_not_specialize=[*POINTERS, *SIZES, "window", *STRIDES])
 def _attend_share(
     q, k_cache, v_cache, block_table, seq_lens, alibi_slopes, parts, partial_out, partial_lse,
@@ -95,7 +108,7 @@ def _attend_share(
     s_tb: tl.int64, s_tc: tl.int64,
     BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_DV: tl.constexpr, TILE: tl.constexpr,
     DENSE: tl.constexpr, VEC: tl.constexpr, UNIT: tl.constexpr, V_IN_K: tl.constexpr, HALF: tl.constexpr, WIDEN: tl.constexpr,
-    PRECISION: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     # one grid axis, so that no batch is too large for a launch (FlashInfer issue 3125)
     pid = tl.program_id(0)
@@ -181,11 +194,11 @@ def _attend_share(
         b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)
         b_sum = tl.full([BLOCK_H], 0.0, tl.float32)
         b_out = tl.full([BLOCK_H, BLOCK_DV], 0.0, tl.float32)
-        for i_t in tl.range(first, last, TILE, num_stages=STAGES):
+        # the last token stands for those beyond it, too, so that their loads need no mask
+        i_block = _blocks_of(p_table, tl.minimum(first + o_tile, last - 1), block_size, s_tc, LANES)
+        for i_t in range(first, last, TILE):
             o_t = i_t + o_tile
-            m_t = o_t < last
-            o_s = o_t % block_size
-            i_block = tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0)
+            o_s = tl.minimum(o_t, last - 1) % block_size
             if UNIT == 1:
                 i_block = i_block.to(tl.int64)
                 o_s = o_s.to(tl.int64)
@@ -195,7 +208,7 @@ def _attend_share(
             p_k = p_k_head + o_k[:, None]
             if VEC > 1:
                 p_k = tl.multiple_of(p_k, (1, 16))
-            b_k = tl.load(p_k, mask=m_t[:, None] & m_k, other=0.0)
+            b_k = tl.load(p_k, mask=m_k, other=0.0)
             # [TILE, BLOCK_DV]
             if V_IN_K:
                 b_v = b_k
@@ -204,7 +217,7 @@ def _attend_share(
                 p_v = p_v_head + o_v[:, None]
                 if VEC > 1:
                     p_v = tl.multiple_of(p_v, (1, 16))
-                b_v = tl.load(p_v, mask=m_t[:, None] & m_v, other=0.0)
+                b_v = tl.load(p_v, mask=m_v, other=0.0)
             # exact: every float8 is a number of each wider format
             b_k = b_k.to(b_q.dtype)
             b_v = b_v.to(b_q.dtype)
@@ -215,7 +228,7 @@ def _attend_share(
                 p_e = p_e_head + o_k[:, None]
                 if VEC > 1:
                     p_e = tl.multiple_of(p_e, (1, 16))
-                b_e = tl.load(p_e, mask=m_t[:, None] & m_e[None, :], other=0.0)
+                b_e = tl.load(p_e, mask=m_e[None, :], other=0.0)
                 b_s += tl.dot(b_qe.to(b_q.dtype), tl.trans(b_e.to(b_q.dtype)), input_precision=PRECISION)
             b_s *= b_scale[:, None]
             if softcap is not None:
@@ -234,10 +247,12 @@ def _attend_share(
             b_sum = b_sum * b_rescale + tl.sum(b_p, axis=1)
             b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision=PRECISION)
             b_max = b_new
+            # before the next step, whose loads need not wait for it then
+            i_block = _blocks_of(p_table, tl.minimum(i_t + TILE + o_tile, last - 1), block_size, s_tc, LANES)
 
         # a row that sees none of these tokens reports log(0) = -inf and a partial of 0
         b_lse = b_max + tl.log(b_sum)
-        b_out = b_out * v_scale / tl.where(b_sum > 0.0, b_sum, 1.0)[:, None]
+        b_out = b_out * (v_scale / tl.where(b_sum > 0.0, b_sum, 1.0))[:, None]
         # the part that begins its sequence has the sequence's place, and tells the merge; one that goes on has the share's
         i_column = i_kv * num_row_blocks + i_rows
         num_columns = num_kv_heads * num_row_blocks
@@ -356,9 +371,9 @@ def paged_decode(
     block_d, block_e = _blocks_of_dims(head_dim)
     block_dv = max(16, triton.next_power_of_2(value_head_dim))
     vec = _vector(q, k_cache, v_cache)
-    block_h, tile, stages, programs, options = _shape_of_program(
-        q_len * group, block_d, block_e, block_dv, vec, k_cache.element_size(), q.device
-    )
+    v_in_k = value_head_dim == block_d and _same_place(k_cache, v_cache)
+    dims = block_d + block_e + (0 if v_in_k else block_dv)
+    block_h, tile, programs, options = _shape_of_program(q_len * group, dims, vec, k_cache.element_size(), q.device)
     num_row_blocks = triton.cdiv(q_len * group, block_h)
     columns = num_kv_heads * num_row_blocks
     # no block of query rows sees more tokens of a sequence
@@ -388,11 +403,11 @@ def paged_decode(
         DENSE=all(tensor.stride(-1) == 1 for tensor in (q, k_cache, v_cache)),
         VEC=vec,
         UNIT=vec if all(_span(cache) < vec * 2**31 for cache in (k_cache, v_cache)) else 1,
-        V_IN_K=value_head_dim == block_d and _same_place(k_cache, v_cache),
+        V_IN_K=v_in_k,
         HALF=q.dtype == torch.bfloat16 and k_cache.element_size() == 1,
         WIDEN=interpreted,  # the interpreter computes bfloat16 on its bit patterns
         PRECISION="tf32x3" if q.is_cuda and torch.version.hip is None else "ieee",
-        STAGES=stages,
+        LANES=max(1, 32 * options.get("num_warps", 1) // tile),
         **options,
     )  # fmt: skip
     block_r, block_s = _shape_of_merge(1 + triton.cdiv(num_shares, num_seqs), block_dv, q.device)
@@ -438,22 +453,21 @@ def _same_place(k_cache, v_cache):
     return k_cache.data_ptr() == v_cache.data_ptr() and k_cache.stride() == v_cache.stride()
 
 
-def _shape_of_program(rows, block_d, block_e, block_dv, vec, itemsize, device):
-    """Query rows and tokens per step of a program, its stages, how many programs, and compile options."""
+def _shape_of_program(rows, dims, vec, itemsize, device):
+    """Query rows and tokens per step of a program, how many programs, and compile options."""
     if device.type == "cpu":
-        return 16, 32, 1, 8, {}
+        return 16, 32, 8, {}
     properties = torch.cuda.get_device_properties(device)
-    dims = block_d + block_e + block_dv
-    tile, warps, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
+    shared_memory = getattr(properties, "shared_memory_per_block_optin", 2**16)
+    tile, warps, stages, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
     block_h = 64 if rows >= 64 else 16  # 16 is the smallest operand of a dot, 64 the smallest of Hopper's
-    if block_h == 64:
-        tile, warps = min(tile, 64), 8
-    if vec == 1:
-        # element by element, each has an address, and all must fit into registers
-        tile, warps = max(16, min(64, 4096 // max(block_d, block_dv))), 8
-    while tile > 16 and 2 * tile * dims * itemsize > getattr(properties, "shared_memory_per_block_optin", 2**16):
+    if block_h == 64 or vec == 1:
+        tile, warps, stages = min(tile, 64), 8, 2
+    # element by element, each has an address, and all must fit into registers
+    most = 8192 if vec == 1 else tile * dims
+    while tile > 16 and (tile * dims > most or ((stages - 1) * tile + 2 * block_h) * dims * itemsize > shared_memory):
         tile //= 2
-    return block_h, tile, 2, programs * properties.multi_processor_count, {"num_warps": warps}
+    return block_h, tile, programs * properties.multi_processor_count, {"num_warps": warps, "num_stages": stages}
 
 
 def _shape_of_merge(parts, block_dv, device):
