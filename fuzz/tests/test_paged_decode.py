@@ -203,8 +203,8 @@ def with_programs(programs: int, patch: pytest.MonkeyPatch) -> None:
     shape = module._shape_of_program
 
     def fewer(*arguments: Any) -> Any:
-        block_h, tile, stages, _, options = shape(*arguments)
-        return block_h, tile, stages, programs, options
+        block_h, tile, _, options = shape(*arguments)
+        return block_h, tile, programs, options
 
     patch.setattr(module, "_shape_of_program", fewer)
 

@@ -26,12 +26,15 @@ BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 # padded dims of a token's K and V, where V lies in K's rows of K alone, and bytes of an element, at most: tokens per step, warps,
 # stages, programs per multiprocessor. Measured on an H100 (docs/performance.md)
 SHAPES = (
-    (128, 2, 64, 2, 3, 5),
+    (128, 2, 128, 4, 3, 2),
+    (128, 4, 64, 2, 2, 4),
     (256, 1, 64, 2, 3, 4),
     (256, 2, 64, 4, 3, 2),
+    (256, 4, 32, 2, 2, 4),
+    (512, 1, 32, 2, 3, 4),
     (512, 2, 64, 4, 2, 2),
+    (576, 1, 128, 8, 2, 1),
     (576, 2, 64, 8, 3, 1),
-    (256, 4, 64, 4, 2, 2),
     (2**20, 4, 32, 4, 2, 2),
 )
 
@@ -85,15 +88,19 @@ def _sequence_of(seq_lens, num_seqs, i_tile, i_rows, group, q_len, window, BLOCK
 
 
 @triton.jit
-def _blocks_of(p_table, o_t, block_size, s_tc, LANES: tl.constexpr):
-    """The blocks that tokens lie in; 0 for a token before the first.
+def _places_of(p_table, o_t, last, block_size, s_tc, LANES: tl.constexpr):
+    """The blocks that tokens lie in, and their slots there. The last token stands for those from `last` on, too, so that no load
+    of a row needs a mask.
 
-    Each token is looked up in so many lanes, so that there are as many as threads: with fewer the compiler would have every
-    thread look up each row that it loads from.
+    One of LANES lanes looks a token up, and there are as many as threads: with fewer the compiler would have every thread look
+    up each row that it loads from.
     """
+    o_t = tl.minimum(o_t, last - 1)
+    o_lane = tl.arange(0, LANES)
     p_block = p_table + (o_t // block_size) * s_tc
-    o_lane = tl.zeros([1, LANES], tl.int32)
-    return tl.max(tl.load(p_block[:, None] + o_lane, mask=o_t[:, None] >= 0, other=0), axis=1)
+    m_lane = (o_t >= 0)[:, None] & (o_lane == 0)[None, :]
+    i_block = tl.sum(tl.load(p_block[:, None] + o_lane[None, :], mask=m_lane, other=0), axis=1)
+    return i_block, o_t % block_size
 
 
 @triton.jit(do_not_specialize=[*POINTERS, *SIZES, "window", *STRIDES])
@@ -194,11 +201,9 @@ def _attend_share(
         b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)
         b_sum = tl.full([BLOCK_H], 0.0, tl.float32)
         b_out = tl.full([BLOCK_H, BLOCK_DV], 0.0, tl.float32)
-        # the last token stands for those beyond it, too, so that their loads need no mask
-        i_block = _blocks_of(p_table, tl.minimum(first + o_tile, last - 1), block_size, s_tc, LANES)
+        i_block, o_s = _places_of(p_table, first + o_tile, last, block_size, s_tc, LANES)
         for i_t in range(first, last, TILE):
             o_t = i_t + o_tile
-            o_s = tl.minimum(o_t, last - 1) % block_size
             if UNIT == 1:
                 i_block = i_block.to(tl.int64)
                 o_s = o_s.to(tl.int64)
@@ -247,8 +252,8 @@ def _attend_share(
             b_sum = b_sum * b_rescale + tl.sum(b_p, axis=1)
             b_out = b_out * b_rescale[:, None] + tl.dot(b_p.to(b_v.dtype), b_v, input_precision=PRECISION)
             b_max = b_new
-            # before the next step, whose loads need not wait for it then
-            i_block = _blocks_of(p_table, tl.minimum(i_t + TILE + o_tile, last - 1), block_size, s_tc, LANES)
+            # ahead of the next step, whose loads need not wait for it then
+            i_block, o_s = _places_of(p_table, o_t + TILE, last, block_size, s_tc, LANES)
 
         # a row that sees none of these tokens reports log(0) = -inf and a partial of 0
         b_lse = b_max + tl.log(b_sum)
@@ -461,10 +466,12 @@ def _shape_of_program(rows, dims, vec, itemsize, device):
     shared_memory = getattr(properties, "shared_memory_per_block_optin", 2**16)
     tile, warps, stages, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
     block_h = 64 if rows >= 64 else 16  # 16 is the smallest operand of a dot, 64 the smallest of Hopper's
-    if block_h == 64 or vec == 1:
-        tile, warps, stages = min(tile, 64), 8, 2
-    # element by element, each has an address, and all must fit into registers
-    most = 8192 if vec == 1 else tile * dims
+    if block_h == 64:
+        tile, warps, stages, programs = min(tile, 64), 8, 3, 1
+    most = tile * dims
+    if vec == 1:
+        # element by element, each has an address, and all must fit into registers
+        most, warps = 8192, max(4, warps)
     while tile > 16 and (tile * dims > most or ((stages - 1) * tile + 2 * block_h) * dims * itemsize > shared_memory):
         tile //= 2
     return block_h, tile, programs * properties.multi_processor_count, {"num_warps": warps, "num_stages": stages}

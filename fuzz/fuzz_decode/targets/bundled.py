@@ -19,9 +19,8 @@ ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=
 def arithmetic(case: Case) -> Arithmetic:
     """Beside float8, q of bfloat16 becomes float16, and so does P."""
     weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
-    # on a GPU programs that load vectors have a shape of their own
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    same_bits = interpreted or _in_vectors(case) == _in_vectors(case.plain())
+    same_bits = interpreted or _loads(case) == _loads(case.plain())
     return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 
@@ -34,9 +33,13 @@ def compiles_for(case: Case) -> Hashable:
     dims = k, beyond, _padded(case.value_head_dim)
     options = case.alibi, bool(case.softcap), case.sinks
     contiguous = all(_view(case, name)[1]["dim"] == 1 for name in ("q", "k", "v"))
-    one_load = case.v_prefix_of_k and case.value_head_dim == k
     many_rows = case.group * case.q_len >= MANY_ROWS
-    return (case.dtype, case.cache_dtype, *dims, *options, many_rows, contiguous, _in_vectors(case), one_load)
+    return (case.dtype, case.cache_dtype, *dims, *options, many_rows, contiguous, *_loads(case))
+
+
+def _loads(case: Case) -> tuple[bool, bool]:
+    """Whether rows are loaded in vectors, and V with K: what of a layout programs on a GPU have their shape from."""
+    return _in_vectors(case), case.v_prefix_of_k and case.value_head_dim == _padded(min(case.head_dim, WIDEST_BLOCK))
 
 
 def _in_vectors(case: Case) -> bool:

@@ -12,8 +12,7 @@ K_PAGE, V_PAGE = "(i_block * s_kb).to(tl.int64) * UNIT", "(i_block * s_vb).to(tl
 V_HEAD = "v_cache + i_kv * s_vh"
 K_SHAPE = ("*k_cache.stride(),", "block_size * num_kv_heads * head_dim, num_kv_heads * head_dim, head_dim, 1,")
 V_SHAPE = ("*v_cache.stride(),", "block_size * num_kv_heads * value_head_dim, num_kv_heads * value_head_dim, value_head_dim, 1,")
-COLUMN = "(o_t // block_size) * s_tc, mask=m_t, other=0)"
-BLOCK_ID = "mask=m_t, other=0)"
+BLOCK_ID = "tl.sum(tl.load(p_block[:, None] + o_lane[None, :], mask=m_lane, other=0), axis=1)"
 Q_ROW = "i_packed.to(tl.int64) * s_qb"
 OUT_ROW = "i_packed * s_ob"
 PARTIAL_LSE = "tl.store(partial_lse + i_part + o_part, b_lse"
@@ -336,7 +335,7 @@ MUTANTS: dict[str, Mutant] = {
         "a fixed number of indices is filled, that of large pages: entries from the 32nd on stay 0",
         "more than 32 pages",
         ("sgl-project/sglang/pull/11985",),
-        ((COLUMN, "(o_t // block_size) * s_tc, mask=m_t & (o_t // block_size < 32), other=0)"),),
+        (("m_lane = (o_t >= 0)[:, None]", "m_lane = ((o_t >= 0) & (o_t // block_size < 32))[:, None]"),),
         diagnosis=("table-entries-from-32-are-0",),
     ),
     "blocks-consecutive": Mutant(
@@ -344,12 +343,7 @@ MUTANTS: dict[str, Mutant] = {
         "only the first entry of a table row is read, the blocks taken to follow it",
         "scattered pages",
         ("flashinfer-ai/flashinfer/issues/3219",),
-        (
-            (
-                "tl.load(p_table + (o_t // block_size) * s_tc, mask=m_t, other=0)",
-                "tl.load(p_table + o_t * 0, mask=m_t, other=0) + o_t // block_size",
-            ),
-        ),
+        (("(o_t // block_size) * s_tc", "o_t * 0"), (BLOCK_ID, BLOCK_ID + " + o_t // block_size")),
         diagnosis=("blocks-consecutive",),
     ),
     "table-unmasked": Mutant(
@@ -358,8 +352,9 @@ MUTANTS: dict[str, Mutant] = {
         "garbage in unused entries",
         ("vllm-project/vllm/issues/53658", "Dao-AILab/flash-attention/pull/2711"),
         (
-            ("s_tc, " + BLOCK_ID, "s_tc, mask=o_t < max_len, other=0)"),
-            ("mask=m_t[:, None] & m_v, other=0.0)", "mask=(o_t < max_len)[:, None] & m_v, other=0.0)"),
+            ("first + o_tile, last,", "first + o_tile, max_len,"),
+            ("o_t + TILE, last,", "o_t + TILE, max_len,"),
+            ("mask=m_k, other=0.0)", "mask=(o_t < last)[:, None] & m_k, other=0.0)"),
             (
                 "    scale, v_scale, softcap, window: tl.int32,",
                 "    max_len: tl.int32, scale, v_scale, softcap, window: tl.int32,",
@@ -397,7 +392,7 @@ MUTANTS: dict[str, Mutant] = {
         "block ids keep their low 16 bits only",
         "block ids from 65536",
         ("ROCm/aiter/issues/3062",),
-        ((BLOCK_ID, "mask=m_t, other=0) & 0xFFFF"),),
+        ((BLOCK_ID, BLOCK_ID + " & 0xFFFF"),),
         diagnosis=("block-id-16-bits",),
     ),
 }

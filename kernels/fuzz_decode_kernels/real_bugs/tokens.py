@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from fuzz_decode_kernels.mutant import Mutant
 
-COLUMN = "(o_t // block_size) * s_tc, mask=m_t, other=0)"
 START = "    interpreted = q.device.type"
-V_MASK = "mask=m_t[:, None] & m_v, other=0.0)"
+K_MASK, V_MASK = "mask=m_k, other=0.0)", "mask=m_v, other=0.0)"
+SEEN_K, SEEN_V = "mask=(o_t < last)[:, None] & m_k, other=0.0)", "mask=(o_t < last)[:, None] & m_v, other=0.0)"
 SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
-IN_BLOCKS = "(o_t < (num_seen + q_len - 1 + block_size - 1) // block_size * block_size)"
+BLOCKS_END = "(num_seen + q_len - 1 + block_size - 1) // block_size * block_size"
+TO_BLOCKS_END = (
+    ("first + o_tile, last,", f"first + o_tile, {BLOCKS_END},"),
+    ("o_t + TILE, last,", f"o_t + TILE, {BLOCKS_END},"),
+)
 TILE_PIVOT = (
     'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
 )
@@ -28,10 +32,7 @@ MUTANTS: dict[str, Mutant] = {
         "V of the last block's unused slots is loaded and multiplied by weight 0",
         "NaN in unused slots",
         ("vllm-project/vllm/pull/936", "vllm-project/vllm/pull/53856", "Dao-AILab/flash-attention/issues/1745"),
-        (
-            (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
-            (V_MASK, f"mask={IN_BLOCKS}[:, None] & m_v, other=0.0)"),
-        ),
+        (*TO_BLOCKS_END, (K_MASK, SEEN_K)),
         diagnosis=("tail-v-unmasked",),
     ),
     "before-window-v-unmasked": Mutant(
@@ -48,8 +49,8 @@ MUTANTS: dict[str, Mutant] = {
         "NaN in unused slots: NaN - inf is NaN",
         ("deepbeepmeep/Wan2GP/pull/1628", "vllm-project/vllm/pull/47305"),
         (
-            (COLUMN, f"(o_t // block_size) * s_tc, mask={IN_BLOCKS}, other=0)"),
-            ("mask=m_t[:, None] & m_k, other=0.0)", f"mask={IN_BLOCKS}[:, None] & m_k, other=0.0)"),
+            *TO_BLOCKS_END,
+            (V_MASK, SEEN_V),
             (SEEN, 'b_s = b_s + tl.where(m_s, 0.0, float("-inf"))'),
         ),
         diagnosis=("tail-k-unmasked",),
@@ -59,7 +60,7 @@ MUTANTS: dict[str, Mutant] = {
         "tokens past the end fold to block 0, whose V is multiplied by weight 0",
         "NaN in block 0",
         ("ROCm/aiter/pull/4245", "vllm-project/vllm/issues/57156"),
-        ((V_MASK, "mask=m_v, other=0.0)"),),
+        (("(i_block * s_vb + o_s * s_vs)", "(tl.where(o_t < last, i_block, 0) * s_vb + o_s * s_vs)"),),
         diagnosis=("block-0-read",),
     ),
     "tail-off-by-one": Mutant(
@@ -75,7 +76,7 @@ MUTANTS: dict[str, Mutant] = {
         "lanes past the end score 0 instead of -inf, so that the denominator holds them",
         "lengths that are no multiple of the tile",
         ("flashinfer-ai/flashinfer/issues/3716",),
-        ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"),),
+        ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"), (V_MASK, SEEN_V)),
         diagnosis=("tail-weighs-in",),
     ),
     "visible-to-the-block-s-end": Mutant(
@@ -271,7 +272,7 @@ MUTANTS: dict[str, Mutant] = {
         "one block id serves a whole tile",
         "tiles that do not divide a block",
         ("ai-bond/flash-attention-v100/issues/41",),
-        (("(o_t // block_size) * s_tc", "((o_t * 0 + i_t) // block_size) * s_tc"),),
+        (("(o_t // block_size) * s_tc", "(o_t * 0 + tl.min(o_t, axis=0) // block_size) * s_tc"),),
         diagnosis=("tile-32-straddles-block",),
     ),
     "v-block-once-a-tile": Mutant(
@@ -279,12 +280,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's block id is advanced once a tile of K",
         "tiles that do not divide a block",
         ("flashinfer-ai/flashinfer/pull/3022", "NVIDIA/TensorRT-LLM/pull/18244"),
-        (
-            (
-                "(i_block * s_vb + o_s * s_vs)",
-                "(tl.load(p_table + ((o_t * 0 + i_t) // block_size) * s_tc, mask=m_t, other=0) * s_vb + o_s * s_vs)",
-            ),
-        ),
+        (("(i_block * s_vb + o_s * s_vs)", "(tl.load(p_table + (i_t // block_size) * s_tc) * s_vb + o_s * s_vs)"),),
         diagnosis=("v-tile-32-straddles-block",),
     ),
     "v-slots-beyond-128-dropped": Mutant(
@@ -292,7 +288,7 @@ MUTANTS: dict[str, Mutant] = {
         "V beyond a block's 128th slot is left out",
         "block_size of 256 or more",
         ("vllm-project/vllm/pull/438",),
-        ((V_MASK, "mask=(m_t & (o_s < 128))[:, None] & m_v, other=0.0)"),),
+        ((V_MASK, "mask=(o_s < 128)[:, None] & m_v, other=0.0)"),),
         diagnosis=("v-slots-from-128-dropped",),
     ),
     "slots-modulo-16": Mutant(
@@ -300,7 +296,7 @@ MUTANTS: dict[str, Mutant] = {
         "a block is taken to have 16 slots",
         "block_size of 32 or more, 17 tokens or more",
         ("vllm-project/vllm/issues/57614",),
-        (("o_s = o_t % block_size", "o_s = o_t % block_size % 16"),),
+        (("o_t % block_size", "o_t % block_size % 16"),),
         diagnosis=("slots-modulo-16",),
     ),
     "middle-of-long-sequences-dropped": Mutant(
