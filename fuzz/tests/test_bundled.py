@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from fuzz_decode.build import build
@@ -22,6 +24,7 @@ from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
 pick_device("cpu")
 FLOAT8: dict[str, Any] = {"cache_dtype": "float8_e4m3fn", "k_scale": 1.0, "v_scale": 1.0}
+H100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
 FOLLOWS_LENGTHS = {"BLOCK_R", "BLOCK_S"}  # the shape of a merge
 PREFIX = Case(seq_lens=(3,), head_dim=64, value_head_dim=64, block_size=2, v=None, dtype="float16")
 WIDE = Case(seq_lens=(3,), head_dim=576, value_head_dim=512, block_size=2, v=None, dtype="float16")
@@ -64,11 +67,11 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def launched() -> Iterator[Callable[[Case], Hashable]]:
-    """Of a case: what both kernels would be compiled for on a GPU, where many query rows make larger programs."""
+    """Of a case: what both kernels would be compiled for on a GPU."""
     attend, merge, shape = Recorded(), Recorded(), module._shape_of_program
 
-    def on_gpu(rows: int, *others: Any) -> Any:
-        return (64 if rows >= 64 else 16, *shape(rows, *others)[1:])
+    def on_gpu(*arguments: Any) -> Any:
+        return shape(*arguments[:-1], torch.device("cuda"))
 
     def recorded(case: Case) -> Hashable:
         problem = build(case.validate(), "cpu")
@@ -79,6 +82,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
         patch.setattr(module, "_attend_share", attend)
         patch.setattr(module, "_merge_shares", merge)
         patch.setattr(module, "_shape_of_program", on_gpu)
+        patch.setattr(torch.cuda, "get_device_properties", lambda device: H100)
         yield recorded
 
 
@@ -104,11 +108,29 @@ def test_weights_are_rounded_to_float16_where_q_is(dtype: str, cache_dtype: str 
     assert (rounding.out, rounding.out_tiny) == (UNIT_ROUNDOFF[dtype], TINY[dtype])
 
 
-def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_whether_rows_are_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_same_bits_are_promised_the_plain_layout_has_the_same_programs(
+    launched: Callable[[Case], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+    cases = [*CHOSEN, *itertools.islice(case_stream(1, {}), 150)]
+    promised = [case for case in cases if bundled.arithmetic(case).same_bits_anywhere]
+    assert len(cases) / 4 < len(promised) < len(cases)
+    for case in promised:
+        assert shape_of(launched(case)) == shape_of(launched(case.plain()))
+
+
+def shape_of(kernels: tuple[tuple[Hashable, ...], Hashable]) -> set[Hashable]:
+    """What the order of sums hangs on."""
+    constants = ("BLOCK_H", "TILE", "num_warps")
+    return {pair for pair in kernels[0] if isinstance(pair, tuple) and pair[0] in constants}
+
+
+def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_how_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = Case(group=2, q=Layout(QUERY_AXES, (0, 1, 0)))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert bundled.arithmetic(odd).same_bits_anywhere
     monkeypatch.delenv("TRITON_INTERPRET")
     assert not bundled.arithmetic(odd).same_bits_anywhere
+    assert not bundled.arithmetic(PREFIX).same_bits_anywhere
     assert bundled.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
     assert bundled.arithmetic(Case(head_dim=18, group=2, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere

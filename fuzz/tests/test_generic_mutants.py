@@ -35,10 +35,10 @@ TWO_HEADS = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 OBVIOUS = {
     ("swap-stride", "_attend_share", "o_k = (i_block", "s_kb", "s_ks"): Case(seq_lens=(3,), block_size=2),
     ("swap-stride", "_attend_share", "o_v = (i_block", "s_vs", "s_ks"): TWO_HEADS,
-    ("change-comparison", "_attend_share", "m_t = ", "<", "<="): Case(seq_lens=(1,), block_size=2),
+    ("drop-condition", "_places_of", "o_t = tl.minimum(", "tl.minimum(o_t, last - 1)", "o_t"): Case(seq_lens=(1,), block_size=2),
     ("change-constant", "_merge_shares", "b_out = b_out / tl.where(", "1.0", "0.0"): Case(seq_lens=(0,)),
     ("drop-operand", "_attend_share", "b_scale = tl.full(", " * scale", ""): Case(seq_lens=(2,)),
-    ("drop-condition", "_attend_share", "b_v = tl.load(", "m_t[:, None] & ", ""): Case(seq_lens=(1,), block_size=2),
+    ("change-operator", "_places_of", "return i_block", "%", "//"): Case(seq_lens=(3,), block_size=2),
     ("drop-operand", "_merge_shares", "b_sum = b_sum * b_rescale + tl.sum(b_weight", " + tl.sum(b_weight, axis=1)", ""): Case(),
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
     ("drop-operand", "paged_decode", "_attend_share[(num_shares", " * num_kv_heads", ""): Case(num_kv_heads=2),
@@ -120,8 +120,9 @@ def test_comments_are_left_alone() -> None:
 
 
 def test_a_diff_shows_the_line() -> None:
-    name = find("change-comparison", "_attend_share", "m_t = ", "<", "<=")
-    assert generic_diff(name).splitlines()[-2:] == ["-            m_t = o_t < last", "+            m_t = o_t <= last"]
+    name = find("off-by-one", "_places_of", "o_t = tl.minimum(", "last - 1", "((last - 1) + 1)")
+    changed = ["-    o_t = tl.minimum(o_t, last - 1)", "+    o_t = tl.minimum(o_t, ((last - 1) + 1))"]
+    assert generic_diff(name).splitlines()[-2:] == changed
 
 
 def names_of(source: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -30,11 +30,12 @@ WIDENED = (
     "on a GPU WIDEN is False anyway; in the mended interpreter it rounds P to q's dtype as a GPU does, which the bound allows"
 )
 FIRST_TILE = "the first tile, and there is one, multiplies it by exp(-inf) = 0"
-MASKED_BLOCK = "the block of masked tokens, whose K and V are masked with them"
-K_OF_BLOCK_0 = "masked tokens have block 0, which exists, and whatever their score is, -inf takes its place"
-K_FILL = "dims beyond head_dim meet zeros of q, masked tokens score -inf, and as V they have weight exp(-inf) = 0"
-V_FILL = "masked tokens have weight exp(-inf) = 0, and what is beyond value_head_dim is not stored"
+K_FILL = "dims beyond head_dim meet zeros of q, and as V they are not stored"
+V_FILL = "what is beyond value_head_dim is not stored"
 V_TWICE = "V lies where K does, with the same strides: it is only loaded twice"
+LONE_BLOCK = "one of a token's lanes holds its block, which is 0 or more, and each other one 0"
+MASKED_LANES = "lanes but the first are masked, whatever their addresses"
+ANY_LANES = "any number of lanes is right: this only tunes"
 PROMOTED = "Triton converts an integer that is multiplied by a float32 to float32, too"
 PIVOT = "where the maximum is -inf every term is exp(-inf - pivot) = 0 for any finite pivot"
 SAME_DTYPE = "only their dtype, or whether both are alike, is asked for, and K and V have the same dtype"
@@ -63,7 +64,6 @@ MERGE_SHAPE = "both shapes of a merge are right for any number of parts and dims
 MASKED_DIMS = "heads of 512 dims get a second block, all of it masked"
 OTHER_ORDER = "the block of 512 comes second, and the one that holds the rest first: together they hold as many dims"
 NO_VECTORS = "below 2 it means that rows are loaded element by element, which is right for every row"
-PIPELINE = "pipelining changes no result, and one stage needs less memory"
 STRICTER = "fewer rows, or none, count as made of vectors; the others are loaded element by element, which is right for every row"
 INTERPRETED_SHAPE = "the interpreter's shape only, and any is right there; on a GPU this line is not reached"
 SAME_BEGINNING = "beyond reach: in each case V that begins where K does has K's strides"
@@ -75,9 +75,14 @@ PAST_Q = "beyond reach: rows that are never merged read past the last one of q, 
 PAST_V = "beyond reach: columns that are never stored read past V's rows, and fault if nothing is there"
 ZERO_SHARES = "GPU only: a batch without tokens divides by 0, which gives anything; the interpreter's quotient is 0"
 MANY_TILES = "beyond reach: shares times tiles pass 2**31 only with 2**20 tiles and more"
+ONE_LANE = "GPU only: there a token has several lanes, in the interpreter one"
+UNDEFINED_LANE = "GPU only: lanes that are masked hold anything; the interpreter reads 0"
+BEFORE_TABLE = "beyond reach: only a sequence without tokens reads the entry before its first, uses it for nothing, and faults if none is there"
+ONE_MORE_STEP = (
+    "beyond reach: one more step at most, all of it masked, that reads the last token again, or block 0 where there is no token"
+)
 WRONG_HINT = "GPU only: a hint that does not hold makes loads wrong or misaligned; the interpreter ignores hints"
 UNDEFINED_DIM = "GPU only: dims beyond head_dim hold anything, and 0 * NaN is NaN; the interpreter reads 0"
-UNDEFINED_V = "GPU only: V of masked tokens holds anything, and 0 * NaN is NaN; the interpreter reads 0"
 UNDEFINED_PART = "GPU only: parts that are none hold anything, and 0 * NaN is NaN; the interpreter reads 0"
 TINY_Q = "beyond reach: only rows of q far below 2**-27 would lose by it what float16 does not hold, and none are drawn"
 BFLOAT16_P = "GPU only: P is rounded to bfloat16 instead of float16; the interpreter widens both to float32"
@@ -118,6 +123,8 @@ EQUIVALENTS: dict[str, str] = {
     "swap-arguments:_sequence_of:i_seq, before, seen:before, seen -> seen, before:986f": ALL_ZERO,
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs + 1):11a2": MORE_SEQUENCES,
     "off-by-one:_sequence_of:i_first:num_seqs -> (num_seqs - 1):8d56": LAST_SEQUENCE,
+    "change-operator:_places_of:i_block:tl.sum -> tl.max:61dc": LONE_BLOCK,
+    "drop-operand:_places_of:i_block:+ o_lane[None, :]:54b9": MASKED_LANES,
     "off-by-one:_attend_share:i_rows:pid -> (pid + 1):6847": OTHER_PROGRAM,
     "off-by-one:_attend_share:i_kv:pid -> (pid + 1):d417": OTHER_PROGRAM,
     "drop-cast:_attend_share:o_d:tl.arange(0, BLOCK_D).to(tl.int64) -> tl.arange(0, BLOCK_D):129e": SMALL_DIMS,
@@ -125,10 +132,11 @@ EQUIVALENTS: dict[str, str] = {
     "drop-mask:_attend_share:b_slope:, mask=m_row, other=0.0:e082": SLOPES,
     "drop-mask:_attend_share:b_slope:, other=0.0:92fd": SLOPES,
     "change-constant:_attend_share:b_slope:0.0 -> 1.0:e20e": SLOPES,
-    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0": ONES,
+    "drop-condition:_attend_share:if:DENSE -> False:c592": NEVER_DENSE,
     "swap-arguments:_attend_share:s_qd, s_kd, s_vd:s_qd, s_kd -> s_kd, s_qd:86aa": ONES,
     "swap-arguments:_attend_share:s_qd, s_kd, s_vd:s_kd, s_vd -> s_vd, s_kd:fd86": ONES,
     "delete-statement:_attend_share:s_qd, s_kd, s_vd:s_qd, s_kd, s_vd = 1, 1, 1 -> pass:022b": ONES,
+    "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0": ONES,
     "delete-statement:_attend_share:head_dim:head_dim = head_dim // VEC * VEC -> pass:41b6": WHOLE_VECTORS,
     "off-by-one:_attend_share:head_dim:head_dim -> (head_dim + 1):fbbf": WHOLE_VECTORS,
     "delete-statement:_attend_share:value_head_dim:value_head_dim = val...ead_dim // VEC * VEC -> pass:2393": WHOLE_VECTORS,
@@ -168,15 +176,20 @@ EQUIVALENTS: dict[str, str] = {
     "drop-condition:_attend_share:if:UNIT == 1 -> True:f766": IN_64_BITS,
     "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#3": HINT,
     "delete-statement:_attend_share:p_k:p_k = tl.multiple_of(p_k, (1, 16)) -> pass:5dfb": HINT,
+    "change-constant:_attend_share:b_k:0.0 -> 1.0:8eb2": K_FILL,
     "drop-condition:_attend_share:if:V_IN_K -> False:23ac": V_TWICE,
     "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#4": HINT,
     "delete-statement:_attend_share:p_v:p_v = tl.multiple_of(p_v, (1, 16)) -> pass:0cd3": HINT,
+    "drop-mask:_attend_share:b_v:, other=0.0:fddb": V_FILL,
+    "change-constant:_attend_share:b_v:0.0 -> 1.0:87c1": V_FILL,
     "change-constant:_attend_share:if:0 -> 1:fb96#5": BLOCK_E,
     "drop-condition:_attend_share:if:VEC > 1 -> False:1ce0#5": HINT,
     "delete-statement:_attend_share:p_e:p_e = tl.multiple_of(p_e, (1, 16)) -> pass:062c": HINT,
+    "change-constant:_attend_share:b_e:0.0 -> 1.0:759d": K_FILL,
     "drop-cast:_attend_share:b_s:(o_t[None, :] - row_... + 1).to(tl.float32) -> (o_t[None, :] - row_last[:, None] + 1):ffad": PROMOTED,
     "change-constant:_attend_share:b_pivot:0.0 -> 1.0:ce8a": PIVOT,
     "replace-name:_attend_share:b_out:b_v -> b_k:0d9b": SAME_DTYPE,
+    "change-constant:_attend_share:b_out:0.0 -> 1.0:f4e9": SUM_0_OR_1,
     "drop-cast:_attend_share:last_share:(((before + num_tile... total).to(tl.int32) -> (((before + num_tile...hares - 1) // total):124b": STORE,
     "drop-mask:_attend_share:tl.store:, mask=m_row:bae8": WHOLE_BLOCKS,
     "drop-mask:_attend_share:tl.store:, mask=m_row[:, None]:e954": WHOLE_BLOCKS,
@@ -198,6 +211,8 @@ EQUIVALENTS: dict[str, str] = {
     "off-by-one:paged_decode:window:max_len -> (max_len + 1):b12f": WINDOW,
     "swap-arguments:paged_decode:vec:q, k_cache -> k_cache, q:aa8a": SMALLER_VECTOR,
     "swap-arguments:paged_decode:vec:k_cache, v_cache -> v_cache, k_cache:b53a": SAME_DTYPE,
+    "swap-arguments:paged_decode:v_in_k:k_cache, v_cache -> v_cache, k_cache:c63c": SAME_DTYPE,
+    "replace-name:paged_decode:block_h, tile, programs, options:k_cache -> v_cache:d8b4": SAME_DTYPE,
     "off-by-one:paged_decode:num_row_blocks:q_len * group -> ((q_len * group) + 1):cdc7": MORE_ROWS,
     "off-by-one:paged_decode:num_row_blocks:block_h -> (block_h - 1):4f55": MORE_ROWS,
     "drop-operand:paged_decode:tiles:* triton.cdiv(min(ma... + q_len - 1), tile):e447": ANY_SHARES,
@@ -229,6 +244,7 @@ EQUIVALENTS: dict[str, str] = {
     "drop-cast:paged_decode:_attend_share:float(k_scale or 1.0) -> (k_scale or 1.0):e3ef": FLOAT,
     "drop-cast:paged_decode:_attend_share:float(v_scale or 1.0) -> (v_scale or 1.0):f5b2": FLOAT,
     "drop-cast:paged_decode:_attend_share:float(softcap) -> softcap:3f83": FLOAT,
+    "change-constant:paged_decode:_attend_share:1 -> 0:4cd7": NEVER_DENSE,
     "drop-condition:paged_decode:_attend_share:vec if all(_span(cac...he, v_cache)) else 1 -> 1:9a39": IN_ELEMENTS,
     "off-by-one:paged_decode:_attend_share:vec * 2**31 -> ((vec * 2**31) - 1):a53b": IN_ELEMENTS,
     "drop-operand:paged_decode:_attend_share:* 2**31:c960": IN_ELEMENTS,
@@ -238,6 +254,14 @@ EQUIVALENTS: dict[str, str] = {
     'drop-condition:paged_decode:_attend_share:"tf32x3" if q.is_cud... is None else "ieee" -> "ieee":e559': IEEE,
     "drop-condition:paged_decode:_attend_share:q.is_cuda and torch.version.hip is None -> (torch.version.hip is None):85ad": PRECISION_SAME,
     "change-comparison:paged_decode:_attend_share:is -> is not:2356": IEEE_NVIDIA,
+    'drop-condition:paged_decode:_attend_share:max(1, 32 * options...._warps", 1) // tile) -> 1:7fab': ANY_LANES,
+    'drop-condition:paged_decode:_attend_share:max(1, 32 * options...._warps", 1) // tile) -> (32 * options.get("n..._warps", 1) // tile):5901': ANY_LANES,
+    "change-operator:paged_decode:_attend_share:max -> min:f416": ANY_LANES,
+    "change-constant:paged_decode:_attend_share:1 -> 0:4804": ANY_LANES,
+    "drop-operand:paged_decode:_attend_share:// tile:cdab": ANY_LANES,
+    "change-operator:paged_decode:_attend_share:// -> %:d372": ANY_LANES,
+    'drop-operand:paged_decode:_attend_share:* options.get("num_warps", 1):cff7': ANY_LANES,
+    "change-constant:paged_decode:_attend_share:1 -> 0:8ae9": ANY_LANES,
     "drop-operand:paged_decode:block_r, block_s:+ triton.cdiv(num_shares, num_seqs):c536": MERGE_SHAPE,
     "drop-operand:paged_decode:block_r, block_s:1 +:5875": MERGE_SHAPE,
     "change-constant:paged_decode:block_r, block_s:1 -> 0:c9c6": MERGE_SHAPE,
@@ -266,6 +290,8 @@ EQUIVALENTS: dict[str, str] = {
     "change-operator:_span:return:- -> +:5606": IN_ELEMENTS,
     "change-constant:_span:return:1 -> 0:f95f": IN_ELEMENTS,
     "change-comparison:_same_place:return:== -> !=:7563": V_TWICE,
+    "swap-arguments:_shape_of_program:return:16, 32 -> 32, 16:2ccd": INTERPRETED_SHAPE,
+    "swap-arguments:_shape_of_program:return:32, 8 -> 8, 32:760d": INTERPRETED_SHAPE,
     'drop-condition:_shape_of_merge:if:device.type == "cpu" -> False:91e2': MERGE_SHAPE,
     "swap-arguments:_shape_of_merge:return:16, 8 -> 8, 16:e825": INTERPRETED_SHAPE,
     "drop-condition:_shape_of_merge:if:parts <= 4 -> True:81f5": MERGE_SHAPE,
@@ -298,13 +324,20 @@ EQUIVALENTS: dict[str, str] = {
     "change-comparison:_shares:return:>= -> >:4e03": ANY_SHARES,
     "drop-operand:_shares:return:* whole:9cad": ANY_SHARES,
     "drop-operand:_shares:return:* shares:7b28": ANY_SHARES,
-    "drop-condition:_attend_share:if:DENSE -> False:c592": NEVER_DENSE,
-    "change-constant:paged_decode:_attend_share:1 -> 0:4cd7": NEVER_DENSE,
 }
 
 OUT_OF_REACH: dict[str, str] = {
     "drop-mask:_tiles_of:num_seen:, other=0:28af": UNDEFINED_LENGTH,
     "drop-cast:_sequence_of:i_seq:(b_end <= i_tile).to(tl.int32) -> (b_end <= i_tile):43d8": LOOP_TYPE,
+    "drop-condition:_places_of:m_lane:& (o_lane == 0)[None, :]:a07c": ONE_LANE,
+    "drop-condition:_places_of:m_lane:(o_t >= 0)[:, None] &:a6bd": BEFORE_TABLE,
+    "change-operator:_places_of:m_lane:& -> |:7c72": ONE_LANE,
+    "replace-name:_places_of:m_lane:o_t -> o_lane:e22f": ONE_LANE,
+    "swap-axes:_places_of:m_lane:None, : -> :, None:1e65": ONE_LANE,
+    "drop-mask:_places_of:i_block:, mask=m_lane, other=0:e309": ONE_LANE,
+    "drop-mask:_places_of:i_block:, other=0:5055": UNDEFINED_LANE,
+    "swap-axes:_places_of:i_block:None, : -> :, None:d4f3": ONE_LANE,
+    "change-constant:_places_of:i_block:0 -> 1:a761": ONE_LANE,
     "change-comparison:_attend_share:m_row:< -> <=:a91a": PAST_Q,
     "drop-operand:_attend_share:value_head_dim:// VEC:da53": PAST_V,
     "change-comparison:_attend_share:m_v:< -> <=:1e1f": PAST_V,
@@ -332,18 +365,22 @@ OUT_OF_REACH: dict[str, str] = {
     "drop-cast:_attend_share:b_q:(b_q.to(tl.float32) ...ower).to(tl.float16) -> (b_q.to(tl.float32) * b_power):cd9f": WIDE_DOT,
     "drop-cast:_attend_share:b_qe:(b_qe.to(tl.float32)...ower).to(tl.float16) -> (b_qe.to(tl.float32) * b_power):3861": WIDE_DOT,
     "drop-condition:_attend_share:if:WIDEN -> True:dfb7": WIDE_DOT,
+    "off-by-one:_attend_share:i_t:last -> (last + 1):3e2b": ONE_MORE_STEP,
     "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#3": WRONG_HINT,
     "change-comparison:_attend_share:if:> -> >=:e93f#3": WRONG_HINT,
     "change-constant:_attend_share:if:1 -> 0:80ec#3": WRONG_HINT,
     "change-constant:_attend_share:p_k:1 -> 0:b7f6": WRONG_HINT,
+    "drop-mask:_attend_share:b_k:, other=0.0:d151": UNDEFINED_DIM,
     "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#4": WRONG_HINT,
     "change-comparison:_attend_share:if:> -> >=:e93f#4": WRONG_HINT,
     "change-constant:_attend_share:if:1 -> 0:80ec#4": WRONG_HINT,
     "change-constant:_attend_share:p_v:1 -> 0:2116": WRONG_HINT,
+    "drop-mask:_attend_share:b_v:, mask=m_v, other=0.0:9979": PAST_V,
     "drop-condition:_attend_share:if:VEC > 1 -> True:17f8#5": WRONG_HINT,
     "change-comparison:_attend_share:if:> -> >=:e93f#5": WRONG_HINT,
     "change-constant:_attend_share:if:1 -> 0:80ec#5": WRONG_HINT,
     "change-constant:_attend_share:p_e:1 -> 0:df40": WRONG_HINT,
+    "drop-mask:_attend_share:b_e:, other=0.0:bf14": UNDEFINED_DIM,
     "drop-cast:_attend_share:b_out:b_p.to(b_v.dtype) -> b_p:5a74": MIXED_DOT,
     "replace-name:_attend_share:b_lse:b_max -> b_new:6b99": AFTER_LOOP,
     "drop-cast:_attend_share:last_share:(before + num_tiles).to(tl.int64) -> (before + num_tiles):c48a": MANY_TILES,
@@ -374,6 +411,21 @@ OUT_OF_REACH: dict[str, str] = {
     "drop-cast:_merge_shares:i_packed:(i_seq * q_len + o_r... group).to(tl.int64) -> (i_seq * q_len + o_row // group):019d": FAR_LSE,
     "drop-condition:paged_decode:window:min(window or max_len, max_len) -> (window or max_len):875e": FAR_WINDOW,
     "drop-condition:paged_decode:block_dv:max(16, triton.next_...f_2(value_head_dim)) -> triton.next_power_of_2(value_head_dim):30d7": SMALL_DOT,
+    "drop-operand:paged_decode:dims:+ (0 if v_in_k else block_dv):20ae": SHAPE,
+    "drop-operand:paged_decode:dims:+ block_e:4245": SHAPE,
+    "drop-operand:paged_decode:dims:block_d +:3f3b": SHAPE,
+    "replace-name:paged_decode:dims:block_d -> block_dv:c356": SHAPE,
+    "drop-condition:paged_decode:dims:0 if v_in_k else block_dv -> 0:fc0b": SHAPE,
+    "drop-condition:paged_decode:dims:0 if v_in_k else block_dv -> block_dv:f180": SHAPE,
+    "change-constant:paged_decode:dims:0 -> 1:177a": SHAPE,
+    "replace-name:paged_decode:dims:block_dv -> block_d:a8c7": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, programs, options:block_h, tile -> tile, block_h:4a7c": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, programs, options:tile, programs -> programs, tile:d78a": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, programs, options:q_len * group, dims -> dims, q_len * group:a50c": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, programs, options:dims, vec -> vec, dims:dd90": SHAPE,
+    "swap-arguments:paged_decode:block_h, tile, programs, options:vec, k_cache.element_size() -> k_cache.element_size(), vec:ef46": SHAPE,
+    "drop-operand:paged_decode:block_h, tile, programs, options:* group:5e76": SHAPE,
+    "replace-name:paged_decode:block_h, tile, programs, options:group -> num_rows:73a5": SHAPE,
     "drop-condition:paged_decode:_attend_share:vec if all(_span(cac...he, v_cache)) else 1 -> vec:27a7": FAR_CACHE,
     "change-comparison:paged_decode:_attend_share:< -> <=:41e8": FAR_CACHE,
     "replace-name:paged_decode:_attend_share:k_cache -> v_cache:b349": FAR_CACHE,
@@ -399,14 +451,70 @@ OUT_OF_REACH: dict[str, str] = {
     "replace-name:_same_place:return:k_cache -> v_cache:354e": SAME_BEGINNING,
     "replace-name:_same_place:return:v_cache -> k_cache:6d61": SAME_BEGINNING,
     'drop-condition:_shape_of_program:if:device.type == "cpu" -> True:6be5': SHAPE,
+    "drop-operand:_shape_of_program:shared_memory:**16:1f2c": SHAPE,
+    "change-constant:_shape_of_program:shared_memory:2 -> 1:e9ed": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:tile, warps -> warps, tile:c3fd": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:warps, stages -> stages, warps:f0c3": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:stages, programs -> programs, stages:c50b": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, stages, programs:dims <= most and itemsize <= bytes_ -> (itemsize <= bytes_):322b": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, stages, programs:dims <= most and itemsize <= bytes_ -> (dims <= most):c897": SHAPE,
+    "change-comparison:_shape_of_program:tile, warps, stages, programs:<= -> <:efe3": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, stages, programs:most -> (most - 1):92df": SHAPE,
+    "change-comparison:_shape_of_program:tile, warps, stages, programs:<= -> <:690b": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, stages, programs:bytes_ -> (bytes_ - 1):865b": SHAPE,
     "drop-condition:_shape_of_program:block_h:64 if rows >= 64 else 16 -> 64:f856": SHAPE,
     "drop-condition:_shape_of_program:block_h:64 if rows >= 64 else 16 -> 16:3e09": SHAPE,
     "change-comparison:_shape_of_program:block_h:>= -> >:12f6": SHAPE,
     "drop-condition:_shape_of_program:if:block_h == 64 -> True:16ad": SHAPE,
     "drop-condition:_shape_of_program:if:block_h == 64 -> False:0dea": SHAPE,
     "change-comparison:_shape_of_program:if:== -> !=:0049": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:tile, warps -> warps, tile:cd4f": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:warps, stages -> stages, warps:f6b2": SHAPE,
+    "swap-arguments:_shape_of_program:tile, warps, stages, programs:stages, programs -> programs, stages:7a60": SHAPE,
+    "delete-statement:_shape_of_program:tile, warps, stages, programs:tile, warps, stages,...n(tile, 64), 8, 3, 1 -> pass:094a": SHAPE,
+    "change-constant:_shape_of_program:tile, warps, stages, programs:1 -> 0:c55d": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, stages, programs:min(tile, 64) -> tile:9246": SHAPE,
+    "drop-condition:_shape_of_program:tile, warps, stages, programs:min(tile, 64) -> 64:b2dc": SHAPE,
+    "change-operator:_shape_of_program:tile, warps, stages, programs:min -> max:7b56": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, stages, programs:tile -> (tile + 1):a9c0": SHAPE,
+    "off-by-one:_shape_of_program:tile, warps, stages, programs:tile -> (tile - 1):62f5": SHAPE,
+    "delete-statement:_shape_of_program:most:most = tile * dims -> pass:624f": SHAPE,
+    "drop-operand:_shape_of_program:most:* dims:8973": SHAPE,
+    "drop-condition:_shape_of_program:if:vec == 1 -> True:52ac": SHAPE,
+    "drop-condition:_shape_of_program:if:vec == 1 -> False:e9f1": SHAPE,
+    "change-comparison:_shape_of_program:if:== -> !=:8ddb": SHAPE,
+    "change-constant:_shape_of_program:if:1 -> 0:c06b": SHAPE,
+    "swap-arguments:_shape_of_program:most, warps:most, warps -> warps, most:3ad8": SHAPE,
+    "delete-statement:_shape_of_program:most, warps:most, warps = 8192, max(4, warps) -> pass:f981": SHAPE,
+    "drop-condition:_shape_of_program:most, warps:max(4, warps) -> 4:824f": SHAPE,
+    "drop-condition:_shape_of_program:most, warps:max(4, warps) -> warps:b146": SHAPE,
+    "change-operator:_shape_of_program:most, warps:max -> min:9e4b": SHAPE,
+    "off-by-one:_shape_of_program:most, warps:warps -> (warps + 1):5d58": SHAPE,
+    "off-by-one:_shape_of_program:most, warps:warps -> (warps - 1):cdfc": SHAPE,
+    "drop-condition:_shape_of_program:while:tile > 16 and (tile ...ize > shared_memory) -> (tile * dims > most ...ize > shared_memory):49e9": SHAPE,
+    "drop-condition:_shape_of_program:while:tile > 16 and (tile ...ize > shared_memory) -> (tile > 16):f793": SHAPE,
+    "change-comparison:_shape_of_program:while:> -> >=:2ce0": SHAPE,
+    "drop-condition:_shape_of_program:while:tile * dims > most o...size > shared_memory -> (((stages - 1) * til...ize > shared_memory):a6a8": SHAPE,
+    "drop-condition:_shape_of_program:while:tile * dims > most o...size > shared_memory -> (tile * dims > most):24aa": SHAPE,
+    "change-comparison:_shape_of_program:while:> -> >=:726b": SHAPE,
+    "drop-operand:_shape_of_program:while:* dims:3da5": SHAPE,
+    "change-comparison:_shape_of_program:while:> -> >=:3993": SHAPE,
+    "drop-operand:_shape_of_program:while:* itemsize:b50d": SHAPE,
+    "drop-operand:_shape_of_program:while:* dims:390b": SHAPE,
+    "drop-operand:_shape_of_program:while:+ 2 * block_h:8d88": SHAPE,
+    "drop-operand:_shape_of_program:while:(stages - 1) * tile +:1b6b": SHAPE,
+    "drop-operand:_shape_of_program:while:* tile:c6ea": SHAPE,
+    "drop-operand:_shape_of_program:while:- 1:df2c": SHAPE,
+    "change-operator:_shape_of_program:while:- -> +:3692": SHAPE,
+    "change-constant:_shape_of_program:while:1 -> 0:fb6e": SHAPE,
+    "drop-operand:_shape_of_program:while:* block_h:f977": SHAPE,
+    "change-constant:_shape_of_program:while:2 -> 1:ffb5": SHAPE,
     "change-constant:_shape_of_program:tile:2 -> 1:dece": SHAPE,
     "delete-statement:_shape_of_program:tile:tile //= 2 -> pass:2f78": ENDLESS,
+    "swap-arguments:_shape_of_program:return:block_h, tile -> tile, block_h:1bae": SHAPE,
+    "swap-arguments:_shape_of_program:return:tile, programs * pro...ulti_processor_count -> programs * propertie...rocessor_count, tile:3c94": SHAPE,
+    'swap-arguments:_shape_of_program:return:programs * propertie...num_stages": stages} -> {"num_warps": warps,...ulti_processor_count:7075': SHAPE,
+    "drop-operand:_shape_of_program:return:* properties.multi_processor_count:2f00": SHAPE,
     'drop-condition:_shape_of_merge:if:device.type == "cpu" -> True:6be5': SHAPE,
     "change-comparison:_shape_of_merge:if:== -> !=:5fa2": SHAPE,
     "change-constant:_shape_of_merge:return:1 -> 0:443a": SHAPE,
@@ -439,8 +547,4 @@ OUT_OF_REACH: dict[str, str] = {
     "change-operator:_shape_of_merge:return:// -> %:fe91": SHAPE,
     "drop-condition:_shares:shares:min(tiles, programs) -> tiles:5443": ALL_TILES,
     "change-operator:_shares:shares:min -> max:ba6c": ALL_TILES,
-    "drop-condition:_shape_of_program:if:vec == 1 -> True:52ac": SHAPE,
-    "drop-condition:_shape_of_program:if:vec == 1 -> False:e9f1": SHAPE,
-    "change-comparison:_shape_of_program:if:== -> !=:8ddb": SHAPE,
-    "change-constant:_shape_of_program:if:1 -> 0:c06b": SHAPE,
 }
