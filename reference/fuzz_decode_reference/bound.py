@@ -39,7 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuzz_decode_reference.gather_attention import Options, Row, attention_scores, gather_rows, unseen, weighted_sum
+from fuzz_decode_reference.gather_attention import Options, Row, gather_rows, scaled_products, unseen, weighted_sum
 
 SLACK = 1.25
 # tf32 has 10 bits after the point, and tensor cores cut the rest off
@@ -166,18 +166,16 @@ def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> T
 def _score_error(row: Row, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
     u = rounding.accumulate
-    sizes = attention_scores(row.q.abs(), row.k.abs(), row.scale, None)
+    sizes = scaled_products(row.q.abs(), row.k.abs(), row.scale)
     exact = _on_grid(row, rounding) and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
     dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores
-    uncapped = attention_scores(row.q, row.k, row.scale, None).abs()
     errors = dot * sizes
     if rounding.dequantised:
         dequantised = _dequantisation_error(row.k, row.k_scale, rounding)
-        errors = errors + attention_scores(row.q.abs(), dequantised, row.scale / row.k_scale, None)
-    error = (errors + 8 * u * uncapped).amax(dim=-1)
+        errors = errors + scaled_products(row.q.abs(), dequantised, row.scale / row.k_scale)
+    error = (errors + 8 * u * row.products.abs()).amax(dim=-1)
     if row.softcap is not None:
-        capped = attention_scores(row.q, row.k, row.scale, row.softcap).abs()
-        error = error + 16 * u * row.softcap + rounding.tanh * capped.amax(dim=-1)
+        error = error + 16 * u * row.softcap + rounding.tanh * row.capped().abs().amax(dim=-1)
     if row.alibi_slopes is not None:
         error = error + 8 * u * row.alibi_slopes.double().abs() * row.position
     if row.sinks is not None:
@@ -203,7 +201,7 @@ def _sums_exactly(q: Tensor, k: Tensor, exact_integers: float) -> bool:
     """Whether q.k is the same in any order of summation: all terms are small multiples of one power of two."""
     if not (grid := _grid(q)):
         return False
-    return bool(attention_scores(q.abs(), k.abs(), 1.0, None).amax() < exact_integers * grid * _grid(k))
+    return bool(scaled_products(q.abs(), k.abs(), 1.0).amax() < exact_integers * grid * _grid(k))
 
 
 def _grid(values: Tensor) -> float:

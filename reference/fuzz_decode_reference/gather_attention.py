@@ -6,6 +6,7 @@ entries cannot reach the result (a reference that masks with -inf instead shares
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Options:
     q_len: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the products are kept, since scores and their bound both need them
 class Row:
     """One query token and what it sees, float64: q [num_q_heads, head_dim], k [n, num_kv_heads, head_dim] and v [n,
     num_kv_heads, value_head_dim] as they are stored, `distance` [n] from the query token, at `position`, to each key, 0 for
@@ -45,10 +46,19 @@ class Row:
     alibi_slopes: Tensor | None = None
     sinks: Tensor | None = None
 
+    @functools.cached_property
+    def products(self) -> Tensor:
+        """q.k times the scale [num_q_heads, n]."""
+        return scaled_products(self.q, self.k, self.scale)
+
+    def capped(self) -> Tensor:
+        """The products below the softcap [num_q_heads, n]."""
+        return self.products if self.softcap is None else self.softcap * torch.tanh(self.products / self.softcap)
+
     def scores(self) -> Tensor:
         """[num_q_heads, n]"""
-        scores = attention_scores(self.q, self.k, self.scale, self.softcap)
-        return scores if self.alibi_slopes is None else scores + self.alibi_slopes.double()[:, None] * self.distance
+        capped = self.capped()
+        return capped if self.alibi_slopes is None else capped + self.alibi_slopes.double()[:, None] * self.distance
 
     def attend(self) -> tuple[Tensor, Tensor]:
         """out [num_q_heads, value_head_dim] and the natural-log LSE [num_q_heads], the sink included."""
@@ -142,13 +152,12 @@ def locate(table_row: Tensor, first: int, end: int, block_size: int) -> tuple[Te
     return table_row[tokens // block_size].long(), tokens % block_size
 
 
-def attention_scores(q: Tensor, k: Tensor, scale: float, softcap: float | None) -> Tensor:
-    """Scores [num_q_heads, tokens] of q [num_q_heads, head_dim] against k [tokens, num_kv_heads, head_dim]."""
+def scaled_products(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    """[num_q_heads, tokens] of q [num_q_heads, head_dim] with k [tokens, num_kv_heads, head_dim]."""
     grouped = q.view(k.shape[1], -1, q.shape[1])
-    scores = torch.einsum("kgd,tkd->kgt", grouped, k).flatten(0, 1) * scale
-    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    return (grouped @ k.permute(1, 2, 0)).flatten(0, 1) * scale
 
 
 def weighted_sum(weights: Tensor, v: Tensor) -> Tensor:
     """[num_q_heads, dim]: weights [num_q_heads, tokens] over v [tokens, num_kv_heads, dim]."""
-    return torch.einsum("kgt,tkd->kgd", weights.view(v.shape[1], -1, weights.shape[1]), v).flatten(0, 1)
+    return (weights.view(v.shape[1], -1, weights.shape[1]) @ v.transpose(0, 1)).flatten(0, 1)
