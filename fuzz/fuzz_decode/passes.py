@@ -16,12 +16,16 @@ NO_OPTIONS = {name: DEFAULTS[name] for name in OPTIONAL}
 
 
 def one_sequence(case: Case) -> Iterator[Case]:
-    """One sequence alone, then all but one."""
-    for length in sorted(set(case.seq_lens)):
-        yield _replace(case, seq_lens=(length,))
-    for index in range(case.num_seqs):
-        if case.num_seqs > 1:
-            yield _replace(case, seq_lens=case.seq_lens[:index] + case.seq_lens[index + 1 :])
+    """One sequence alone; as many of one length, so that it is all the same which one goes; half of them; all but one."""
+    lengths, half = case.seq_lens, case.num_seqs // 2
+    for number in dict.fromkeys((1, case.num_seqs)):
+        for length in sorted(set(lengths)):
+            yield _replace(case, seq_lens=(length,) * number)
+    if half:
+        yield _replace(case, seq_lens=lengths[half:])
+        yield _replace(case, seq_lens=lengths[:half])
+        for index in range(case.num_seqs):
+            yield _replace(case, seq_lens=lengths[:index] + lengths[index + 1 :])
 
 
 def usual_suspects(case: Case) -> Iterator[Case]:

@@ -68,7 +68,7 @@ def _sizes(case: Case) -> dict[str, object]:
         "kv heads": min(case.num_kv_heads, 3),
         "group": (_step(case.group, (1, 8)), _power_of_two(case.group)),
         "query rows": _step(case.group * case.q_len, (1, 15, 16)),
-        "head_dim": (_step(case.head_dim, (32, 128)), _power_of_two(case.head_dim)),
+        "head_dim": (_step(case.head_dim, (32, 128, 512)), _power_of_two(case.head_dim)),
         "value_head_dim": (case.value_head_dim > case.head_dim) - (case.value_head_dim < case.head_dim),
     }
 
@@ -76,7 +76,7 @@ def _sizes(case: Case) -> dict[str, object]:
 def _lengths(case: Case) -> dict[str, object]:
     lengths, size = case.seq_lens, case.block_size
     return {
-        "sequences": min(case.num_seqs, 3),
+        "sequences": _step(case.num_seqs, (1, 2, 128)),
         "longest": _step(max(lengths), LONG),
         "empty": 0 if min(lengths) else 1 + (max(lengths) > 0),
         "in blocks": (any(n % size == 0 for n in lengths if n), any(n % size == 1 for n in lengths), max(lengths) > size),

@@ -22,17 +22,18 @@ from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Lay
 from fuzz_decode.strides import Strides
 from fuzz_decode.validity import CACHE_DTYPES, DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
 
-HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576)
+HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576, 560)
 VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
 BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)
-GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16)
+GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16, 17)
 NUM_KV_HEADS = (1, 2, 3, 4, 8)
 OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 Q_LENS = (2, 3, 4, 5, 8)
 FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides that they are ignored
 SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
-MLA = (576, 512)  # rows of K, and the prefix of them that is V
+LATENT = 512  # dims of MLA: rows of K that are longer hold V, which is so long, and positions
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
+CROWDS = (9, 33, 130)  # or so many sequences of a few tokens, now and then: kernels look at so many at once
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
 T = TypeVar("T")
@@ -62,13 +63,14 @@ def draw_case(
     VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
     reach beyond 2**31 elements on few touched pages. `strides` are what the target assumes of them.
     """
-    heads = _early(source, num_kv_heads)
+    crowd = _sometimes(source, 1, CROWDS)
+    heads = min(num_kv_heads) if crowd else _early(source, num_kv_heads)
     head_dim = _early(source, head_dims)
     value_head_dim = _value_head_dim(source, head_dim, value_head_dims)
     block_size = _early(source, block_sizes)
-    num_seqs = min(source.one_of((1, 2, 3, 4)), max(1, MAX_ROWS // heads))
+    num_seqs = crowd or min(source.one_of((1, 2, 3, 4)), max(1, MAX_ROWS // heads))
     affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
-    longest = max(1, min_seq_len, min(max_seq_len, affordable))
+    longest = max(1, min_seq_len, min(max_seq_len, affordable, 3 if crowd else max_seq_len))
     q_len = min((_sometimes(source, 20, Q_LENS) or 1) if "q_len" in options else 1, longest)
     lengths = [_length(source, block_size, min_seq_len, longest) for _ in range(num_seqs)]
     case = Case(
@@ -90,7 +92,7 @@ def draw_case(
         table=_block_table(source),
         seed=source.integer(0, 2**16),
     )
-    if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(source, 20):
+    if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(source, 50 if head_dim > LATENT else 20):
         case = _with_float8(source, case, cache_dtypes)
     case = _with_cache(source, case)
     if huge_spans and _percent(source, 4):
@@ -154,7 +156,7 @@ def _value_head_dim(source: Choices, head_dim: int, allowed: Sequence[int] | Lit
     if allowed == "head_dim":
         return head_dim
     if allowed is None and not _percent(source, 20):
-        return MLA[1] if head_dim == MLA[0] else head_dim
+        return min(head_dim, LATENT)
     return _early(source, VALUE_HEAD_DIMS if allowed is None else allowed)
 
 
@@ -240,7 +242,7 @@ def _with_cache(source: Choices, case: Case) -> Case:
     layers = source.integer(1, 3) if "layer" in order else 1
     layer = source.integer(0, layers - 1)
     # drawn even where V lies in K's buffer, so that Hypothesis finds no family simpler than the simplest for needing less
-    prefix, separate = _percent(source, 60 if case.head_dim == MLA[0] else 15), _percent(source, 70)
+    prefix, separate = _percent(source, 60 if case.head_dim > LATENT else 15), _percent(source, 70)
     v: Layout | None = None
     if "kv" not in order and not (case.value_head_dim <= case.head_dim and prefix):
         v = _separate_v(source, padding) if separate else k

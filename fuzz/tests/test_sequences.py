@@ -39,7 +39,7 @@ def stale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a campaign on a target whose plans lack the scale in their key."""
     folder = tmp_path_factory.mktemp("stale")
     report = ["--json", str(folder / "report.json")]
-    arguments = ["--sequence", "4", "--iters", "46", "--target", SCALE, "--corpus", str(folder / "corpus"), *report]
+    arguments = ["--sequence", "4", "--iters", "64", "--target", SCALE, "--corpus", str(folder / "corpus"), *report]
     assert main([*arguments, *ON_CPU]) == FINDINGS
     return folder
 
@@ -132,7 +132,7 @@ def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
 
 def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_path: Path) -> None:
     """Workers go on from case to case, so that the state shows, but nobody knows which calls it needs."""
-    running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 12, sequence=None)
+    running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24, sequence=None)
     (event,) = [event for event in running.events() if isinstance(event, Minimised)]
 
     assert event.shrunk is None

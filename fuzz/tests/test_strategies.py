@@ -138,7 +138,9 @@ def test_small_cases_are_most(many: list[Case]) -> None:
 
     assert tokens[len(tokens) // 2] <= 100
     assert sum(case.head_dim <= 72 for case in many) > 0.6 * len(many)
-    assert all(case.num_seqs * case.num_kv_heads <= 8 for case in many)
+    crowds = [case for case in many if case.num_seqs * case.num_kv_heads > 8]
+    assert 0 < len(crowds) < 0.02 * len(many)
+    assert all(max(case.seq_lens) <= max(3, case.q_len) for case in crowds)
     assert max(case.num_pages * case.block_size * case.num_kv_heads * case.head_dim for case in many) < MAX_LIVE // 4
 
 
