@@ -18,21 +18,20 @@ from typing import Any
 
 from fuzz_decode import __version__, corpus
 from fuzz_decode.calls import Calls
-from fuzz_decode.case import Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.coverage import Coverage
 from fuzz_decode.entries import diagnosed, minimised_entry, raw_entry
 from fuzz_decode.errors import FileError
+from fuzz_decode.events import CaseDone, Event, Found, Minimised, OnlySlow, Started
 from fuzz_decode.fleet import Fleet
 from fuzz_decode.here import Here
 from fuzz_decode.journal import Journal, told_in_words
 from fuzz_decode.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
-from fuzz_decode.plan import Plan, Ready
+from fuzz_decode.plan import Plan
 from fuzz_decode.pool import Pool, Run
 from fuzz_decode.repeat import NOT_REPEATED, shrink_in_fresh
 from fuzz_decode.rounds import rounds
-from fuzz_decode.shrink import Shrunk
 from fuzz_decode.stream import call_stream
 from fuzz_decode.worker import PatientWorker
 
@@ -53,43 +52,6 @@ class Budget:
     findings: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    ready: Ready
-
-
-@dataclass(frozen=True, slots=True)
-class CaseDone:
-    case: Case
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A failure with a signature not seen before, already saved at `path`."""
-
-    entry: Entry
-    path: Path
-    case_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Minimised:
-    """`shrunk` is None where the failure did not come back in a fresh process, or no time was left; the entry's note says it."""
-
-    entry: Entry
-    path: Path
-    shrunk: Shrunk | None
-
-
-@dataclass(frozen=True, slots=True)
-class OnlySlow:
-    """A timeout that was none: alone the case answers in time. Its file is gone, and it counts as rejected."""
-
-    path: Path
-    reason: str
-
-
 @dataclass(slots=True)
 class Bug:
     """One bug of this campaign. `count` says how many cases showed it."""
@@ -98,9 +60,6 @@ class Bug:
     path: Path
     first_case_index: int
     count: int = 1
-
-
-Event = Started | CaseDone | Found | Minimised | OnlySlow
 
 
 @dataclass(slots=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.campaign import Budget, Campaign, CaseDone, Found, Minimised, OnlySlow, Started
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.corpus import load, load_folder
 from fuzz_decode.errors import TargetError
+from fuzz_decode.events import CaseDone, Found, Minimised, OnlySlow, Started
 from fuzz_decode.plan import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fuzz_decode.campaign import Campaign, Event
+from fuzz_decode.campaign import Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus import Entry, save
+from fuzz_decode.events import Event
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.report.checks import BROKEN, FAILED, Check
 from fuzz_decode.report.ci import Told

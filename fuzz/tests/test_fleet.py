@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fuzz_decode.campaign import Budget, Campaign, CaseDone
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.cli import USAGE, main
+from fuzz_decode.events import CaseDone
 from fuzz_decode.fleet import CALLS, LOCAL, Fleet, _bundles
 from fuzz_decode.plan import Plan
 from fuzz_decode.rounds import Round

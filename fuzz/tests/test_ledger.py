@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from fuzz_decode.calls import Calls
-from fuzz_decode.campaign import Budget, Campaign, CaseDone
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.corpus import Entry, load_folder, save
 from fuzz_decode.errors import UsageError
+from fuzz_decode.events import CaseDone
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
 from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, failure

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fuzz_decode.campaign import Budget, Campaign, CaseDone, OnlySlow, Started
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import BlockTable, Case
 from fuzz_decode.corpus import Entry
 from fuzz_decode.coverage import Coverage
+from fuzz_decode.events import CaseDone, OnlySlow, Started
 from fuzz_decode.layout import FAMILIES, Layout
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.plan import Plan, Ready

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from fuzz_decode.campaign import NO_TIME, Budget, Campaign, CaseDone
+from fuzz_decode.campaign import NO_TIME, Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus import load_folder
 from fuzz_decode.errors import UsageError
+from fuzz_decode.events import CaseDone
 from fuzz_decode.journal import NAME, Journal
 from fuzz_decode.plan import Plan
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign import Budget, Campaign, CaseDone
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.events import CaseDone
 from fuzz_decode.here import Here
 from fuzz_decode.layout import family
 from fuzz_decode.plan import Plan, pick_gpus

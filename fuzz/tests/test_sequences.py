@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fuzz_decode.calls import Calls, differences
-from fuzz_decode.campaign import Budget, Campaign, Found, Minimised
+from fuzz_decode.campaign import Budget, Campaign
 from fuzz_decode.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.events import Found, Minimised
 from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
 from fuzz_decode.plan import Plan
 from fuzz_decode.repeat import shrink_in_fresh

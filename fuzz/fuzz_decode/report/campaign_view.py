@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fuzz_decode.campaign import Campaign, CaseDone, Event, Found, Minimised, OnlySlow, Started
+from fuzz_decode.campaign import Campaign
+from fuzz_decode.events import CaseDone, Event, Found, Minimised, OnlySlow, Started
 from fuzz_decode.layout import ALL_FAMILIES
 from fuzz_decode.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
