@@ -34,6 +34,7 @@ SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
 LATENT = 512  # dims of MLA: rows of K that are longer hold V, which is so long, and positions
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
 CROWDS = (9, 33, 130)  # or so many sequences of a few tokens, now and then: kernels look at so many at once
+MAX_CROWDED = 2**22  # elements of K and V in a crowd's blocks
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
 T = TypeVar("T")
@@ -68,7 +69,8 @@ def draw_case(
     head_dim = _early(source, head_dims)
     value_head_dim = _value_head_dim(source, head_dim, value_head_dims)
     block_size = _early(source, block_sizes)
-    num_seqs = crowd or min(source.one_of((1, 2, 3, 4)), max(1, MAX_ROWS // heads))
+    few = max(1, MAX_CROWDED // (block_size * heads * (head_dim + value_head_dim)) if crowd else MAX_ROWS // heads)
+    num_seqs = min(crowd or source.one_of((1, 2, 3, 4)), few)
     affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
     longest = max(1, min_seq_len, min(max_seq_len, affordable, 3 if crowd else max_seq_len))
     q_len = min((_sometimes(source, 20, Q_LENS) or 1) if "q_len" in options else 1, longest)
@@ -249,7 +251,9 @@ def _with_cache(source: Choices, case: Case) -> Case:
     case = dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
     if case.num_kv_heads == 1 and _percent(source, 30):
         case = _with_singleton_stride(case, source.integer(0, 3))
-    return case
+    if _span(case) <= MAX_SPAN:
+        return case
+    return dataclasses.replace(case, k=dense(k.order), v=None if v is None else dense(v.order))
 
 
 def _separate_v(source: Choices, padding: int) -> Layout:
@@ -274,8 +278,12 @@ def _with_huge_span(source: Choices, case: Case) -> Case:
         pad = 2**31 // max(1, case.num_blocks - 1) + source.integer(0, 1000)
         k = dataclasses.replace(case.k, pad=(*case.k.pad[:block], case.k.pad[block] + pad, *case.k.pad[block + 1 :]))
         huge = dataclasses.replace(case, k=k)
-    spans = [layout.extent(sizes) for layout, sizes in huge.layouts().values()]
-    return huge if max(spans) < MAX_SPAN // 2 else case
+    return huge if _span(huge) < MAX_SPAN // 2 else case
+
+
+def _span(case: Case) -> int:
+    """Elements between the first and the last one of the tensor that reaches farthest."""
+    return max(layout.extent(sizes) for layout, sizes in case.layouts().values())
 
 
 def _data_modes(case: Case) -> Sequence[str]:
