@@ -34,6 +34,7 @@ SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
 LATENT = 512  # dims of MLA: rows of K that are longer hold V, which is so long, and positions
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
 CROWDS = (9, 33, 130)  # or so many sequences of a few tokens, now and then: kernels look at so many at once
+CROWDED_LENGTH = 3
 MAX_CROWDED = 2**22  # elements of K and V in a crowd's blocks
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
@@ -69,10 +70,11 @@ def draw_case(
     head_dim = _early(source, head_dims)
     value_head_dim = _value_head_dim(source, head_dim, value_head_dims)
     block_size = _early(source, block_sizes)
-    few = max(1, MAX_CROWDED // (block_size * heads * (head_dim + value_head_dim)) if crowd else MAX_ROWS // heads)
-    num_seqs = min(crowd or source.one_of((1, 2, 3, 4)), few)
-    affordable = MAX_ELEMENTS // (num_seqs * heads * (head_dim + value_head_dim))
-    longest = max(1, min_seq_len, min(max_seq_len, affordable, 3 if crowd else max_seq_len))
+    token = heads * (head_dim + value_head_dim)  # elements
+    few = MAX_CROWDED // (block_size * token) if crowd else MAX_ROWS // heads
+    num_seqs = min(crowd or source.one_of((1, 2, 3, 4)), max(1, few))
+    longest = CROWDED_LENGTH if crowd else max_seq_len
+    longest = max(1, min_seq_len, min(longest, max_seq_len, MAX_ELEMENTS // (num_seqs * token)))
     q_len = min((_sometimes(source, 20, Q_LENS) or 1) if "q_len" in options else 1, longest)
     lengths = [_length(source, block_size, min_seq_len, longest) for _ in range(num_seqs)]
     case = Case(

@@ -28,9 +28,8 @@ def compiles_for(case: Case) -> Hashable:
     """dtypes, padded dims, options that are left out where they are not used, whether there are many query rows, whether rows are
     contiguous, and loaded in vectors, whether V is the front of K's rows: plain values, equal where kernels are. (No case spans
     so much that offsets are not counted in vectors then.)"""
-    k = _padded(min(case.head_dim, WIDEST_BLOCK))
     beyond = _padded(case.head_dim - WIDEST_BLOCK) if case.head_dim > WIDEST_BLOCK else 0
-    dims = k, beyond, _padded(case.value_head_dim)
+    dims = _first_block(case), beyond, _padded(case.value_head_dim)
     options = case.alibi, bool(case.softcap), case.sinks
     contiguous = all(_view(case, name)[1]["dim"] == 1 for name in ("q", "k", "v"))
     many_rows = case.group * case.q_len >= MANY_ROWS
@@ -39,7 +38,12 @@ def compiles_for(case: Case) -> Hashable:
 
 def _loads(case: Case) -> tuple[bool, bool]:
     """Whether rows are loaded in vectors, and V with K: what of a layout programs on a GPU have their shape from."""
-    return _in_vectors(case), case.v_prefix_of_k and case.value_head_dim == _padded(min(case.head_dim, WIDEST_BLOCK))
+    return _in_vectors(case), case.v_prefix_of_k and case.value_head_dim == _first_block(case)
+
+
+def _first_block(case: Case) -> int:
+    """The padded dims of K's rows that one block holds."""
+    return _padded(min(case.head_dim, WIDEST_BLOCK))
 
 
 def _in_vectors(case: Case) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fuzz_decode_kernels.mutant import Mutant
+from fuzz_decode_kernels.real_bugs.lines import K_WITHOUT_TAIL, START, V_BLOCK, looked_up_to
 
 # strides of blocks and slots are counted in vectors of UNIT elements
-K_BLOCK, V_BLOCK = "(i_block * s_kb + o_s * s_ks)", "(i_block * s_vb + o_s * s_vs)"
+K_BLOCK = "(i_block * s_kb + o_s * s_ks)"
 K_TOKEN, V_TOKEN = K_BLOCK + ".to(tl.int64) * UNIT", V_BLOCK + ".to(tl.int64) * UNIT"
 K_SLOT, V_SLOT = "(o_s * s_ks).to(tl.int64) * UNIT", "(o_s * s_vs).to(tl.int64) * UNIT"
 K_PAGE, V_PAGE = "(i_block * s_kb).to(tl.int64) * UNIT", "(i_block * s_vb).to(tl.int64) * UNIT"
@@ -16,7 +17,6 @@ BLOCK_ID = "tl.sum(tl.load(p_block[:, None] + o_lane[None, :], mask=m_lane, othe
 Q_ROW = "i_packed.to(tl.int64) * s_qb"
 OUT_ROW = "i_packed * s_ob"
 PARTIAL_LSE = "tl.store(partial_lse + i_part + o_part, b_lse"
-START = "    interpreted = q.device.type"
 
 MUTANTS: dict[str, Mutant] = {
     "k-block-stride-dense": Mutant(
@@ -352,9 +352,8 @@ MUTANTS: dict[str, Mutant] = {
         "garbage in unused entries",
         ("vllm-project/vllm/issues/53658", "Dao-AILab/flash-attention/pull/2711"),
         (
-            ("first + o_tile, last,", "first + o_tile, max_len,"),
-            ("o_t + TILE, last,", "o_t + TILE, max_len,"),
-            ("mask=m_k, other=0.0)", "mask=(o_t < last)[:, None] & m_k, other=0.0)"),
+            *looked_up_to("max_len"),
+            K_WITHOUT_TAIL,
             (
                 "    scale, v_scale, softcap, window: tl.int32,",
                 "    max_len: tl.int32, scale, v_scale, softcap, window: tl.int32,",

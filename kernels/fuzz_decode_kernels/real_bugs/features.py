@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from fuzz_decode_kernels.mutant import Mutant
+from fuzz_decode_kernels.real_bugs.lines import SEEN, V_WITHOUT_TAIL
 
 SOFTCAP = "b_s = softcap * (2.0 / (1.0 + tl.exp(-2.0 * b_s / softcap)) - 1.0)"
 ALIBI = "b_s += b_slope[:, None] * (o_t[None, :] - row_last[:, None] + 1).to(tl.float32)"
-SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
 STAGE_1_MAX = 'b_max = tl.full([BLOCK_H], float("-inf"), tl.float32)'
 RUNNING_MAX = "b_new = tl.maximum(b_max, tl.max(b_s, axis=1))"
 SINK_TERM = "tl.exp(b_sink - b_pivot)"
 SCALES = "float(scale) * float(k_scale or 1.0), float(v_scale or 1.0),"
-ZERO_TAIL = ("mask=m_v, other=0.0)", "mask=(o_t < last)[:, None] & m_v, other=0.0)")  # as kernels have it that mask V
 I_HEAD, WRONG_HEAD = "i_head = i_kv * group + o_row % group", "i_head = o_row % group * num_kv_heads + i_kv"
 WIDENED_K = "b_k = b_k.to(b_q.dtype)\n            b_v = b_v.to(b_q.dtype)"
 UNBIASED = "(0.5 if k_cache.dtype.element_ty == tl.float8e4nv else 1.0)"
@@ -145,7 +144,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             (SOFTCAP, "b_s = b_s * 1.0"),
             (SEEN, SEEN + "\n            if softcap is not None:\n                " + SOFTCAP),
-            ZERO_TAIL,
+            V_WITHOUT_TAIL,
         ),
     ),
     "softcap-ignored": Mutant(
@@ -192,7 +191,7 @@ MUTANTS: dict[str, Mutant] = {
         "what is not visible scores -1e4 instead of -inf",
         "rows whose scores all lie below, a tile that is not full",
         ("vllm-project/vllm/pull/4405", "flashinfer-ai/flashinfer/issues/4451"),
-        ((SEEN, "b_s = tl.where(m_s, b_s, -1e4)"), ZERO_TAIL),
+        ((SEEN, "b_s = tl.where(m_s, b_s, -1e4)"), V_WITHOUT_TAIL),
     ),
     "exp-without-maximum": Mutant(
         "A4",

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from fuzz_decode_kernels.mutant import Mutant
+from fuzz_decode_kernels.real_bugs.lines import K_WITHOUT_TAIL, SEEN, START, V_BLOCK, V_MASK, V_WITHOUT_TAIL, looked_up_to
 
-START = "    interpreted = q.device.type"
-K_MASK, V_MASK = "mask=m_k, other=0.0)", "mask=m_v, other=0.0)"
-SEEN_K, SEEN_V = "mask=(o_t < last)[:, None] & m_k, other=0.0)", "mask=(o_t < last)[:, None] & m_v, other=0.0)"
-SEEN = 'b_s = tl.where(m_s, b_s, float("-inf"))'
 BLOCKS_END = "(num_seen + q_len - 1 + block_size - 1) // block_size * block_size"
-TO_BLOCKS_END = (
-    ("first + o_tile, last,", f"first + o_tile, {BLOCKS_END},"),
-    ("o_t + TILE, last,", f"o_t + TILE, {BLOCKS_END},"),
-)
 TILE_PIVOT = (
     'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
 )
@@ -32,7 +25,7 @@ MUTANTS: dict[str, Mutant] = {
         "V of the last block's unused slots is loaded and multiplied by weight 0",
         "NaN in unused slots",
         ("vllm-project/vllm/pull/936", "vllm-project/vllm/pull/53856", "Dao-AILab/flash-attention/issues/1745"),
-        (*TO_BLOCKS_END, (K_MASK, SEEN_K)),
+        (*looked_up_to(BLOCKS_END), K_WITHOUT_TAIL),
         diagnosis=("tail-v-unmasked",),
     ),
     "before-window-v-unmasked": Mutant(
@@ -49,8 +42,8 @@ MUTANTS: dict[str, Mutant] = {
         "NaN in unused slots: NaN - inf is NaN",
         ("deepbeepmeep/Wan2GP/pull/1628", "vllm-project/vllm/pull/47305"),
         (
-            *TO_BLOCKS_END,
-            (V_MASK, SEEN_V),
+            *looked_up_to(BLOCKS_END),
+            V_WITHOUT_TAIL,
             (SEEN, 'b_s = b_s + tl.where(m_s, 0.0, float("-inf"))'),
         ),
         diagnosis=("tail-k-unmasked",),
@@ -60,7 +53,7 @@ MUTANTS: dict[str, Mutant] = {
         "tokens past the end fold to block 0, whose V is multiplied by weight 0",
         "NaN in block 0",
         ("ROCm/aiter/pull/4245", "vllm-project/vllm/issues/57156"),
-        (("(i_block * s_vb + o_s * s_vs)", "(tl.where(o_t < last, i_block, 0) * s_vb + o_s * s_vs)"),),
+        ((V_BLOCK, "(tl.where(o_t < last, i_block, 0) * s_vb + o_s * s_vs)"),),
         diagnosis=("block-0-read",),
     ),
     "tail-off-by-one": Mutant(
@@ -76,7 +69,7 @@ MUTANTS: dict[str, Mutant] = {
         "lanes past the end score 0 instead of -inf, so that the denominator holds them",
         "lengths that are no multiple of the tile",
         ("flashinfer-ai/flashinfer/issues/3716",),
-        ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"), (V_MASK, SEEN_V)),
+        ((SEEN, "b_s = tl.where(m_s, b_s, 0.0)"), V_WITHOUT_TAIL),
         diagnosis=("tail-weighs-in",),
     ),
     "visible-to-the-block-s-end": Mutant(
@@ -280,7 +273,7 @@ MUTANTS: dict[str, Mutant] = {
         "V's block id is advanced once a tile of K",
         "tiles that do not divide a block",
         ("flashinfer-ai/flashinfer/pull/3022", "NVIDIA/TensorRT-LLM/pull/18244"),
-        (("(i_block * s_vb + o_s * s_vs)", "(tl.load(p_table + (i_t // block_size) * s_tc) * s_vb + o_s * s_vs)"),),
+        ((V_BLOCK, "(tl.load(p_table + (i_t // block_size) * s_tc) * s_vb + o_s * s_vs)"),),
         diagnosis=("v-tile-32-straddles-block",),
     ),
     "v-slots-beyond-128-dropped": Mutant(
