@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fuzz_decode._version import __version__
+
 if TYPE_CHECKING:
     from fuzz_decode.api import assert_decode_correct, check, fuzz
-    from fuzz_decode.case import BlockTable, Case
+    from fuzz_decode.cases.case import BlockTable, Case
+    from fuzz_decode.cases.layout import FAMILIES, Layout
+    from fuzz_decode.cases.stride_rules import Strides
     from fuzz_decode.errors import UsageError
-    from fuzz_decode.layout import FAMILIES, Layout
-    from fuzz_decode.report.story import Finding, Result
-    from fuzz_decode.strides import Strides
-    from fuzz_decode.targets.contract import Arithmetic, target
-
-__version__ = "0.1.0"
+    from fuzz_decode.results import Finding, Result
+    from fuzz_decode.targets.target import Arithmetic, target
 
 __all__ = [
     "FAMILIES",
@@ -34,19 +34,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FAMILIES": "fuzz_decode.layout",
-    "Arithmetic": "fuzz_decode.targets.contract",
-    "BlockTable": "fuzz_decode.case",
-    "Case": "fuzz_decode.case",
-    "Finding": "fuzz_decode.report.story",
-    "Layout": "fuzz_decode.layout",
-    "Result": "fuzz_decode.report.story",
-    "Strides": "fuzz_decode.strides",
+    "FAMILIES": "fuzz_decode.cases.layout",
+    "Arithmetic": "fuzz_decode.targets.target",
+    "BlockTable": "fuzz_decode.cases.case",
+    "Case": "fuzz_decode.cases.case",
+    "Finding": "fuzz_decode.results",
+    "Layout": "fuzz_decode.cases.layout",
+    "Result": "fuzz_decode.results",
+    "Strides": "fuzz_decode.cases.stride_rules",
     "UsageError": "fuzz_decode.errors",
     "assert_decode_correct": "fuzz_decode.api",
     "check": "fuzz_decode.api",
     "fuzz": "fuzz_decode.api",
-    "target": "fuzz_decode.targets.contract",
+    "target": "fuzz_decode.targets.target",
 }
 
 

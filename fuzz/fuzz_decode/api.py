@@ -20,21 +20,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode import arguments as types
-from fuzz_decode.campaign import Budget, Bug, Campaign
-from fuzz_decode.case import Case
-from fuzz_decode.commands.common import corpus_must_be_writable, default_jobs
-from fuzz_decode.diagnosis.result import SECONDS
-from fuzz_decode.entries import diagnosed, raw_entry
+import fuzz_decode.cli.argument_types as types
+from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
+from fuzz_decode.campaign.record import diagnosed, raw_entry
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cli.shared_arguments import corpus_must_be_writable, default_jobs
+from fuzz_decode.corpus.ledger import CRASH
+from fuzz_decode.diagnose.diagnosis import SECONDS
 from fuzz_decode.errors import UsageError
-from fuzz_decode.here import Here
-from fuzz_decode.ledger import CRASH
-from fuzz_decode.plan import Plan, pick_device
-from fuzz_decode.report.campaign_view import count_findings
-from fuzz_decode.report.finding import clean
-from fuzz_decode.report.story import Finding, Result, check_call, replay_command, told
-from fuzz_decode.targets.naming import label, name_of
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.report.terminal.campaign import count_findings
+from fuzz_decode.report.terminal.finding import clean
+from fuzz_decode.results import Finding, Result, check_call, replay_command, told
+from fuzz_decode.targets.import_name import label, name_of
+from fuzz_decode.workers.in_process import Here
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.worker import PatientWorker
 
 Function = Callable[..., Any] | str
 Folder = str | os.PathLike[str]

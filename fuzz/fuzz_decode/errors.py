@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fuzz_decode.texts import one_line
+from fuzz_decode.text import one_line
 
 SHORT = 300  # characters of what is wrong with a file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fuzz_decode.plan import pick_device
+from fuzz_decode.workers.protocol import pick_device
 
 pytest_plugins = ["pytester"]
 
@@ -16,7 +16,7 @@ os.environ.pop("GITHUB_ACTIONS", None)  # where these tests run is no matter for
 torch.set_num_threads(1)  # more of them fight over the cores
 if pick_device("auto") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
-    from fuzz_decode.interpreter import mend
+    from fuzz_decode.triton_interpreter import mend
 
     mend()
 

@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout, dense
 from fuzz_decode.errors import TargetError
-from fuzz_decode.layout import FAMILIES, Layout, dense
-from fuzz_decode.run import run_case
-from fuzz_decode.stream import case_stream
-from fuzz_decode.targets import packaged, resolve
+from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.targets import partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS, Adapter
-from fuzz_decode.targets.contract import Target, understand
+from fuzz_decode.targets.target import Target, understand
 from fuzz_decode_reference import gather_attention
 
 PACKAGES = ("vllm", "sglang", "aiter", "flashinfer", "flash_attn")
@@ -43,7 +43,7 @@ def test_an_adapter_is_understood_without_its_package(name: str, monkeypatch: py
 
 @pytest.mark.parametrize("name", [name for name, adapter in ADAPTERS.items() if adapter.distribution])
 def test_a_package_that_is_not_installed_is_named_with_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "version", lambda distribution: None)
+    monkeypatch.setattr(partial_import, "version", lambda distribution: None)
     adapter = ADAPTERS[name]
     with pytest.raises(TargetError) as caught:
         resolve(name)
@@ -201,22 +201,22 @@ STAND_INS: dict[str, dict[str, Any]] = {"bulky.platform": {"is_gpu": lambda: "st
 
 
 def test_a_module_is_loaded_without_the_packages_around_it(package: Path) -> None:
-    module = packaged.load_module("bulky.ops.kernel", STAND_INS)
+    module = partial_import.load_module("bulky.ops.kernel", STAND_INS)
     assert module.FOUND == ("stand-in", 64)
     assert str(module.__file__) == str(package / "bulky/ops/kernel.py")
-    assert packaged.load_module("bulky.ops.kernel", STAND_INS) is module
+    assert partial_import.load_module("bulky.ops.kernel", STAND_INS) is module
 
 
 @pytest.mark.parametrize(("module", "missing"), [("other", "no_such_name"), ("nonesuch", "bulky.ops.nonesuch")])
 @pytest.mark.usefixtures("package")
 def test_what_a_module_lacks_is_named(module: str, missing: str) -> None:
     with pytest.raises(TargetError, match=rf"^bulky has no bulky.ops.{module} that can be loaded alone: .*{missing}"):
-        packaged.load_module(f"bulky.ops.{module}", STAND_INS)
+        partial_import.load_module(f"bulky.ops.{module}", STAND_INS)
 
 
 def test_a_package_that_is_not_there_is_named() -> None:
     with pytest.raises(TargetError, match=r"^the package no_such_package is not installed$"):
-        packaged.load_module("no_such_package.kernel", {})
+        partial_import.load_module("no_such_package.kernel", {})
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_another_version_of_a_package_is_bad_input_and_no_finding(
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(packaged, "version", lambda distribution: "99.9")
+    monkeypatch.setattr(partial_import, "version", lambda distribution: "99.9")
 
     with pytest.raises(TargetError, match=rf"^{package} 99.9 has no {package}[.\w]+ that can be loaded alone: No module named"):
         resolve(name)

@@ -21,10 +21,10 @@ import torch
 
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
-from fuzz_decode.calls import Calls
-from fuzz_decode.campaign import Budget, Bug, Campaign
-from fuzz_decode.corpus import load
-from fuzz_decode.plan import Plan
+from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
+from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.corpus.store import load
+from fuzz_decode.workers.protocol import Plan
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 SEED, CASES = 3, 8
@@ -72,14 +72,14 @@ def simple_stream(*_: Any) -> Iterator[Calls]:
 @pytest.fixture
 def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest, where cases need not be of every kind."""
-    monkeypatch.setattr("fuzz_decode.campaign.call_stream", simple_stream)
+    monkeypatch.setattr("fuzz_decode.campaign.campaign.call_stream", simple_stream)
 
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, ...]:
     """The findings on a closure."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fuzz_decode.campaign.call_stream", simple_stream)
+        patch.setattr("fuzz_decode.campaign.campaign.call_stream", simple_stream)
         return on_cpu(scaled(1.05))
 
 
@@ -228,7 +228,7 @@ def test_a_kernel_that_was_compiled_for_a_gpu_is_not_blamed_for_having_none(monk
 
 @pytest.mark.usefixtures("drawn_at_once")
 def test_a_broken_context_ends_the_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz_decode.here.is_dead", lambda device: True)
+    monkeypatch.setattr("fuzz_decode.workers.in_process.is_dead", lambda device: True)
 
     with pytest.raises(UsageError, match=r"left this process's CUDA context unusable; a function at the top level"):
         on_cpu(scaled(1.0))
@@ -301,10 +301,10 @@ def test_a_script_needs_no_guard_but_for_functions_of_its_own(tmp_path: Path) ->
 
 
 DRAWN_AT_ONCE = """
-import fuzz_decode.campaign
+import fuzz_decode.campaign.campaign
 from fuzz_decode import Case
 
-fuzz_decode.campaign.call_stream = lambda *_: ((Case(seq_lens=(length,)),) for length in range(1, 100))
+fuzz_decode.campaign.campaign.call_stream = lambda *_: ((Case(seq_lens=(length,)),) for length in range(1, 100))
 """
 TESTS = """
 import pytest

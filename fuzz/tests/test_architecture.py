@@ -98,7 +98,14 @@ def test_the_harness_imports_downwards_only(repo: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["fuzz_decode", "fuzz_decode.cli", "fuzz_decode.plugin", "fuzz_decode.worker", "fuzz_decode.shrink", "fuzz_decode.api"],
+    [
+        "fuzz_decode",
+        "fuzz_decode.cli.command_line",
+        "fuzz_decode.plugin",
+        "fuzz_decode.workers.worker",
+        "fuzz_decode.shrink.shrinker",
+        "fuzz_decode.api",
+    ],
 )
 def test_light_modules_import_neither_torch_nor_triton(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'triton'}} & set(sys.modules)))"

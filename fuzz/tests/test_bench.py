@@ -20,23 +20,23 @@ from rich.console import Console
 from torch import Tensor
 
 from fuzz_decode.bench.bandwidth import Bandwidth
-from fuzz_decode.bench.bench import Bench
-from fuzz_decode.bench.choice import Choice, choose
 from fuzz_decode.bench.contenders import PEERS, Contender, call_of, own, peers
-from fuzz_decode.bench.gate import FEW_TOKENS, Gate
+from fuzz_decode.bench.correctness_gate import FEW_TOKENS, Gate
 from fuzz_decode.bench.inputs import build_inputs, copies
 from fuzz_decode.bench.layouts import LAYOUTS
-from fuzz_decode.bench.plans import flashinfer, flashinfer_mla
-from fuzz_decode.bench.rows import FAILED, TIMED, UNSUPPORTED, WRONG, Row, ratios
+from fuzz_decode.bench.peer_calls import flashinfer, flashinfer_mla
+from fuzz_decode.bench.results import FAILED, TIMED, UNSUPPORTED, WRONG, Row, ratios
+from fuzz_decode.bench.runner import Bench
+from fuzz_decode.bench.selection import Choice, choose
 from fuzz_decode.bench.shapes import SHAPES, Shape, cache_bytes, operations, total_bytes
 from fuzz_decode.bench.timing import MOST_CALLS, Timing, measure, rounds, spread
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.errors import UsageError
-from fuzz_decode.plan import pick_device
-from fuzz_decode.report.bench_data import bench_data
-from fuzz_decode.report.bench_view import BenchView
-from fuzz_decode.report.roofline import draw_roofline
-from fuzz_decode.targets.contract import target, understand
+from fuzz_decode.report.bench_json import bench_data
+from fuzz_decode.report.roofline_plot import draw_roofline
+from fuzz_decode.report.terminal.bench import BenchView
+from fuzz_decode.targets.target import target, understand
+from fuzz_decode.workers.protocol import pick_device
 from fuzz_decode_reference import gather_attention
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
@@ -250,7 +250,7 @@ def test_no_memory_for_the_caches_is_told_and_the_next_shape_goes_on(monkeypatch
             raise torch.OutOfMemoryError("full")
         return build_inputs(case, device)
 
-    monkeypatch.setattr("fuzz_decode.bench.bench.build_inputs", full)
+    monkeypatch.setattr("fuzz_decode.bench.runner.build_inputs", full)
     larger = dataclasses.replace(TINY, head_dim=32, value_head_dim=32)
     rows = [*bench_of(contender(right), shapes=(TINY, larger)).measured()]
     assert [(row.status, row.note) for row in rows] == [(UNSUPPORTED, "not enough memory"), (TIMED, "")]
@@ -421,7 +421,7 @@ def test_torch_flex_attends_to_the_pool_itself() -> None:
 
 
 def test_peers_that_are_not_installed_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz_decode.targets.packaged.version", lambda distribution: None)
+    monkeypatch.setattr("fuzz_decode.targets.partial_import.version", lambda distribution: None)
     found, missing = peers(None)
     assert found == []
     assert [*missing] == [f"{peer.project} {peer.mode}".strip() for peer in PEERS if peer.by_default]
@@ -550,11 +550,11 @@ def test_without_matplotlib_no_plot_is_promised(monkeypatch: pytest.MonkeyPatch,
 @pytest.fixture
 def as_if_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with another clock, on whatever device there is."""
-    monkeypatch.setattr("fuzz_decode.plan.pick_device", lambda wanted: "cuda")
+    monkeypatch.setattr("fuzz_decode.workers.protocol.pick_device", lambda wanted: "cuda")
     monkeypatch.setattr("fuzz_decode.bench.bandwidth.measure_bandwidth", lambda: ROOF)
-    monkeypatch.setattr("fuzz_decode.bench.bench.Bench", functools.partial(Bench, device=DEVICE, clock=tick))
-    monkeypatch.setattr("fuzz_decode.serve.refused_dtypes", lambda device: {})
-    monkeypatch.setattr("fuzz_decode.serve.versions", lambda device: {"gpu": "a GPU"})
+    monkeypatch.setattr("fuzz_decode.bench.runner.Bench", functools.partial(Bench, device=DEVICE, clock=tick))
+    monkeypatch.setattr("fuzz_decode.workers.child.refused_dtypes", lambda device: {})
+    monkeypatch.setattr("fuzz_decode.workers.child.versions", lambda device: {"gpu": "a GPU"})
     monkeypatch.setitem(SHAPES, "tiny", TINY)
 
 
@@ -583,7 +583,7 @@ def test_a_bench_that_is_cut_off_keeps_what_it_measured(tmp_path: Path, monkeypa
         return tick(calls)
 
     path = tmp_path / "bench.json"
-    monkeypatch.setattr("fuzz_decode.bench.bench.Bench", functools.partial(Bench, device=DEVICE, clock=interrupted))
+    monkeypatch.setattr("fuzz_decode.bench.runner.Bench", functools.partial(Bench, device=DEVICE, clock=interrupted))
     assert main(["bench", "--shapes", "tiny", "--peers", "none", "--json", str(path)]) == INTERRUPTED
     data = json.loads(path.read_text())
     assert ([row["layout"] for row in data["rows"]], data["complete"]) == (["permuted"], False)

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build
-from fuzz_decode.case import Case
-from fuzz_decode.run import rounding_of
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.validity import CACHE_DTYPES
+from fuzz_decode.execute.run_case import rounding_of
+from fuzz_decode.problems.build import Problem, build
 from fuzz_decode.targets import Arithmetic
-from fuzz_decode.validity import CACHE_DTYPES
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF, _sums_exactly
 from fuzz_decode_reference.gather_attention import locate

@@ -11,12 +11,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
-from fuzz_decode.build import FILL_LIMIT, GUARD, Buffer, Problem, build, dirty_allocations, is_unwritten, poison_out
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.data import make_values
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.strategies import cases
-from fuzz_decode.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.generate.strategies import cases
+from fuzz_decode.problems.build import FILL_LIMIT, GUARD, Buffer, Problem, build, dirty_allocations, is_unwritten, poison_out
+from fuzz_decode.problems.values import make_values
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

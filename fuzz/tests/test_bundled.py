@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import build
-from fuzz_decode.case import Case
-from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, Layout
-from fuzz_decode.plan import pick_device
-from fuzz_decode.run import rounding_of
-from fuzz_decode.stream import case_stream
-from fuzz_decode.targets import bundled, resolve
-from fuzz_decode.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, Layout
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.execute.run_case import rounding_of
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.problems.build import build
+from fuzz_decode.targets import bundled_kernel, resolve
+from fuzz_decode.workers.protocol import pick_device
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
@@ -88,7 +88,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
 
 def test_cases_of_the_same_key_and_only_they_are_run_by_the_same_kernels(launched: Callable[[Case], Hashable]) -> None:
     cases = [*CHOSEN, *itertools.islice(case_stream(0, {}), 250)]
-    pairs = {(bundled.compiles_for(case), launched(case)) for case in cases}
+    pairs = {(bundled_kernel.compiles_for(case), launched(case)) for case in cases}
     keys, kernels = ({pair[side] for pair in pairs} for side in (0, 1))
     assert len(keys) == len(kernels) == len(pairs) > 60
 
@@ -113,7 +113,7 @@ def test_where_the_same_bits_are_promised_the_plain_layout_has_the_same_programs
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET")
     cases = [*CHOSEN, *itertools.islice(case_stream(1, {}), 150)]
-    promised = [case for case in cases if bundled.arithmetic(case).same_bits_anywhere]
+    promised = [case for case in cases if bundled_kernel.arithmetic(case).same_bits_anywhere]
     assert len(cases) / 4 < len(promised) < len(cases)
     for case in promised:
         assert shape_of(launched(case)) == shape_of(launched(case.plain()))
@@ -128,9 +128,9 @@ def shape_of(kernels: tuple[tuple[Hashable, ...], Hashable]) -> set[Hashable]:
 def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_how_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = Case(group=2, q=Layout(QUERY_AXES, (0, 1, 0)))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert bundled.arithmetic(odd).same_bits_anywhere
+    assert bundled_kernel.arithmetic(odd).same_bits_anywhere
     monkeypatch.delenv("TRITON_INTERPRET")
-    assert not bundled.arithmetic(odd).same_bits_anywhere
-    assert not bundled.arithmetic(PREFIX).same_bits_anywhere
-    assert bundled.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
-    assert bundled.arithmetic(Case(head_dim=18, group=2, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere
+    assert not bundled_kernel.arithmetic(odd).same_bits_anywhere
+    assert not bundled_kernel.arithmetic(PREFIX).same_bits_anywhere
+    assert bundled_kernel.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
+    assert bundled_kernel.arithmetic(Case(head_dim=18, group=2, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere

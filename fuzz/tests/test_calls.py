@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fuzz_decode.calls import altered, differences, sort_key, values
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.cases.call_sequence import altered, differences, sort_key, values
+from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.outcome import PASSED, Finding, Outcome, failure, of_the_last
 
 SMALL, LARGE = Case(), Case(seq_lens=(9, 9), scale=0.3, table=BlockTable(first_block=2))

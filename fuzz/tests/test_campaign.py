@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import Case
-from fuzz_decode.corpus import load, load_folder
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import CaseDone, Found, Minimised, OnlySlow, Started
+from fuzz_decode.cases.case import Case
+from fuzz_decode.corpus.store import load, load_folder
 from fuzz_decode.errors import TargetError
-from fuzz_decode.events import CaseDone, Found, Minimised, OnlySlow, Started
-from fuzz_decode.plan import Plan
+from fuzz_decode.workers.protocol import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"

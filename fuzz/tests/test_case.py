@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fuzz_decode.case import DEFAULTS, SIZE_FIELDS, BlockTable, Case
+from fuzz_decode.cases.case import DEFAULTS, SIZE_FIELDS, BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.errors import CaseError, UsageError
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.strategies import cases
+from fuzz_decode.generate.strategies import cases
 
 some = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 

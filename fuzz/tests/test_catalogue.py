@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.targets import packaged, resolve
+from fuzz_decode.targets import partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS, Adapter
-from fuzz_decode.targets.catalogue import BuiltIn, built_ins
+from fuzz_decode.targets.built_in import BuiltIn, built_ins
 
 ON_CUDA = """
 from fuzz_decode import target
@@ -50,7 +50,7 @@ def test_a_kernel_for_cuda_needs_cuda() -> None:
 
 @pytest.mark.usefixtures("only")
 def test_a_package_that_is_missing_is_named_and_its_kernel_still_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "version", lambda distribution: None)
+    monkeypatch.setattr(partial_import, "version", lambda distribution: None)
     missing = listed("mine", "cuda")
     assert (missing.version, missing.why_not, missing.install) == ("", "pytest is not installed", "pip install pytest")
     assert missing.target is not None

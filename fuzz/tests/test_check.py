@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import sample_targets
 
+from fuzz_decode.campaign.smoke_test import probes
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.validity import DTYPES
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
-from fuzz_decode.probes import probes
-from fuzz_decode.strides import Strides
 from fuzz_decode.targets import Arithmetic, target
-from fuzz_decode.targets.contract import GENERATED_OPTIONS, understand
 from fuzz_decode.targets.description import describe, limits
-from fuzz_decode.validity import DTYPES
+from fuzz_decode.targets.target import GENERATED_OPTIONS, understand
 
 SAMPLES = Path(sample_targets.__file__)
 QUESTIONS = ["plain", "blocks and heads", "strides", "lengths", "options"]

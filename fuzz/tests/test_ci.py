@@ -13,16 +13,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fuzz_decode.campaign import Campaign
-from fuzz_decode.case import Case
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.events import Event
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
-from fuzz_decode.corpus import Entry, save
-from fuzz_decode.events import Event
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.report.checks import BROKEN, FAILED, Check
-from fuzz_decode.report.ci import Told
-from fuzz_decode.report.github import MOST, RESUME, annotation, summary
-from fuzz_decode.report.junit import junit
+from fuzz_decode.corpus.store import Entry, save
+from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
+from fuzz_decode.report.ci.github import MOST, RESUME, annotation, summary
+from fuzz_decode.report.ci.junit import junit
+from fuzz_decode.report.ci.summary import Told
 
 MINDS_STRIDES = f"{Path(__file__).with_name('sample_targets.py')}:minds_the_block_stride"
 SIGNATURE = "layout-dependent:out"

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
-from fuzz_decode.corpus import load, load_folder
-from fuzz_decode.plan import pick_device
+from fuzz_decode.corpus.store import load, load_folder
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode_kernels.mutants import MUTANTS
+from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode_kernels.mutants.load import MUTANTS
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"
@@ -43,7 +43,7 @@ def test_a_clean_run_exits_with_0_and_reports_no_findings(tmp_path: Path, capsys
 
 def test_the_report_is_written_while_the_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    monkeypatch.setattr("fuzz_decode.commands.run.JSON_SECONDS", 0.0)
+    monkeypatch.setattr("fuzz_decode.cli.run.JSON_SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.files.write_report", lambda _, text: written.append(json.loads(text)["cases"]))
 
     assert main(["--iters", "3", "--corpus", str(tmp_path / "corpus"), "--json", str(tmp_path / "report.json"), *ON_CPU]) == CLEAN

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fuzz_decode import corpus
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import SCHEMA, Entry, load, load_folder, save
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, Layout
+from fuzz_decode.corpus import store
+from fuzz_decode.corpus.store import SCHEMA, Entry, load, load_folder, save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, Layout
-from fuzz_decode.strategies import cases
+from fuzz_decode.generate.strategies import cases
 
 SMALL = Case(seq_lens=(2,), block_size=2, k=Layout(FAMILIES["interleaved"]), v=None)
 RAW = Case(seq_lens=(9, 3), block_size=2, k=Layout(FAMILIES["interleaved"], (8, 0, 0, 0, 0)), v=None, window=5, scale=0.3)
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_minimised_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> None:
     raw = replace(ENTRY, case=RAW, minimised=False)
 
-    path = corpus.replace(save(tmp_path, raw), ENTRY)
+    path = store.replace(save(tmp_path, raw), ENTRY)
 
     assert os.listdir(tmp_path) == [path.name]
     assert load(path) == ENTRY
@@ -167,14 +167,14 @@ def test_the_minimised_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> N
 def test_an_entry_that_could_not_get_smaller_stays(tmp_path: Path) -> None:
     raw = replace(ENTRY, minimised=False)
 
-    path = corpus.replace(save(tmp_path, raw), ENTRY)
+    path = store.replace(save(tmp_path, raw), ENTRY)
 
     assert os.listdir(tmp_path) == [path.name]
     assert load(path).minimised
 
 
 def test_a_raw_entry_that_is_gone_already_is_no_error(tmp_path: Path) -> None:
-    assert corpus.replace(tmp_path / "gone.json", ENTRY).is_file()
+    assert store.replace(tmp_path / "gone.json", ENTRY).is_file()
 
 
 def test_case_target_and_signature_suffice(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def settled(folder: Path, new: Entry, *stored: Entry, still_fails: bool = True) 
     """Cases in the folder after `new` was settled among the stored ones."""
     for entry in stored:
         save(folder, entry)
-    corpus.settle(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
+    store.settle(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
     return {entry.case for entry in load_folder(folder)[0].values()}
 
 
@@ -376,7 +376,7 @@ def test_a_case_beats_a_sequence_and_fewer_calls_beat_more(tmp_path: Path) -> No
         folder = tmp_path / new.digest
         for entry in (stored, new):
             save(folder, entry)
-        best = corpus.settle(folder / f"{new.digest}.json", new, lambda calls: True)[1]
+        best = store.settle(folder / f"{new.digest}.json", new, lambda calls: True)[1]
         assert list(load_folder(folder)[0].values()) == [best]
         assert best == min((stored, new), key=lambda entry: len(entry.before))
 
@@ -390,7 +390,7 @@ def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
 def test_settling_tells_what_stayed(tmp_path: Path) -> None:
     path = save(tmp_path, ENTRY)
 
-    assert corpus.settle(save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True) == (
+    assert store.settle(save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True) == (
         path,
         ENTRY,
     )

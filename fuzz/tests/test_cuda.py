@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.plan import Plan, pick_device
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.worker import PatientWorker
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
 

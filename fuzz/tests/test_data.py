@@ -11,12 +11,12 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from torch import Tensor
 
-from fuzz_decode.build import build
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.data import Values, live_tokens, make_values, read_tag, tag_base
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.strategies import cases
-from fuzz_decode.validity import CACHE_DTYPES, DATA_MODES, DTYPES, tags_fit
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.cases.validity import CACHE_DTYPES, DATA_MODES, DTYPES, tags_fit
+from fuzz_decode.generate.strategies import cases
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,18 +10,18 @@ import sample_targets
 import torch
 from test_mutants import killing_case
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.diagnosis import Diagnosis, Examination
-from fuzz_decode.diagnosis.examine import examine
-from fuzz_decode.diagnosis.faults import FAULTS
-from fuzz_decode.diagnosis.model import predict
-from fuzz_decode.diagnosis.observation import scene
-from fuzz_decode.diagnosis.result import beyond_reach
-from fuzz_decode.layout import FAMILIES, QUERY_AXES, Layout
-from fuzz_decode.plan import pick_device
-from fuzz_decode.run import expect
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.diagnose import Diagnosis, Examination
+from fuzz_decode.diagnose.diagnosis import beyond_reach
+from fuzz_decode.diagnose.examine import examine
+from fuzz_decode.diagnose.faults.catalogue import FAULTS
+from fuzz_decode.diagnose.observation import scene
+from fuzz_decode.diagnose.predict import predict
+from fuzz_decode.execute.run_case import expect
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.contract import Target, understand
+from fuzz_decode.targets.target import Target, understand
+from fuzz_decode.workers.protocol import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 

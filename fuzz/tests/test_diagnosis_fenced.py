@@ -11,17 +11,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import Entry
-from fuzz_decode.diagnosis import Diagnosis, Examination
-from fuzz_decode.diagnosis.examine import examine
-from fuzz_decode.entries import diagnosed
-from fuzz_decode.interpreter.fences import standing
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
-from fuzz_decode.plan import Plan, pick_device
+from fuzz_decode.campaign.record import diagnosed
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.corpus.store import Entry
+from fuzz_decode.diagnose import Diagnosis, Examination
+from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.contract import understand
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.targets.target import understand
+from fuzz_decode.triton_interpreter.memory_fence import standing
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.worker import PatientWorker
 
 pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="there is no fence around a GPU"),

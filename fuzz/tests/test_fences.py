@@ -9,8 +9,8 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from fuzz_decode.interpreter.fences import Wild, fenced, standing
-from fuzz_decode.plan import pick_device
+from fuzz_decode.triton_interpreter.memory_fence import Wild, fenced, standing
+from fuzz_decode.workers.protocol import pick_device
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import Case
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
-from fuzz_decode.events import CaseDone
-from fuzz_decode.fleet import CALLS, LOCAL, Fleet, _bundles
-from fuzz_decode.plan import Plan
-from fuzz_decode.rounds import Round
+from fuzz_decode.generate.rounds import Round
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.ray_pool import CALLS, LOCAL, Fleet, _bundles
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 CASES = 24  # seventeen tasks

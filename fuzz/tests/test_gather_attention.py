@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from fuzz_decode.build import Problem, build
-from fuzz_decode.case import Case
-from fuzz_decode.strategies import cases
+from fuzz_decode.cases.case import Case
+from fuzz_decode.generate.strategies import cases
+from fuzz_decode.problems.build import Problem, build
 from fuzz_decode_reference import gather_attention
 
 SMALL = cases(

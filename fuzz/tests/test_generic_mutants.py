@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.errors import TargetError
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.evaluate import mutant_inventory as inventory
+from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.plan import pick_device
-from fuzz_decode.run import run_case
-from fuzz_decode.score import inventory
 from fuzz_decode.targets import resolve
-from fuzz_decode_kernels import generic
-from fuzz_decode_kernels.equivalents import EQUIVALENTS, OUT_OF_REACH
-from fuzz_decode_kernels.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
-from fuzz_decode_kernels.mutants import SOURCE
-from fuzz_decode_kernels.operators import OPERATORS
+from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode_kernels.mutants.load import SOURCE
+from fuzz_decode_kernels.mutation import generic
+from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, OUT_OF_REACH
+from fuzz_decode_kernels.mutation.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
+from fuzz_decode_kernels.mutation.operators import OPERATORS
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 

@@ -6,16 +6,16 @@ import dataclasses
 
 import pytest
 
-from fuzz_decode.case import Case
-from fuzz_decode.commands import score as score_command
-from fuzz_decode.grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
-from fuzz_decode.grids.grid import LOCAL, Shape
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.cli import score as score_command
+from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
+from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Shape
+from fuzz_decode.execute.compare_with_tolerance import run_plainly
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.plainly import run_plainly
-from fuzz_decode.plan import pick_device
 from fuzz_decode.targets import resolve
-from fuzz_decode.trial import Tolerance
+from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.trial import Tolerance
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz_decode.layout import BUFFER_AXES, CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense, family
+from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense, family
 
 XPU = {"layer": 1, "kv": 2, "block": 1233, "slot": 64, "head": 4, "dim": 256}
 SMALL = {"layer": 3, "kv": 2, "block": 10, "slot": 16, "head": 4, "dim": 32}

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from fuzz_decode.calls import Calls
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
-from fuzz_decode.corpus import Entry, load_folder, save
+from fuzz_decode.corpus.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
+from fuzz_decode.corpus.store import Entry, load_folder, save
 from fuzz_decode.errors import UsageError
-from fuzz_decode.events import CaseDone
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
+from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, failure
-from fuzz_decode.plan import Plan
-from fuzz_decode.stream import case_stream
 from fuzz_decode.targets import resolve
+from fuzz_decode.workers.protocol import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 BUG = "mutant:k-block-stride-dense"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.diagnosis import Tracing
-from fuzz_decode.diagnosis.trace import trace
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.diagnose import Tracing
+from fuzz_decode.diagnose.access_trace import trace
+from fuzz_decode.generate.strategies import cases
 from fuzz_decode.report.memory_map import MARKED, RIGHT, WANTED, WRONG, MemoryMap, memory_maps, why_no_map
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Rows
-from fuzz_decode.report.memory_text import memory_text
-from fuzz_decode.strategies import cases
+from fuzz_decode.report.terminal.memory_map import memory_text
 
 INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 some = settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus import Entry, load, load_folder, save
+from fuzz_decode.corpus.store import Entry, load, load_folder, save
 
 SMALL, MIDDLE, LARGE = (Case(seq_lens=(length,)) for length in (1, 2, 3))
 ENTRY = Entry(SMALL, SMALL, "mutant:x", "wrong-value:out", "compare", "cpu", minimised=True, diagnosis="it is so")

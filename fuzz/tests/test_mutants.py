@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
+from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.plan import Plan, pick_device
-from fuzz_decode.run import run_case
 from fuzz_decode.targets import resolve
-from fuzz_decode.worker import PatientWorker
-from fuzz_decode_kernels import mutants
-from fuzz_decode_kernels.mutants import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode_kernels.mutants import load as mutants
+from fuzz_decode_kernels.mutants.load import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 

@@ -14,9 +14,10 @@ import pytest
 import sample_targets
 
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.contract import understand
-from fuzz_decode.targets.naming import label, name_of
-from fuzz_decode_kernels import mutants, paged_decode
+from fuzz_decode.targets.import_name import label, name_of
+from fuzz_decode.targets.target import understand
+from fuzz_decode_kernels import paged_decode
+from fuzz_decode_kernels.mutants import load as mutants
 
 SIX = "q, k_cache, v_cache, block_table, seq_lens, scale"
 DECODE = f"def decode({SIX}): ...\n"
@@ -47,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_function_of_a_package_is_named_by_its_module() -> None:
     assert name_of(paged_decode.paged_decode) == "fuzz_decode_kernels.paged_decode:paged_decode"
-    assert name_of(mutants.load_mutant) == "fuzz_decode_kernels.mutants:load_mutant"
+    assert name_of(mutants.load_mutant) == "fuzz_decode_kernels.mutants.load:load_mutant"
 
 
 def test_a_wrapper_is_named_as_the_module_names_it() -> None:

@@ -13,20 +13,20 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from fuzz_decode.build import build, poison_out
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.execute.run_case import expect, rounding_of, run_case
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.generate.strategies import cases
 from fuzz_decode.oracles import IMMEDIATE
-from fuzz_decode.oracles.memory import inputs_intact, no_stray_writes, snapshot, written
+from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, snapshot, written
+from fuzz_decode.oracles.kernel_run import Run, place
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
-from fuzz_decode.oracles.run_record import Run, place
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Finding, Outcome
-from fuzz_decode.run import expect, rounding_of, run_case
-from fuzz_decode.strategies import cases
-from fuzz_decode.stream import case_stream
+from fuzz_decode.problems.build import build, poison_out
 from fuzz_decode.targets import Arithmetic
-from fuzz_decode.targets.contract import understand
+from fuzz_decode.targets.target import understand
 from fuzz_decode_reference import Rounding
 
 Change = Callable[[Tensor, Tensor], Tensor]  # of what is exact and what is allowed

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import Entry
-from fuzz_decode.coverage import Coverage
-from fuzz_decode.diagnosis import Tracing
-from fuzz_decode.diagnosis.trace import trace
+from fuzz_decode.campaign.triage import FIXED, STILL_FAILS, Triaged
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.corpus.store import Entry
+from fuzz_decode.diagnose import Tracing
+from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.errors import UsageError
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.report.page import Page
-from fuzz_decode.report.page.inputs import read_coverage, read_score
-from fuzz_decode.triage import FIXED, STILL_FAILS, Triaged
+from fuzz_decode.generate.coverage import Coverage
+from fuzz_decode.report.html import Page
+from fuzz_decode.report.html.inputs import read_coverage, read_score
 
 CASE = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 FINDING = {"message": "16 of 16 elements", "tensor": "out", "where": [0, 0, 5], "expected": 0.5, "got": "nan", "allowed": 1e-6}

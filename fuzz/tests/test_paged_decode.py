@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuzz_decode.build import Problem, build, dirty_allocations
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.plan import pick_device
-from fuzz_decode.strategies import cases
-from fuzz_decode.stream import case_stream
-from fuzz_decode.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.generate.strategies import cases
+from fuzz_decode.problems.build import Problem, build, dirty_allocations
+from fuzz_decode.workers.protocol import pick_device
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF

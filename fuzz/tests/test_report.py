@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.corpus import Entry
-from fuzz_decode.coverage import Coverage
-from fuzz_decode.events import CaseDone, OnlySlow, Started
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import CaseDone, OnlySlow, Started
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.corpus.store import Entry
+from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.plan import Plan, Ready
-from fuzz_decode.report.campaign_view import CampaignView
-from fuzz_decode.report.coverage import coverage_table
-from fuzz_decode.report.finding import finding_panel
-from fuzz_decode.targets.contract import understand
+from fuzz_decode.report.terminal.campaign import CampaignView
+from fuzz_decode.report.terminal.coverage import coverage_table
+from fuzz_decode.report.terminal.finding import finding_panel
 from fuzz_decode.targets.description import describe
+from fuzz_decode.targets.target import understand
+from fuzz_decode.workers.protocol import Plan, Ready
 
 INTERLEAVED = Case(seq_lens=(2,), k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 
@@ -131,7 +131,7 @@ def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
 
 def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("fuzz_decode.report.campaign_view.time.monotonic", lambda: next(clock) / 4)
+    monkeypatch.setattr("fuzz_decode.report.terminal.campaign.time.monotonic", lambda: next(clock) / 4)
     console = Console(width=80, no_color=True, highlight=False)
     view = CampaignView(Campaign(Plan("bundled", "cpu", 1.0), 0, Budget(seconds=8 * 3600), 1, tmp_path), console)
     with console.capture() as capture, view:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from fuzz_decode.campaign import NO_TIME, Budget, Campaign
-from fuzz_decode.case import Case
+from fuzz_decode.campaign.campaign import NO_TIME, Budget, Campaign
+from fuzz_decode.campaign.checkpoint import NAME, Journal
+from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus import load_folder
+from fuzz_decode.corpus.store import load_folder
 from fuzz_decode.errors import UsageError
-from fuzz_decode.events import CaseDone
-from fuzz_decode.journal import NAME, Journal
-from fuzz_decode.plan import Plan
+from fuzz_decode.workers.protocol import Plan
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 WRONG = f"{SAMPLES}:five_percent_off"
@@ -56,9 +56,9 @@ def facts(run: Campaign) -> tuple[Any, ...]:
 def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fuzz_decode.journal.SECONDS", 0.0)
-    monkeypatch.setattr("fuzz_decode.journal.SHARE", 0)
-    monkeypatch.setattr("fuzz_decode.rounds.size_of", lambda number: 4)
+    monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
+    monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SHARE", 0)
+    monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
     whole = campaign(tmp_path / "whole", **how)
     cases = judged(whole)
     first = judged(campaign(tmp_path / "cut", **how), 10)
@@ -74,7 +74,7 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
 
 
 def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz_decode.journal.SECONDS", 0.0)
+    monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     folder = tmp_path / "corpus"
     running = Campaign(Plan("bundled", "cpu", 20.0), 0, Budget(3), 1, folder, journal=folder / NAME)
     kept = [folder.exists() for event in running.events() if isinstance(event, CaseDone)]

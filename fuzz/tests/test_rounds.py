@@ -13,25 +13,25 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import Case
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import family
+from fuzz_decode.cases.stride_rules import Strides
 from fuzz_decode.errors import TargetError, UsageError
-from fuzz_decode.events import CaseDone
-from fuzz_decode.here import Here
-from fuzz_decode.layout import family
-from fuzz_decode.plan import Plan, pick_gpus
-from fuzz_decode.pool import Pool, _Batch, _Seat
-from fuzz_decode.rounds import LARGEST, Round, drawn, rounds, size_of
-from fuzz_decode.stream import case_stream
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets import bundled
-from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.generate.rounds import LARGEST, Round, drawn, rounds, size_of
+from fuzz_decode.targets import bundled_kernel
+from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.workers.in_process import Here
+from fuzz_decode.workers.pool import Pool, _Batch, _Seat
+from fuzz_decode.workers.protocol import Plan, pick_gpus
+from fuzz_decode.workers.worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
 EVERYTHING = Target("everything", sample_targets.honest, GENERATED_OPTIONS).compile_key
-KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled.compiles_for, "default": EVERYTHING}
+KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_kernel.compiles_for, "default": EVERYTHING}
 
 
 def whole(key: str, count: int, size: int = 40, **generates: Any) -> list[tuple[Case, ...]]:
@@ -56,7 +56,7 @@ def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
     """In the stream the most common one has a hundred times as many as most."""
     kernels: Counter[object] = Counter()
     for number, round in rounds(0, {}, 0, 600_000):
-        kernels[bundled.compiles_for(round.first)] += round.size if number > 2000 else 0
+        kernels[bundled_kernel.compiles_for(round.first)] += round.size if number > 2000 else 0
     counts = sorted(kernels.values())
     assert len(counts) > 250
     assert counts[-1] < 10 * counts[len(counts) // 2]
@@ -138,7 +138,7 @@ def test_a_target_says_what_it_compiles_for() -> None:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first one on rounds have four cases."""
-    monkeypatch.setattr("fuzz_decode.rounds.size_of", lambda number: 4)
+    monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
 
 
 def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
@@ -226,7 +226,7 @@ def test_workers_take_the_gpus_in_turn(odd: str) -> None:
 
 
 def test_gpus_are_numbered_among_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz_decode.plan.count_gpus", lambda: 2)
+    monkeypatch.setattr("fuzz_decode.workers.protocol.count_gpus", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert (pick_gpus("all"), pick_gpus("1")) == (("0", "1"), ("1",))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,GPU-abc")

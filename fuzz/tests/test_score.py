@@ -15,28 +15,28 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fuzz_decode.attempt import attempt
-from fuzz_decode.build import build
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import main
-from fuzz_decode.commands import score as score_command
+from fuzz_decode.cli import score as score_command
 from fuzz_decode.errors import UsageError
+from fuzz_decode.evaluate import settings as setting_module
+from fuzz_decode.evaluate.measure import Bench, Task, batched
+from fuzz_decode.evaluate.measurements import Journal, Measurement, key
+from fuzz_decode.evaluate.mutant_inventory import Subject, clean, real, subjects
+from fuzz_decode.evaluate.score import Score, clean_tasks
+from fuzz_decode.evaluate.settings import CASES, Setting, with_random_lengths
+from fuzz_decode.evaluate.statistics import quantile, upper_bound
+from fuzz_decode.evaluate.tally import tally
+from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.plan import Plan, pick_device
-from fuzz_decode.report.score_view import ScoreView
-from fuzz_decode.run import run_case
-from fuzz_decode.score import setting as setting_module
-from fuzz_decode.score.inventory import Subject, clean, real, subjects
-from fuzz_decode.score.journal import Journal, Measurement, key
-from fuzz_decode.score.measure import Bench, Task, batched
-from fuzz_decode.score.score import Score, clean_tasks
-from fuzz_decode.score.setting import CASES, Setting, with_random_lengths
-from fuzz_decode.score.statistics import quantile, upper_bound
-from fuzz_decode.score.tally import tally
-from fuzz_decode.stream import case_stream
+from fuzz_decode.problems.build import build
+from fuzz_decode.report.terminal.score import ScoreView
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.contract import Target
-from fuzz_decode.trial import Trial
+from fuzz_decode.targets.target import Target
+from fuzz_decode.workers.evaluate_case import attempt
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
@@ -191,7 +191,7 @@ def test_a_second_score_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wanted = subjects("lse-base-2")
     first = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     list(first.events())
-    monkeypatch.setattr("fuzz_decode.score.score.Bench", None)
+    monkeypatch.setattr("fuzz_decode.evaluate.score.Bench", None)
     second = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     assert sorted(second.events(), key=str) == sorted([*first.measured, *first.clean], key=str)
     assert (first.remembered, second.remembered) == (0, 3)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.calls import Calls, differences
-from fuzz_decode.campaign import Budget, Campaign
-from fuzz_decode.case import Case
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.events import Found, Minimised
+from fuzz_decode.campaign.reproduce import shrink_in_fresh
+from fuzz_decode.cases.call_sequence import Calls, differences
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
-from fuzz_decode.corpus import load, load_folder
-from fuzz_decode.events import Found, Minimised
+from fuzz_decode.corpus.store import load, load_folder
 from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
-from fuzz_decode.plan import Plan
-from fuzz_decode.repeat import shrink_in_fresh
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 SCALE = f"{SAMPLES}:remembers_the_scale"

@@ -5,13 +5,13 @@ import itertools
 import pytest
 import torch
 
-from fuzz_decode.build import Problem, build, is_small
-from fuzz_decode.case import Case
-from fuzz_decode.oracles.memory import input_bytes, inputs_intact, no_stray_writes
-from fuzz_decode.oracles.run_record import Run
-from fuzz_decode.run import expect
-from fuzz_decode.shipping import ship
-from fuzz_decode.stream import case_stream
+from fuzz_decode.cases.case import Case
+from fuzz_decode.execute.run_case import expect
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.oracles.guards import input_bytes, inputs_intact, no_stray_writes
+from fuzz_decode.oracles.kernel_run import Run
+from fuzz_decode.problems.build import Problem, build, is_small
+from fuzz_decode.problems.transfer import ship
 from fuzz_decode.targets import resolve
 from fuzz_decode_reference import gather_attention
 

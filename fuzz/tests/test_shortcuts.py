@@ -14,18 +14,19 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter
 
-from fuzz_decode.interpreter import launches, shortcuts
-from fuzz_decode.interpreter.speed import is_known
+from fuzz_decode.triton_interpreter.speed import builder_shortcuts as shortcuts
+from fuzz_decode.triton_interpreter.speed import launches
+from fuzz_decode.triton_interpreter.speed.install import is_known
 
 PROGRAM = """
 import itertools, sys
-import fuzz_decode.interpreter as interpreter
+import fuzz_decode.triton_interpreter as interpreter
 if sys.argv[1] == "plain":
     interpreter.is_known = lambda _: False
 interpreter.mend()
-from fuzz_decode.build import build
-from fuzz_decode.run import returned
-from fuzz_decode.stream import drawn_stream
+from fuzz_decode.problems.build import build
+from fuzz_decode.execute.run_case import returned
+from fuzz_decode.generate.case_stream import drawn_stream
 from fuzz_decode.targets import resolve
 target = resolve("bundled")
 for case in itertools.islice(drawn_stream(5, target.generates()), 25):

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fuzz_decode import shrink as shrinking
-from fuzz_decode.calls import Calls, sort_key
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.cases.call_sequence import Calls, sort_key
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.errors import CaseError
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.generate.strategies import cases
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
-from fuzz_decode.shrink import PASSES, Shrunk, shrink_calls
-from fuzz_decode.strategies import cases
+from fuzz_decode.shrink import shrinker as shrinking
+from fuzz_decode.shrink.shrinker import PASSES, Shrunk, shrink_calls
 
 Predicate = Callable[[Case], bool]
 

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.steering import POOL, pairs, richest_first, traits
-from fuzz_decode.stream import case_stream, drawn_stream
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.generate.case_stream import case_stream, drawn_stream
+from fuzz_decode.generate.pairwise_order import POOL, pairs, richest_first, traits
 
 
 def drawn(seed: int, count: int) -> list[Case]:

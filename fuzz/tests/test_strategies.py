@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis.errors import HypothesisException
 
-from fuzz_decode.case import Case
-from fuzz_decode.layout import CACHE_AXES, FAMILIES, QUERY_AXES, dense, family
-from fuzz_decode.strategies import BLOCK_SIZES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS, cases
-from fuzz_decode.stream import case_stream
-from fuzz_decode.validity import DATA_MODES, DTYPES, MAX_LIVE, PLACEMENTS, UNUSED_ENTRIES, tags_fit
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, dense, family
+from fuzz_decode.cases.validity import DATA_MODES, DTYPES, MAX_LIVE, PLACEMENTS, UNUSED_ENTRIES, tags_fit
+from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.generate.strategies import BLOCK_SIZES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS, cases
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 some = settings(max_examples=50, deadline=None, database=None, suppress_health_check=quiet)

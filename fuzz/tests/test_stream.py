@@ -7,11 +7,11 @@ from itertools import islice
 
 import pytest
 
-from fuzz_decode.calls import Calls, differences
-from fuzz_decode.case import Case
-from fuzz_decode.layout import ALL_FAMILIES, family
-from fuzz_decode.stream import EPOCH, call_stream, case_stream
-from fuzz_decode.strides import Strides
+from fuzz_decode.cases.call_sequence import Calls, differences
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import ALL_FAMILIES, family
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.generate.case_stream import EPOCH, call_stream, case_stream
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.strategies import cases
-from fuzz_decode.strides import TENSORS, Strides
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.cases.stride_rules import TENSORS, Strides
+from fuzz_decode.generate.strategies import cases
 
 BASE = Case(seq_lens=(20,), num_kv_heads=2, group=2, block_size=4)
 INTERLEAVED = dataclasses.replace(BASE, k=Layout(FAMILIES["interleaved"]), v=None)

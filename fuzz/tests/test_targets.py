@@ -14,15 +14,15 @@ import sample_targets
 import torch
 
 import fuzz_decode
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import CACHE_AXES, Layout
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError, UsageError
-from fuzz_decode.layout import CACHE_AXES, Layout
-from fuzz_decode.run import run_case
-from fuzz_decode.strides import Strides
+from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
-from fuzz_decode.targets.contract import understand
-from fuzz_decode.validity import CACHE_DTYPES, DTYPES
-from fuzz_decode_kernels.mutants import MUTANTS
+from fuzz_decode.targets.target import understand
+from fuzz_decode_kernels.mutants.load import MUTANTS
 
 HERE = Path(__file__).parent
 ALL_OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})

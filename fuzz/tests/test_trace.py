@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from fuzz_decode.build import GUARD, build
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.diagnosis import Trace, Tracing
-from fuzz_decode.diagnosis.result import Access
-from fuzz_decode.diagnosis.trace import trace
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.plan import Plan
-from fuzz_decode.strategies import cases
-from fuzz_decode.worker import PatientWorker
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.diagnose import Trace, Tracing
+from fuzz_decode.diagnose.access_trace import trace
+from fuzz_decode.diagnose.diagnosis import Access
+from fuzz_decode.generate.strategies import cases
+from fuzz_decode.problems.build import GUARD, build
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.worker import PatientWorker
 
 INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 

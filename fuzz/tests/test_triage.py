@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.case import BlockTable, Case
+from fuzz_decode.campaign.triage import FAILS_OTHERWISE, FIXED, NOT_RUN, STILL_FAILS, Triaged, triage
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
-from fuzz_decode.corpus import Entry, load, load_files, save
-from fuzz_decode.layout import FAMILIES, Layout
-from fuzz_decode.plan import Plan
-from fuzz_decode.triage import FAILS_OTHERWISE, FIXED, NOT_RUN, STILL_FAILS, Triaged, triage
+from fuzz_decode.corpus.store import Entry, load, load_files, save
+from fuzz_decode.workers.protocol import Plan
 
 BUG = "mutant:k-block-stride-dense"
 CASE = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))

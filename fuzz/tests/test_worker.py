@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import sample_targets
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError, UsageError
+from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
-from fuzz_decode.plan import Plan, pick_device
-from fuzz_decode.pool import Pool
-from fuzz_decode.serve import _fitting
-from fuzz_decode.stream import case_stream
-from fuzz_decode.targets.contract import GENERATED_OPTIONS, Target, understand
-from fuzz_decode.validity import CACHE_DTYPES, DTYPES
-from fuzz_decode.worker import PatientWorker, Worker
+from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.workers.child import _fitting
+from fuzz_decode.workers.pool import Pool
+from fuzz_decode.workers.protocol import Plan, pick_device
+from fuzz_decode.workers.worker import PatientWorker, Worker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 GOOD = Case(seq_lens=(3,), block_size=2)

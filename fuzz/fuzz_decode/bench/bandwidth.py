@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from fuzz_decode.bench.timing import measure
-from fuzz_decode_kernels.read_all import read_all
+from fuzz_decode_kernels.read_bandwidth import read_all
 
 READ_BYTES = 2**31
 PROGRAMS = (2, 4, 8, 16)  # for each multiprocessor

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.bench.choice import known
 from fuzz_decode.bench.inputs import Inputs
-from fuzz_decode.bench.plans import Call, Plan, flashinfer, flashinfer_mla, flex, sglang, vllm_unified
-from fuzz_decode.case import Case
+from fuzz_decode.bench.peer_calls import Call, Plan, flashinfer, flashinfer_mla, flex, sglang, vllm_unified
+from fuzz_decode.bench.selection import known
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
 from fuzz_decode.errors import TargetError
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets import Target, packaged, resolve
+from fuzz_decode.targets import Target, partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS
 
 
@@ -132,7 +132,7 @@ def _contender(peer: Peer) -> Contender:
 def versions_of(contenders: Iterable[Contender]) -> dict[str, str]:
     """The packages behind them, with their versions."""
     packages = {contender.package for contender in contenders if contender.package}
-    return {name: packaged.version(name) or "" for name in sorted(packages)}
+    return {name: partial_import.version(name) or "" for name in sorted(packages)}
 
 
 def _package(peer: Peer) -> str:

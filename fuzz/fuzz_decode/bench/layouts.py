@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fuzz_decode.bench.shapes import Shape
-from fuzz_decode.case import BlockTable, Case
-from fuzz_decode.layout import FAMILIES, Layout
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, Layout
 
 
 @dataclass(frozen=True, slots=True)

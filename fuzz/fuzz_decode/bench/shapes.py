@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
 
 EVERY_LAYOUT = ("contiguous", "permuted", "HND", "interleaved", "padded", "misaligned")
 TYPICAL = ("permuted", "interleaved")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from fuzz_decode.build import Problem, build
-from fuzz_decode.corpus import Entry
+from fuzz_decode.corpus.store import Entry
 from fuzz_decode.errors import UsageError
-from fuzz_decode.export.limits import limits
+from fuzz_decode.export.docstring import claim, docstring
+from fuzz_decode.export.error_bound import limits
 from fuzz_decode.export.literals import WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
-from fuzz_decode.export.words import claim, docstring
+from fuzz_decode.problems.build import Problem, build
 from fuzz_decode.report.facts import changes
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.contract import Target
 from fuzz_decode.targets.resolve import BUNDLED, MUTANT
+from fuzz_decode.targets.target import Target
 
 MAX_CHARACTERS = 2**20
 MODULES = ("base64", "inspect", "itertools", "os", "pkgutil", "runpy", "sys", "zlib")
@@ -24,7 +24,7 @@ SET_DEVICE = [
     'if DEVICE == "cpu":',
     '    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported',
 ]
-MEND = ["    from fuzz_decode.interpreter import mend", "", "    mend()"]
+MEND = ["    from fuzz_decode.triton_interpreter import mend", "", "    mend()"]
 DEFINITION = "# attention by its definition, in float64, and how far off a kernel may be that rounds as this one says it does"
 USE = [
     "    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right",

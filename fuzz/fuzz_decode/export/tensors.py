@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fuzz_decode.build import FILL_LIMIT, UNWRITTEN, Problem
 from fuzz_decode.export.literals import Constants, array, wrapped
+from fuzz_decode.problems.build import FILL_LIMIT, UNWRITTEN, Problem
 
 DRAWN = ("gaussian", "uniform")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fuzz_decode.build import UNWRITTEN, Problem
-from fuzz_decode.case import Case
-from fuzz_decode.export.limits import Limits
+from fuzz_decode.cases.case import Case
+from fuzz_decode.export.error_bound import Limits
 from fuzz_decode.export.literals import WIDTH, Constants, array, number
 from fuzz_decode.export.tensors import is_huge
+from fuzz_decode.problems.build import UNWRITTEN, Problem
 
 RESULT = "result = fn(q, k_cache, v_cache, block_table, seq_lens, scale, **options)"
 ANSWER = "got, lse = result if isinstance(result, tuple) else (result, None)"

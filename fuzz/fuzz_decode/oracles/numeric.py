@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from fuzz_decode.build import Problem
-from fuzz_decode.oracles.run_record import Run, place
+from fuzz_decode.oracles.kernel_run import Run, place
 from fuzz_decode.outcome import Finding
+from fuzz_decode.problems.build import Problem
 
 
 def within_bound(problem: Problem, run: Run) -> list[Finding]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from fuzz_decode.build import Problem
-from fuzz_decode.data import TAG_NOISE, read_tag, tag_base
-from fuzz_decode.oracles.run_record import Run
+from fuzz_decode.oracles.kernel_run import Run
 from fuzz_decode.outcome import Finding
+from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.values import TAG_NOISE, read_tag, tag_base
 
 SHOWN = 16
 Address = dict[str, int] | None

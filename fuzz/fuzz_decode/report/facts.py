@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fuzz_decode.calls import differences
-from fuzz_decode.case import DEFAULTS, Case
-from fuzz_decode.corpus import Entry
-from fuzz_decode.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.call_sequence import differences
+from fuzz_decode.cases.case import DEFAULTS, Case
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.corpus.store import Entry
 
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}

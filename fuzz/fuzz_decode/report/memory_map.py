@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fuzz_decode.case import Case
-from fuzz_decode.diagnosis import Trace
-from fuzz_decode.diagnosis.result import Access
+from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose import Trace
+from fuzz_decode.diagnose.diagnosis import Access
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Cell, Mark, Rows
 
 RIGHT, WANTED, WRONG = "right", "wanted", "wrong"

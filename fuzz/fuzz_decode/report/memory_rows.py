@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fuzz_decode.case import Case
-from fuzz_decode.layout import Layout
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import Layout
 
 WHOLE = 24  # a buffer of so few rows is shown whole
 BUFFERS = {"q": "q", "block_table": "block_table", "k": "k_cache", "v": "v_cache", "out": "out"}  # causes first

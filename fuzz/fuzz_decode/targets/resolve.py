@@ -11,16 +11,16 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from fuzz_decode.errors import TargetError
-from fuzz_decode.targets import bundled, packaged
+from fuzz_decode.targets import bundled_kernel, partial_import
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.contract import Target, understand
-from fuzz_decode_kernels.generic import generic_mutants, load_generic
-from fuzz_decode_kernels.mutants import MUTANTS, load_mutant
+from fuzz_decode.targets.target import Target, understand
+from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant
+from fuzz_decode_kernels.mutation.generic import generic_mutants, load_generic
 
 Loaded = TypeVar("Loaded")
 BUNDLED = "bundled"
 MUTANT = "mutant:"
-BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled.arithmetic, "compiles_for": bundled.compiles_for}
+BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled_kernel.arithmetic, "compiles_for": bundled_kernel.compiles_for}
 
 
 def resolve(name: str) -> Target:
@@ -64,7 +64,7 @@ def _mutant(name: str) -> Callable[..., Any]:
 
 def _adapted(name: str) -> Target:
     adapter = ADAPTERS[name]
-    if adapter.distribution and packaged.version(adapter.distribution) is None:
+    if adapter.distribution and partial_import.version(adapter.distribution) is None:
         raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
     found = declared(name)
     _guarded(name, lambda: importlib.import_module(adapter.module).load(adapter.function))

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.case import Case
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets.contract import DEVICES, Arithmetic, target
-from fuzz_decode.targets.packaged import load_module
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.targets.partial_import import load_module
+from fuzz_decode.targets.target import DEVICES, Arithmetic, target
 
 TRITON = "aiter.ops.triton"
 FILES = {"decode": "_triton_kernels.flash_attn_triton_amd.fwd_decode", "unified": "unified_attention"}

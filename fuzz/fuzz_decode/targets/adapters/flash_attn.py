@@ -13,8 +13,8 @@ import importlib
 import torch
 from torch import Tensor
 
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets.contract import Arithmetic, target
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.targets.target import Arithmetic, target
 
 
 def load(function: str) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.strides import Strides
-from fuzz_decode.targets.contract import Arithmetic, target
+from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.targets.target import Arithmetic, target
 
 WORKSPACE = 128 * 2**20  # bytes, as its documentation recommends
 DTYPES = ("float16", "bfloat16")

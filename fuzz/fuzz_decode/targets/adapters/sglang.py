@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.case import Case
-from fuzz_decode.strides import Strides
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
 from fuzz_decode.targets.adapters.views import first_visible, is_mla, token_pool
-from fuzz_decode.targets.contract import Arithmetic, target
-from fuzz_decode.targets.packaged import load_module
+from fuzz_decode.targets.partial_import import load_module
+from fuzz_decode.targets.target import Arithmetic, target
 
 KV_SPLITS = 8  # server_args.triton_attention_num_kv_splits
 MLA_DIMS = {(576, 512)}

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from fuzz_decode.case import Case
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
 from fuzz_decode.errors import TargetError
-from fuzz_decode.strides import Strides
 from fuzz_decode.targets.adapters.views import first_visible, token_pool
-from fuzz_decode.targets.contract import Arithmetic, target
+from fuzz_decode.targets.target import Arithmetic, target
 
 BATCH = 4  # FlexAttention compiles for each number of sequences; engines, too, fill batches up
 Q_BLOCK = 128  # rows of q that share a list of blocks; the kernel's tile divides it

@@ -18,11 +18,11 @@ import torch
 import triton
 from torch import Tensor
 
-from fuzz_decode.case import Case
-from fuzz_decode.strides import Strides
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
 from fuzz_decode.targets.adapters.views import is_mla
-from fuzz_decode.targets.contract import Arithmetic, target
-from fuzz_decode.targets.packaged import load_module
+from fuzz_decode.targets.partial_import import load_module
+from fuzz_decode.targets.target import Arithmetic, target
 
 OPS = "vllm.v1.attention.ops"
 SEGMENTS = 16  # vllm.v1.attention.backends.triton_attn.NUM_PAR_SOFTMAX_SEGMENTS

@@ -1,0 +1,71 @@
+"""The gate: what is timed has first given the right answer, on the very tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.bench.inputs import Inputs
+from fuzz_decode.execute.run_case import rounding_of
+from fuzz_decode.targets.target import Target
+from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
+
+FEW_TOKENS = 2**14  # so many are checked whole; float64 over a whole cache would take longer than all that is timed
+
+
+@dataclass(slots=True)
+class Gate:
+    """The reference's answers for one set of inputs, made once for all that are timed on them."""
+
+    inputs: Inputs
+    _expected: Tensor | None = None
+    _bounds: dict[Rounding, ErrorBound] = field(default_factory=dict)
+
+    def why_wrong(self, call: Callable[[], Any], target: Target) -> str:
+        """Run the call and compare; empty if every element that is checked is within the error bound, and all are finite. What
+        the call raises passes through."""
+        self.inputs.out.fill_(torch.nan)
+        result = call()
+        out = self.inputs.out if "out" in target.options else result[0] if isinstance(result, tuple) else result
+        if not isinstance(out, Tensor) or out.shape != self.inputs.out.shape:
+            return (
+                f"out is {list(out.shape) if isinstance(out, Tensor) else type(out).__name__}, not {list(self.inputs.out.shape)}"
+            )
+        unfit = int((~torch.isfinite(out)).sum())
+        if unfit:
+            return f"{unfit} of {out.numel()} elements of out are NaN or infinite"
+        error = (out[self._rows()].double() - self.expected()).abs()
+        wrong = int((error > self._allowed(target)).sum())
+        return f"{wrong} of the {error.numel()} elements checked are wrong, by up to {float(error.max()):.3g}" if wrong else ""
+
+    def expected(self) -> Tensor:
+        """out of the checked sequences, float64."""
+        if self._expected is None:
+            self._expected, _ = gather_attention(*self._checked(), **self.inputs.options())
+        return self._expected
+
+    def sequences(self) -> list[int]:
+        """Which are checked: all of a few tokens, else the first, the last and the longest."""
+        lengths = self.inputs.case.seq_lens
+        if sum(lengths) <= FEW_TOKENS:
+            return [*range(len(lengths))]
+        return sorted({0, len(lengths) - 1, lengths.index(max(lengths))})
+
+    def _allowed(self, target: Target) -> Tensor:
+        case = self.inputs.case
+        rounding = rounding_of(target.arithmetic_of(case), case, interpreted=not self.inputs.q.is_cuda)
+        if rounding not in self._bounds:
+            self._bounds[rounding] = error_bound(*self._checked(), rounding, **self.inputs.options())
+        return self._bounds[rounding].out
+
+    def _checked(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
+        q, k, v, table, lens, scale = self.inputs.arguments(*self.inputs.caches[0])
+        return q[self._rows()], k, v, table[self.sequences()], lens[self.sequences()], scale
+
+    def _rows(self) -> list[int]:
+        q_len = self.inputs.case.q_len
+        return [seq * q_len + query for seq in self.sequences() for query in range(q_len)]

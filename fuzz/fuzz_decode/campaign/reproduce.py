@@ -1,0 +1,56 @@
+"""Whether a failure comes back in a fresh process, with which of the calls before it, and its shrinking there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fuzz_decode.cases.call_sequence import Calls, Run
+from fuzz_decode.outcome import Outcome
+from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
+from fuzz_decode.workers.worker import PatientWorker
+
+NOT_REPEATED = "did not fail again"
+
+
+def as_it_is(run: Run) -> Run:
+    return run
+
+
+def shrink_in_fresh(
+    calls: Calls, outcome: Outcome, worker: PatientWorker, seconds: float, excuse: Callable[[Run], Run] = as_it_is
+) -> Shrunk | None:
+    """Shrink the calls, the last of which failed with `outcome`; None if it does not fail again.
+
+    A call that fails alone is shrunk in one process that goes from case to case, which is cheap; where the result does not
+    hold in a fresh process, what ran before matters, and each run gets one. `excuse` wraps what runs candidates.
+    """
+    deadline = time.monotonic() + seconds
+    fewest, again = fewest_that_fail(calls, outcome.signature, worker)
+    if not fewest:
+        return None
+    if len(fewest) == 1:
+        in_a_row = excuse(lambda calls: worker.run(calls[0]))
+        shrunk = shrink_calls(fewest, again, in_a_row, deadline - time.monotonic())
+        if shrunk.calls == fewest or worker.failing_as(outcome.signature)(shrunk.calls):
+            return shrunk
+    return shrink_calls(fewest, again, excuse(worker.run_fresh), deadline - time.monotonic())
+
+
+def fewest_that_fail(calls: Calls, signature: str, worker: PatientWorker) -> tuple[Calls, Outcome]:
+    """The last call alone, else all of them, else none: whichever fails again with the signature in a fresh process."""
+    outcome = worker.run_fresh(calls[-1:])
+    if outcome.signature == signature:
+        return calls[-1:], outcome
+    if len(calls) > 1:
+        outcome = worker.run_fresh(calls)
+    return (calls if outcome.signature == signature else ()), outcome
+
+
+def first_failure(calls: Calls, worker: PatientWorker) -> tuple[Calls, Outcome]:
+    """The calls up to the first one that fails in a fresh process, and its outcome; all of them if none does."""
+    for count in range(1, len(calls)):
+        outcome = worker.run_fresh(calls[:count])
+        if outcome.findings:
+            return calls[:count], outcome
+    return calls, worker.run_fresh(calls)

@@ -1,0 +1,127 @@
+"""What makes a case valid: sizes within limits, known choices, layouts that fit. Pure functions over plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+
+if TYPE_CHECKING:
+    from fuzz_decode.cases.case import Case
+
+DTYPES = ("float32", "float16", "bfloat16")
+CACHE_DTYPES = ("float8_e4m3fn", "float8_e5m2")  # beside the dtype of q
+DATA_MODES = ("gaussian", "uniform", "large", "tagged")
+PLACEMENTS = ("identity", "reversed", "permuted")
+UNUSED_ENTRIES = {"zero": 0, "minus one": -1, "huge": 2**31 - 1, "stale": None}
+
+MAX_SPAN = 2**33  # elements from the start to the end of one tensor; 16 GiB of float16, lazily committed on the CPU
+MAX_SMALL_SPAN = 2**26  # the same for q, out and the block table, which are always filled
+MAX_LIVE = 2**27  # elements of K that sequences really use
+MAX_TABLE = 2**22
+
+
+def problems(case: Case) -> Iterator[str]:
+    """Each thing that is wrong with the case, as `field: what`."""
+    yield from _size_problems(case)
+    yield from _choice_problems(case)
+    yield from _layout_problems(case)
+    live = case.num_pages * case.block_size * case.num_kv_heads * max(case.head_dim, case.value_head_dim)
+    if live > MAX_LIVE:
+        yield f"seq_lens: uses {live} elements of K; at most {MAX_LIVE} are built"
+
+
+def _size_problems(case: Case) -> Iterator[str]:
+    limits = {
+        "num_kv_heads": (1, 2**14),
+        "group": (1, 2**10),
+        "q_len": (1, 2**10),
+        "head_dim": (1, 2**12),
+        "value_head_dim": (1, 2**12),
+        "block_size": (1, 2**16),
+        "layers": (1, 2**16),
+        "seed": (0, 2**63 - 1),
+    }
+    for name, (low, high) in limits.items():
+        if not low <= getattr(case, name) <= high:
+            yield f"{name}: {getattr(case, name)} is not between {low} and {high}"
+    if not 1 <= case.num_seqs <= 2**17:
+        yield f"seq_lens: {case.num_seqs} sequences; from 1 to {2**17} are possible"
+    for length in case.seq_lens:
+        if not 0 <= length <= 2**24:
+            yield f"seq_lens: {length} is not between 0 and {2**24}"
+        elif 0 < length < case.q_len:  # a cache that lacks its own query tokens: no engine makes one
+            yield f"seq_lens: {length} is less than q_len = {case.q_len}; query tokens count, and an empty sequence has none"
+    for name in ("first_block", "spare_blocks", "shared_blocks", "extra_columns"):
+        if not 0 <= getattr(case.table, name) < 2**31:
+            yield f"table.{name}: {getattr(case.table, name)} is not between 0 and 2**31 - 1"
+    if case.num_blocks >= 2**31:
+        yield f"table.first_block: block ids up to {case.num_blocks - 1} do not fit into int32"
+    if case.num_seqs * case.table_width > MAX_TABLE:
+        yield f"table.extra_columns: the block table has {case.num_seqs * case.table_width} entries; at most {MAX_TABLE}"
+
+
+def _choice_problems(case: Case) -> Iterator[str]:
+    choices: dict[str, tuple[str, tuple[str, ...]]] = {
+        "dtype": (case.dtype, DTYPES),
+        "data": (case.data, DATA_MODES),
+        "cache_dtype": (CACHE_DTYPES[0] if case.cache_dtype is None else case.cache_dtype, CACHE_DTYPES),
+        "table.placement": (case.table.placement, PLACEMENTS),
+        "table.unused": (case.table.unused, tuple(UNUSED_ENTRIES)),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            yield f"{name}: {value!r} is none of {', '.join(allowed)}"
+    if not 0 <= case.layer < case.layers:
+        yield f"layer: {case.layer} is not below layers = {case.layers}"
+    if case.window is not None and not 1 <= case.window < 2**31:
+        yield f"window: {case.window} is not null or between 1 and 2**31 - 1"
+    for name in ("k_scale", "v_scale"):
+        if (getattr(case, name) is None) != (case.cache_dtype is None):
+            yield f"{name}: {getattr(case, name)}, but a cache_dtype has both scales, and only a cache_dtype has them"
+    for name in ("softcap", "scale", "k_scale", "v_scale"):
+        number = getattr(case, name)
+        if number is not None and not 1e-6 <= number <= 1e6:
+            yield f"{name}: {number} is not null or between 1e-6 and 1e6"
+    if case.v_prefix_of_k and case.value_head_dim > case.head_dim:
+        yield f"value_head_dim: {case.value_head_dim} cannot be a prefix of K's rows of {case.head_dim}"
+    if case.data == "tagged" and not tags_fit(case):
+        yield "data: tagged needs V apart from K, no softcap, no alibi, a scale of 0.001 or more, and addresses it can spell"
+
+
+def tags_fit(case: Case) -> bool:
+    """Whether V can spell addresses: V has room of its own, one token can win each row, and digits and codes suffice."""
+    spelled = case.num_blocks <= 2**24 and case.block_size <= 4096 and case.num_kv_heads <= 4096 and sum(case.seq_lens) <= 2**16
+    wins = case.softcap is None and not case.alibi and case.softmax_scale * (case.k_scale or 1.0) >= 1e-3
+    return spelled and wins and not case.v_prefix_of_k and min(case.head_dim, case.value_head_dim) >= 16
+
+
+def _layout_problems(case: Case) -> Iterator[str]:
+    axes = {"k": set(BUFFER_AXES), "v": {"layer", *CACHE_AXES}, "q": set(QUERY_AXES), "out": set(QUERY_AXES)}
+    needed = {"k": set(CACHE_AXES), "v": set(CACHE_AXES), "q": set(QUERY_AXES), "out": set(QUERY_AXES)}
+    for name, (layout, sizes) in case.layouts().items():
+        allowed, required = axes.get(name, set(TABLE_AXES)), needed.get(name, set(TABLE_AXES))
+        if len(set(layout.order)) != len(layout.order) or not required <= set(layout.order) <= allowed:
+            yield f"{name}.order: {' '.join(layout.order)} is not an order of {' '.join(sorted(allowed))}"
+            return
+        yield from _stride_problems(name, layout, sizes)
+    if "kv" in case.k.order and case.v is not None:
+        yield "v: must be null when k.order has a kv axis, since V then lies in K's buffer"
+    if case.layers > 1 and not any("layer" in layout.order for layout, _ in case.layouts().values()):
+        yield f"layers: {case.layers}, but no layout has a layer axis"
+
+
+def _stride_problems(name: str, layout: Layout, sizes: dict[str, int]) -> Iterator[str]:
+    if len(layout.pad) != len(layout.order):
+        yield f"{name}.pad: {len(layout.pad)} numbers for {len(layout.order)} axes"
+        return
+    strides = layout.strides(sizes)
+    for axis, pad in zip(layout.order, layout.pad, strict=True):
+        if pad < 0 and (sizes[axis] != 1 or strides[axis] < 0):
+            yield f"{name}.pad: {pad} on axis {axis}; only an axis of size 1 may be padded negatively"
+    if layout.offset < 0:
+        yield f"{name}.offset: {layout.offset} is negative"
+    span, limit = max(layout.extent(sizes), *strides.values()), MAX_SPAN if name in ("k", "v") else MAX_SMALL_SPAN
+    if span > limit:
+        yield f"{name}: spans {span} elements; at most {limit} are built"

@@ -1,0 +1,6 @@
+"""The command line: a file for each subcommand. `add_to(commands)` declares its arguments, the rest turns them into calls. Light
+until a subcommand is called."""
+
+from fuzz_decode.cli.command_line import main
+
+__all__ = ["main"]

@@ -1,0 +1,73 @@
+"""The command line: which subcommand is meant, and what errors look like. Imports nothing heavy before it knows what to do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from typing import NoReturn
+
+import fuzz_decode.cli.bench as bench
+import fuzz_decode.cli.export as export
+import fuzz_decode.cli.merge as merge
+import fuzz_decode.cli.minimize as minimize
+import fuzz_decode.cli.replay as replay
+import fuzz_decode.cli.run as run
+import fuzz_decode.cli.score as score
+import fuzz_decode.cli.targets as targets
+import fuzz_decode.cli.triage as triage
+from fuzz_decode._version import __version__
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
+from fuzz_decode.errors import HarnessError, UsageError, complain
+from fuzz_decode.report.ci.github import commands_stopped
+
+__all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
+
+COMMANDS = {
+    "run": run,
+    "replay": replay,
+    "minimize": minimize,
+    "triage": triage,
+    "export": export,
+    "merge": merge,
+    "targets": targets,
+    "score": score,
+    "bench": bench,
+}
+PRINTS_A_FILE = ("export",)  # what it prints is no report, and gets no lines of ours around it
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in (*COMMANDS, "-h", "--help", "--version"):
+        words.insert(0, "run")
+    try:
+        arguments = _parser().parse_args(words)
+        with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
+            code: int = arguments.call(arguments)
+    except UsageError as error:
+        complain(error)
+        return USAGE
+    except HarnessError as error:
+        where = str(error).strip().splitlines()
+        complain(f"internal error, please report it: {where[-1]} ({where[0][:2000]})")
+        return USAGE
+    except KeyboardInterrupt:
+        print("interrupted; what was found is kept", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fuzz-decode", description="Differential fuzzing for paged KV-cache decode attention kernels.")
+    parser.add_argument("--version", action="version", version=f"fuzz-decode {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in COMMANDS.values():
+        command.add_to(commands)
+    return parser

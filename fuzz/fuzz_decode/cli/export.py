@@ -1,0 +1,58 @@
+"""`fuzz-decode export`: a stored case as a script of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode.cli.shared_arguments import CLEAN, add_corpus, must_be_writable
+from fuzz_decode.errors import UsageError
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    export = commands.add_parser("export", help="write a stored case as a script that needs torch, triton and the target only")
+    export.add_argument("name", metavar="FILE|DIGEST")
+    export.add_argument("-o", type=Path, metavar="FILE", dest="output", help="where to (default: standard output)")
+    export.add_argument("--pytest", action="store_true", help="write a regression test instead")
+    export.add_argument("--target", metavar="T", help="what the script runs (default: the one in the file, if it is built in)")
+    add_corpus(export)
+    export.set_defaults(call=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from fuzz_decode.campaign.replay import find_files, target_of
+    from fuzz_decode.corpus.store import load
+    from fuzz_decode.files import write_report
+
+    must_be_writable("-o", arguments.output)
+    paths = find_files([arguments.name], arguments.corpus)
+    if len(paths) != 1:
+        raise UsageError(f"{arguments.name} holds {len(paths)} case files; name one of them")
+    entry = load(paths[0])
+    text = _script(entry, target_of(entry, arguments.target), as_test=arguments.pytest)
+    if arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        write_report(arguments.output, text)
+    return CLEAN
+
+
+def _script(entry: Any, name: str, *, as_test: bool) -> str:
+    """The script. The target is imported for what it declares; what it prints meanwhile is no part of the script."""
+    from fuzz_decode.workers.protocol import pick_device
+
+    if pick_device("auto") == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+        from fuzz_decode.triton_interpreter import mend
+
+        mend()
+    from fuzz_decode.export.script import script
+    from fuzz_decode.targets import resolve
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return script(entry, resolve(name), as_test=as_test)

@@ -1,0 +1,39 @@
+"""`fuzz-decode minimize`: shrink a stored case further."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, plan_for
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    minimize = commands.add_parser("minimize", help="shrink a stored case further")
+    minimize.add_argument("name", metavar="FILE|DIGEST")
+    add_target(minimize, None)
+    add_minimize_time(minimize)
+    minimize.set_defaults(call=_minimize)
+
+
+def _minimize(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.campaign.replay import find_files, minimise, target_of
+    from fuzz_decode.corpus.store import load
+    from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+
+    console = Console(highlight=False)
+    (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
+    entry = load(path)
+    plan = plan_for(arguments, target_of(entry, arguments.target))
+    result = minimise(path, entry, plan, arguments.minimize_time)
+    if result is None:
+        console.print(in_a_line(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
+        return CLEAN
+    smaller_path, smaller, shrunk = result
+    title = f"{smaller.signature} - minimised in {shrunk.runs} runs"
+    show_finding(console, smaller, repro_line(smaller_path, plan.target), title)
+    return FINDINGS

@@ -1,0 +1,62 @@
+"""`fuzz-decode replay`: run stored cases again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, must_be_writable, plan_for
+from fuzz_decode.errors import complain
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    replay = commands.add_parser("replay", help="run stored cases again")
+    replay.add_argument("names", nargs="*", metavar="FILE|DIR|DIGEST", help="default: the whole corpus")
+    add_target(replay, "bundled")
+    add_junit(replay)
+    replay.set_defaults(call=_replay)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.campaign.replay import find_files, replay
+    from fuzz_decode.corpus.store import load_files
+    from fuzz_decode.outcome import KNOWN, QUARANTINED
+    from fuzz_decode.report.ci.summary import Told, replay_check, unreadable
+    from fuzz_decode.report.terminal.finding import in_a_line
+
+    must_be_writable("--junit", arguments.junit)
+    console = Console(highlight=False)
+    entries, errors = load_files(find_files(arguments.names, arguments.corpus))
+    plan = plan_for(arguments, arguments.target)
+    failed = excused = out_of_date = 0
+    with Told(f"fuzz-decode replay on {plan.target}", arguments.junit, {"target": plan.target, "device": plan.device}) as told:
+        told.checks += map(unreadable, errors)
+        for replayed in replay(entries, plan) if entries else ():
+            _show(console, replayed, plan.target)
+            told.checks.append(replay_check(replayed, plan.target))
+            failed += bool(replayed.outcome.findings)
+            excused += replayed.outcome.status in (KNOWN, QUARANTINED)
+            out_of_date += replayed.out_of_date is not None
+        for error in errors:
+            complain(error)
+        more = f", and {excused} as the ledger says" if excused else ""
+        told.lines.append(f"{failed} of {len(entries)} cases fail on {plan.target}{more}")
+        console.print(in_a_line(told.lines[0]), soft_wrap=True)
+    return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
+
+
+def _show(console: Any, replayed: Any, target: str) -> None:
+    from fuzz_decode.campaign.replay import as_found
+    from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+
+    path, outcome = replayed.path, replayed.outcome
+    words = f"{path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
+    style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
+    console.print(in_a_line(words, style), soft_wrap=True)
+    if outcome.findings:
+        show_finding(console, as_found(replayed.entry, outcome, target), repro_line(path, target), outcome.signature)
+    if replayed.out_of_date:
+        console.print(in_a_line(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)

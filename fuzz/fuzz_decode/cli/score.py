@@ -1,0 +1,65 @@
+"""`fuzz-decode score`: its arguments, and the calls they mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import fuzz_decode.cli.argument_types as types
+from fuzz_decode.cli.shared_arguments import CLEAN, add_where, default_jobs, must_be_writable
+
+PEERS = ("aiter", "vllm", "flashinfer", "sglang", "flash-attn")
+ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    score = commands.add_parser("score", help="measure detection power: cases until each mutant of the bundled kernel is found")
+    score.add_argument("--mutants", default="real", metavar="real|generic|all|NAME,NAME", help="which (default real)")
+    score.add_argument("--seeds", type=types.positive, default=5, metavar="K", help="runs of each mutant (default 5)")
+    score.add_argument("--cases", type=types.positive, metavar="N", help="at most so many in a run (default 500, or the grid)")
+    score.add_argument("--clean", type=types.natural, default=0, metavar="N", help="cases on the kernel itself: false alarms")
+    score.add_argument("--diagnose", type=types.natural, default=1, metavar="K", help="of the first K runs, too (default 1)")
+    instead = score.add_mutually_exclusive_group()
+    instead.add_argument("--grid", choices=PEERS, default="", help="that project's published test grid and tolerance instead")
+    instead.add_argument("--ablate", choices=ABLATIONS, default="", help="the fuzzer without one of its means")
+    add_where(score)
+    score.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    score.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
+    score.add_argument("--resume", type=Path, metavar="FILE", help="keep measurements there, and make only those it lacks")
+    score.set_defaults(call=_score)
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.evaluate.measurements import Journal
+    from fuzz_decode.evaluate.mutant_inventory import subjects
+    from fuzz_decode.evaluate.score import Score
+    from fuzz_decode.evaluate.settings import Setting
+    from fuzz_decode.report.terminal.score import ScoreView
+    from fuzz_decode.workers.protocol import pick_device
+
+    for option in ("json", "markdown", "resume"):
+        must_be_writable(f"--{option}", getattr(arguments, option))
+    device = pick_device(arguments.device)
+    setting = Setting(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
+    jobs = arguments.jobs or default_jobs(device)
+    chosen = subjects(arguments.mutants)
+    score = Score(chosen, setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs, arguments.diagnose)
+    view = ScoreView(score, Console(highlight=False))
+    try:
+        with view:
+            for measurement in score.events():
+                view.show(measurement)
+    finally:
+        if score.measured or score.clean:
+            view.summary()
+            if arguments.json:
+                arguments.json.write_text(json.dumps(view.to_json(), indent=1, sort_keys=True) + "\n")
+            if arguments.markdown:
+                arguments.markdown.write_text(view.markdown())
+    return CLEAN

@@ -1,0 +1,32 @@
+"""`fuzz-decode targets`: list the built-in targets, or check one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_where, plan_for
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    targets = commands.add_parser("targets", help="list the built-in targets, or try one on five tiny cases")
+    targets.add_argument("--check", metavar="T", help="say what is understood of a target, and try it")
+    add_where(targets)
+    targets.set_defaults(call=_targets)
+
+
+def _targets(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from fuzz_decode.campaign.smoke_test import check
+    from fuzz_decode.report.terminal.target_check import show_check
+    from fuzz_decode.report.terminal.targets import show_targets
+    from fuzz_decode.workers.protocol import pick_device
+
+    console = Console(highlight=False)
+    if arguments.check is None:
+        show_targets(console, pick_device("auto"))
+        return CLEAN
+    plan = plan_for(arguments, arguments.check)
+    return FINDINGS if show_check(console, plan, check(plan)) else CLEAN

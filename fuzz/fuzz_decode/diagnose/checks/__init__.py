@@ -1,0 +1,1 @@
+"""Experiments that tell what a kernel depends on where no single fault explains it."""

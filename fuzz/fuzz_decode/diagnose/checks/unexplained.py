@@ -1,0 +1,132 @@
+"""What can be said where no fault explains the output: which elements are wrong, and, where a row of out must be a row of V,
+the very address that was read. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.diagnosis import Diagnosis
+from fuzz_decode.diagnose.observation import Observation
+from fuzz_decode.diagnose.predict import block_ids, cache_offsets
+from fuzz_decode.problems.build import Problem
+
+MAX_BYTES = 2**28  # of an allocation that is searched
+MAX_GRID = 2**20  # addresses of rows among which one is looked up
+
+
+def known(runs: list[Observation], hurried: bool) -> Diagnosis:
+    """The runs are wrong, and no known fault explains them; `hurried`: or there was no time to try them all."""
+    nothing = "there was no time to try every known fault" if hurried else "no known fault explains it"
+    for run in runs:
+        if addresses := list(_read_instead(run)):
+            return Diagnosis(sentence=addresses[0], evidence=tuple(addresses[:8]))
+    first = runs[0]
+    wrong = _wrong(first)
+    about = f"on finite memory {_summary(first, wrong)} are wrong" if bool(wrong.any()) else _only_lse(first)
+    parts = [f"{nothing}; {about}"]
+    if bool(torch.isnan(first.out[wrong]).any()):
+        parts.append("some are NaN although all that could be read is finite")
+    return Diagnosis(sentence="; ".join(parts), evidence=tuple(f"{run.label}: {_summary(run, _wrong(run))}" for run in runs[:8]))
+
+
+def _wrong(run: Observation) -> Tensor:
+    right = run.scene.predict(run.scene.correct)
+    return ~((run.out - right.out).abs() <= right.out_bound)
+
+
+def _only_lse(run: Observation) -> str:
+    if run.lse is None:
+        return "all of out is right, memory around it is written"
+    right = run.scene.predict(run.scene.correct)
+    close = ((run.lse - right.lse).abs() <= right.lse_bound) | (run.lse == right.lse)
+    rows, heads = ((~close).any(1 - axis).nonzero().flatten().tolist() for axis in (0, 1))
+    where = f"{_some(rows, 'row of q', close.shape[0])}, {_some(heads, 'q head', close.shape[1])}"
+    return f"out is right, lse is wrong in {where}"
+
+
+def _summary(run: Observation, wrong: Tensor) -> str:
+    """`sequence 1 of 3, all q heads, dims 16 to 31 of 32`."""
+    names = ("sequence" if run.scene.problem.case.q_len == 1 else "row", "q head", "dim")
+    axes = [wrong.any(dim=[other for other in range(3) if other != axis]).nonzero().flatten().tolist() for axis in range(3)]
+    where = ", ".join(_some(places, name, size) for places, name, size in zip(axes, names, wrong.shape, strict=True))
+    unwritten = int(_unwritten(run).sum())
+    return f"{int(wrong.sum())} of {wrong.numel()} elements of out ({where})" + f", {unwritten} of which were never written" * (
+        unwritten > 0
+    )
+
+
+def _unwritten(run: Observation) -> Tensor:
+    place, shape = run.scene.correct.out, run.out.shape
+    return run.unwritten.as_strided(shape, place.strides, place.offset)
+
+
+def _some(places: list[int], name: str, size: int) -> str:
+    if len(places) == size:
+        return f"all {name}s" if size > 1 else f"the only {name}"
+    if len(places) > 1 and places == list(range(places[0], places[-1] + 1)):
+        return f"{name}s {places[0]} to {places[-1]} of {size}"
+    shown = ", ".join(map(str, places[:6])) + ", ..." * (len(places) > 6)
+    return f"{name}{'s' * (len(places) > 1)} {shown} of {size}"
+
+
+def _read_instead(run: Observation) -> Iterator[str]:
+    """For rows with one visible token, whose out is a row of V: where the row that came lies in the memory of K and V."""
+    problem, reading = run.scene.problem, run.scene.correct
+    wrong = _wrong(run).any(-1)
+    for row, spans in enumerate(reading.spans):
+        if len(spans) != 1 or spans[0][1] - spans[0][0] != 1 or reading.sink:
+            continue
+        for head in wrong[row].nonzero().flatten().tolist():
+            found = _find(problem, reading, run.out[row, head])
+            if found is not None:
+                name, at = found
+                wanted = _wanted(problem, reading, row, head, spans[0][0])
+                here = f"element {at} of {name}'s memory{_address(problem, reading, name, at)}"
+                there = f"element {wanted}{_address(problem, reading, reading.v.buffer, wanted)}"
+                yield f"{problem.case.row_name(row)}, q head {head} read {here}, wanted {there}"
+
+
+def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | None:
+    """The one address where this row lies, dims strided as in V, and its allocation; addresses count from the layout's start."""
+    place, close = reading.v, torch.finfo(problem.q.dtype).eps * row.abs()
+    for name in dict.fromkeys((place.buffer, "k", "v", "q")):
+        if name not in problem.buffers:
+            continue
+        buffer = problem.buffers[name]
+        if buffer.storage.nbytes > MAX_BYTES:
+            continue
+        storage, steps = buffer.storage.cpu().double() * reading.v_scale, torch.arange(len(row)) * place.strides[-1]
+        starts = ((storage[: max(0, len(storage) - int(steps[-1]))] - row[0]).abs() <= close[0]).nonzero().flatten()
+        matches = [start for start in starts.tolist() if bool(((storage[start + steps] - row).abs() <= close).all())]
+        if len(matches) == 1 and len(row) >= 4:
+            return name, matches[0] - buffer.guard
+    return None
+
+
+def _wanted(problem: Problem, reading: Reading, row: int, head: int, token: int) -> int:
+    tokens = torch.tensor([token])
+    blocks, _ = block_ids(problem, reading, row, tokens)
+    heads = torch.tensor([reading.v_head[head]])
+    offset = cache_offsets(problem, reading.v, blocks, tokens % reading.block_size, heads, torch.tensor([0]))
+    return reading.v.offset + int(offset) - problem.buffers[reading.v.buffer].guard
+
+
+def _address(problem: Problem, reading: Reading, name: str, at: int) -> str:
+    """` (block 3, slot 0, head 1 of V)` if a row of V or K starts there."""
+    case = problem.case
+    for place, words in ((reading.v, "V"), (reading.k, "K")):
+        sizes = (case.num_blocks, case.block_size, case.num_kv_heads)
+        if place.buffer != name or sizes[0] * sizes[1] * sizes[2] > MAX_GRID:
+            continue
+        axes = [torch.arange(size) * stride for size, stride in zip(sizes, place.strides, strict=False)]
+        grid = axes[0][:, None, None] + axes[1][:, None] + axes[2] + place.offset - problem.buffers[name].guard
+        hits = (grid == at).nonzero().tolist()
+        if hits:
+            block, slot, head = hits[0]
+            return f" (block {block}, slot {slot}, head {head} of {words})"
+    return ""

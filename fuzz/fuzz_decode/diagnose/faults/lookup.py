@@ -1,0 +1,191 @@
+"""Faults of lookup: which block, head, or row of the batch is read (classes B1, P1, G1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.faults.fault import Fault, simple
+from fuzz_decode.diagnose.faults.visibility import resized
+from fuzz_decode.diagnose.predict import BLOCK_IDS
+from fuzz_decode.problems.build import Problem
+
+TILES = (16, 32, 64, 128)
+
+BLOCK_ID_WORDS = {
+    "& 0xFFFF": ("block-id-16-bits", "block ids are cut to their low 16 bits"),
+    "int16": ("block-id-int16", "block ids are cut to signed 16-bit numbers"),
+    "& 0xFF": ("block-id-8-bits", "block ids are cut to their low 8 bits"),
+    "next block": ("block-id-plus-one", "the block after the one in the table is read"),
+    "previous block": ("block-id-minus-one", "the block before the one in the table is read"),
+    "column": ("table-ignored", "the block table is ignored: the block of a token is its number within the sequence"),
+    "row and column": ("table-ignored-dense", "the block table is ignored: blocks are numbered by row and column"),
+}
+
+
+def table_use() -> Iterator[Fault]:
+    """How a token's block and slot are found."""
+    for transform, (name, words) in BLOCK_ID_WORDS.items():
+        yield simple(name, words, _transformed(transform))
+    yield simple(
+        "table-by-token", "the block table is indexed by token, not by block", lambda p, r: dataclasses.replace(r, columns=1)
+    )
+    for limit in (1, 2, 4, 8, 16, 32, 64, 128):
+        words = f"blocks after number {limit} of a sequence are taken to be that one"
+        yield simple(f"table-beyond-{limit}", words, _set("last_column", limit - 1))
+    for filled in (1, 2, 4, 8, 16, 32, 64):
+        words = f"entries of the block table from column {filled} on are read as 0"
+        yield simple(f"table-entries-from-{filled}-are-0", words, _set("filled", filled))
+    words = "only the first entry of a table row is read, and the blocks are taken to follow it"
+    yield simple("blocks-consecutive", words, lambda p, r: dataclasses.replace(r, last_column=0, block_id="consecutive"))
+    for tile in TILES:
+        yield simple(f"tile-{tile}-straddles-block", f"one block id serves a tile of {tile} tokens", _set("tile", tile))
+        yield simple(f"v-tile-{tile}-straddles-block", f"one block id serves V of a tile of {tile} tokens", _set("v_tile", tile))
+    for slots in (16, 32, 64, 128):
+        words = f"slots within a block are counted modulo {slots}"
+        yield simple(f"slots-modulo-{slots}", words, _beyond("slots", slots))
+        words = f"V beyond slot {slots - 1} of a block is taken to be 0"
+        yield simple(f"v-slots-from-{slots}-dropped", words, _beyond("v_slots", slots))
+    yield simple("token-modulo-16", "a token's slot is its number modulo 16", _set("block_size", 16))
+    yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("columns", 16))
+    for name, words, size in (
+        ("block-size-power-of-two", "the next power of two", lambda n: _power_above(n)),
+        ("block-size-power-of-two-below", "the power of two below it", lambda n: _power_above(n + 1) // 2),
+        ("block-size-16", "16", lambda n: 16),
+        ("block-size-one", "1", lambda n: 1),
+    ):
+        yield _block_size(name, words, size)
+
+
+def heads() -> Iterator[Fault]:
+    """Which KV head a query head reads."""
+    for name, words, rule in (
+        ("gqa-modulo", "h % num_kv_heads", lambda c, h: h % c.num_kv_heads),
+        ("kv-head-zero", "0", lambda c, h: 0),
+        ("kv-head-by-count", "h // num_kv_heads", lambda c, h: min(h // c.num_kv_heads, c.num_kv_heads - 1)),
+        ("kv-head-is-q-head", "min(h, num_kv_heads - 1)", lambda c, h: min(h, c.num_kv_heads - 1)),
+        ("kv-head-power-of-two", "h // (power of two >= group)", lambda c, h: h // _power_above(c.group)),
+        (
+            "kv-head-power-of-two-below",
+            "h // (power of two <= group)",
+            lambda c, h: min(h // (_power_above(c.group + 1) // 2), c.num_kv_heads - 1),
+        ),
+        ("kv-head-next", "h // group + 1", lambda c, h: (h // c.group + 1) % c.num_kv_heads),
+        ("kv-head-reversed", "num_kv_heads - 1 - h // group", lambda c, h: c.num_kv_heads - 1 - h // c.group),
+        ("kv-head-last", "num_kv_heads - 1", lambda c, h: c.num_kv_heads - 1),
+    ):
+        for prefix, which, fields in (
+            ("", "KV head", ("kv_head", "v_head")),
+            ("k-", "K of KV head", ("kv_head",)),
+            ("v-", "V of KV head", ("v_head",)),
+        ):
+            text = f"query head h reads {which} {words} instead of h // group"
+            yield simple(prefix + name, text, _heads(rule, fields))
+
+
+def query_heads() -> Iterator[Fault]:
+    """Which head of q a row of out is made of."""
+    for name, words, rule in (
+        (
+            "q-head-beyond-8",
+            "after the eighth of a group repeat the first ones",
+            lambda c, h: h // c.group * c.group + h % c.group % 8,
+        ),
+        (
+            "q-head-beyond-16",
+            "after the 16th of a group repeat the first ones",
+            lambda c, h: h // c.group * c.group + h % c.group % 16,
+        ),
+        ("q-head-of-kv-head", "are read at the number of their KV head", lambda c, h: h // c.group),
+        ("q-head-zero", "are all read as the first one", lambda c, h: 0),
+        (
+            "q-heads-transposed",
+            "are read in the order of swapped group and KV head",
+            lambda c, h: h % c.group * c.num_kv_heads + h // c.group,
+        ),
+    ):
+        yield simple(name, f"query heads {words}", _heads(rule, ("q_head",)))
+
+
+def rows() -> Iterator[Fault]:
+    """Which row of the batch a sequence uses."""
+    for suffix, words, rule in (
+        ("row-zero", "of sequence 0", lambda n, seq: 0),
+        ("next-row", "of the next sequence", lambda n, seq: (seq + 1) % n),
+        ("previous-row", "of the sequence before", lambda n, seq: (seq - 1) % n),
+        ("last-row", "of the last sequence", lambda n, seq: n - 1),
+        ("reversed-rows", "of the sequences in reverse", lambda n, seq: n - 1 - seq),
+    ):
+        yield simple(f"seq-len-{suffix}", f"each sequence uses the length {words}", _lengths_of(rule))
+        yield simple(f"table-{suffix}", f"each sequence uses the block table row {words}", _tables_of(rule))
+        yield simple(f"q-{suffix}", f"each sequence uses the q {words}", _queries_of(rule))
+        yield simple(f"cache-{suffix}", f"each sequence uses the block table row and length {words}", _both(rule))
+    yield simple("seq-len-longest", "each sequence uses the longest one's length", resized(lambda c, n: max(c.seq_lens)))
+    yield simple("seq-len-shortest", "each sequence uses the shortest one's length", resized(lambda c, n: min(c.seq_lens)))
+
+
+def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:
+    assert name in BLOCK_IDS
+    return lambda problem, reading: dataclasses.replace(reading, block_id=name)
+
+
+def _set(field: str, value: int) -> Callable[[Problem, Reading], Reading]:
+    changes: dict[str, Any] = {field: value}
+    return lambda problem, reading: dataclasses.replace(reading, **changes)
+
+
+def _beyond(field: str, slots: int) -> Callable[[Problem, Reading], Reading | None]:
+    """Only where a block has more slots."""
+    return lambda problem, reading: _set(field, slots)(problem, reading) if problem.case.block_size > slots else None
+
+
+def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        taken = size(problem.case.block_size)
+        return dataclasses.replace(reading, block_size=taken, columns=taken)
+
+    return simple(name, f"block_size taken to be {words}", change)
+
+
+def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        read = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
+        changes: dict[str, Any] = dict.fromkeys(names, read)
+        return dataclasses.replace(reading, **changes)
+
+    return change
+
+
+def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case = problem.case
+        return dataclasses.replace(
+            reading, table_row=tuple(rule(case.num_seqs, row // case.q_len) for row in range(case.num_rows))
+        )
+
+    return change
+
+
+def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case, n = problem.case, problem.case.q_len
+        used = tuple(rule(case.num_seqs, row // n) * n + row % n for row in range(case.num_rows))
+        return dataclasses.replace(reading, q_row=used)
+
+    return change
+
+
+def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    return resized(lambda case, seq: case.seq_lens[rule(case.num_seqs, seq)])
+
+
+def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+    return lambda problem, reading: _lengths_of(rule)(problem, _tables_of(rule)(problem, reading))
+
+
+def _power_above(number: int) -> int:
+    """The smallest power of two that is not below the number."""
+    return 1 << max(0, number - 1).bit_length()

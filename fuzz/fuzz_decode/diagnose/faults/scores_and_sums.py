@@ -1,0 +1,166 @@
+"""Faults of scores, sums and what is returned: scale, softcap, dims, lse, empty rows (classes A2, H1, K2, Z1, S3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
+from fuzz_decode.problems.build import Problem
+
+
+def scores() -> Iterator[Fault]:
+    for name, words, rule in (
+        ("scale-missing", "scores are not scaled", lambda c, s: 1.0),
+        ("scale-twice", "scores are scaled twice", lambda c, s: s * s),
+        ("scale-ignored", "scores are scaled by 1 / sqrt(head_dim) instead of scale", lambda c, s: c.head_dim**-0.5),
+        ("scale-of-value-dim", "scores are scaled by 1 / sqrt(value_head_dim)", lambda c, s: c.value_head_dim**-0.5),
+        (
+            "scale-of-padded-dim",
+            "scores are scaled by 1 / sqrt(head_dim padded to a power of two)",
+            lambda c, s: (1 << (c.head_dim - 1).bit_length()) ** -0.5,
+        ),
+        ("scale-log2", "scores are multiplied by log2(e), and then exp is taken", lambda c, s: s / math.log(2)),
+        ("scale-exp2", "2**score is taken instead of exp(score)", lambda c, s: s * math.log(2)),
+        ("scale-inverse", "scores are divided by scale", lambda c, s: 1 / s),
+        ("scale-negative", "scores have the wrong sign", lambda c, s: -s),
+    ):
+        yield simple(name, words, _scaled(rule))
+    for name, words, both in (
+        ("softcap-ignored", "softcap is ignored", lambda s, cap: (s, None)),
+        ("softcap-without-division", "softcap * tanh(score): not divided by softcap", lambda s, cap: (s * cap, cap)),
+        ("softcap-without-product", "tanh(score / softcap): not multiplied by softcap", lambda s, cap: (s / cap, 1.0)),
+        ("softcap-before-scale", "softcap is applied before scale", lambda s, cap: (s, cap * s)),
+    ):
+        yield simple(name, words, _capped(both))
+
+
+def dims() -> Iterator[Fault]:
+    below = _power_below
+    for name, words, changes in (
+        (
+            "head-dim-power-of-two-below",
+            "dims of q.k beyond the power of two below head_dim are left out",
+            lambda c: {"head_dim": below(c.head_dim)},
+        ),
+        (
+            "k-beyond-value-dim-dropped",
+            "dims of q.k beyond value_head_dim are left out",
+            lambda c: {"head_dim": min(c.head_dim, c.value_head_dim)},
+        ),
+        (
+            "v-beyond-head-dim-dropped",
+            "dims of V beyond head_dim are left out",
+            lambda c: {"value_head_dim": min(c.head_dim, c.value_head_dim)},
+        ),
+        (
+            "v-power-of-two-below",
+            "dims of V beyond the power of two below value_head_dim are left out",
+            lambda c: {"value_head_dim": below(c.value_head_dim)},
+        ),
+        (
+            "head-dim-multiple-of-32",
+            "dims of q.k beyond a multiple of 32 are left out",
+            lambda c: {"head_dim": max(1, c.head_dim // 32 * 32)},
+        ),
+        (
+            "head-dim-multiple-of-16",
+            "dims of q.k beyond a multiple of 16 are left out",
+            lambda c: {"head_dim": max(1, c.head_dim // 16 * 16)},
+        ),
+        (
+            "v-multiple-of-16",
+            "dims of V beyond a multiple of 16 are left out",
+            lambda c: {"value_head_dim": c.value_head_dim // 16 * 16},
+        ),
+        ("head-dim-last-dropped", "the last dim of q.k is left out", lambda c: {"head_dim": max(1, c.head_dim - 1)}),
+        ("v-last-dim-dropped", "the last dim of V is left out", lambda c: {"value_head_dim": c.value_head_dim - 1}),
+    ):
+        yield simple(name, words, _changed(changes))
+    padded = _changed(lambda c: {"overhang": (1 << (c.value_head_dim - 1).bit_length()) - c.value_head_dim})
+    wide = "rows of out are stored too wide"
+    yield simple("out-store-too-wide", f"{wide}: one element past value_head_dim", _changed(lambda c: {"overhang": 1}))
+    yield simple("out-store-padded", f"{wide}: value_head_dim padded to a power of two", padded)
+    longer = _changed(lambda c: {"overhang": max(0, c.head_dim - c.value_head_dim)})
+    floored = _changed(lambda c: {"overhang": c.value_head_dim // 16 * 16 - c.value_head_dim})
+    yield simple("out-multiple-of-16", "dims of out beyond a multiple of 16 are never written", floored)
+    shorter = _changed(lambda c: {"overhang": min(0, c.head_dim - c.value_head_dim)})
+    yield simple("out-beyond-head-dim-unwritten", "dims of out beyond head_dim are never written", shorter)
+    yield simple("out-store-head-dim", f"{wide}: head_dim elements instead of value_head_dim", longer)
+
+
+def returned() -> Iterator[Fault]:
+    """lse and empty rows."""
+    for name, words in (
+        ("base 2", "in base 2"),
+        ("base 10", "in base 10"),
+        ("ln 2 too much", "multiplied by ln 2"),
+        ("without maximum", "without the largest score"),
+        ("maximum only", "without the logarithm of the sum"),
+        ("maximum twice", "with the largest score counted twice"),
+        ("maximum in base 2", "with the largest score in base 2"),
+        ("sum in base 2", "with the logarithm of the sum in base 2"),
+        ("sum", "without the logarithm"),
+        ("sum without maximum", "as the sum relative to the largest score"),
+        ("negative", "with the wrong sign"),
+    ):
+        yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _set("lse", name))
+    by_group = "lse is returned in the order of swapped group and KV head"
+    for suffix, order in (
+        ("", lambda c, h: h % c.num_kv_heads * c.group + h // c.num_kv_heads),
+        ("-back", lambda c, h: h % c.group * c.num_kv_heads + h // c.group),
+    ):
+        yield simple(f"lse-gqa-order{suffix}", by_group, _lse_order(order))
+    for name, words in (("+inf", "+inf"), ("0", "0"), ("nan", "NaN"), ("lowest", "the lowest float32"), ("-1e30", "-1e30")):
+        text = f"lse of an empty sequence is {words} instead of -inf"
+        yield simple(f"empty-lse-{name.replace('+', '')}", text, _if_empty(_set("empty_lse", name)))
+    text = "rows of out of empty sequences are never written"
+    yield simple("empty-rows-unwritten", text, _if_empty(_set("empty_out", None)))
+    text = "rows of out of empty sequences are NaN instead of 0"
+    yield simple("empty-rows-nan", text, _if_empty(_set("empty_out", math.nan)))
+    text = "out and lse of empty sequences are NaN instead of 0 and -inf"
+    yield simple("empty-rows-and-lse-nan", text, _if_empty(_changed(lambda c: {"empty_out": math.nan, "empty_lse": "nan"})))
+
+
+def _changed(changes: Callable[[Case], Mapping[str, Any]]) -> Change:
+    return lambda problem, reading: dataclasses.replace(reading, **changes(problem.case))
+
+
+def _set(field: str, value: Any) -> Change:
+    return _changed(lambda case: {field: value})
+
+
+def _lse_order(rule: Callable[[Case, int], int]) -> Change:
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        heads = range(problem.case.num_q_heads)
+        order = tuple(rule(problem.case, head) for head in heads)
+        return None if order == tuple(heads) else dataclasses.replace(reading, lse_head=order)
+
+    return change
+
+
+def _if_empty(change: Change) -> Change:
+    """Only where some row sees nothing."""
+    return lambda problem, reading: None if all(reading.spans) else change(problem, reading)
+
+
+def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, Reading], Reading]:
+    return lambda problem, reading: dataclasses.replace(reading, scale=rule(problem.case, reading.scale))
+
+
+def _capped(rule: Callable[[float, float], tuple[float, float | None]]) -> Callable[[Problem, Reading], Reading | None]:
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        if reading.softcap is None:
+            return None
+        scale, softcap = rule(reading.scale, reading.softcap)
+        return dataclasses.replace(reading, scale=scale, softcap=softcap)
+
+    return change
+
+
+def _power_below(number: int) -> int:
+    return 1 << (number.bit_length() - 1)

@@ -1,0 +1,235 @@
+"""Faults of visibility: which tokens a row sees (classes T2, W1, P1, K1 and Q2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose.access_model import Reading, Span, row_ends, span, visible
+from fuzz_decode.diagnose.faults.fault import Fault, simple
+from fuzz_decode.problems.build import Problem
+
+TILES = (16, 32, 64, 128, 256, 512, 1024)
+
+
+def queries() -> Iterator[Fault]:
+    """Several query tokens in a sequence: what each of them sees, and where it is (class Q2)."""
+    for name, words, rule in (
+        (
+            "causal-mask-missing",
+            "every query token sees what the last one of its sequence may see",
+            lambda c, n, last: _cut(c, n, last),
+        ),
+        (
+            "query-window-of-last",
+            "every query token uses the last one's window and end",
+            lambda c, n, last: visible(last, c.window),
+        ),
+        ("query-window-start-of-last", "the window of every query token starts where the last one's does", _late_start),
+        ("query-window-start-of-first", "the window of every query token starts where the first one's does", _early_start),
+        (
+            "query-end-of-first",
+            "every query token sees what the first one may see",
+            lambda c, n, last: visible(last - c.q_len + 1, c.window),
+        ),
+        (
+            "query-from-length",
+            "query token i sees i tokens more than there are",
+            lambda c, n, last: visible(n + c.q_len - 1, c.window),
+        ),
+        ("causal-mask-one-less", "a query token does not see itself", lambda c, n, last: _cut(c, n, n - 1)),
+    ):
+        yield simple(name, words, _per_query(rule))
+    for name, words, place in (
+        ("query-major", "token by token, not sequence by sequence", lambda c, row: row % c.q_len * c.num_seqs + row // c.q_len),
+        (
+            "padded-to-4",
+            "as if q_len were padded to a multiple of 4",
+            lambda c, row: row // c.q_len * (-(-c.q_len // 4) * 4) + row % c.q_len,
+        ),
+        (
+            "reversed-queries",
+            "with each sequence's query tokens in reverse",
+            lambda c, row: row // c.q_len * c.q_len + c.q_len - 1 - row % c.q_len,
+        ),
+        ("one-query", "as if each sequence had one query token", lambda c, row: row // c.q_len),
+    ):
+        single = name == "padded-to-4"  # the one that moves single query tokens, too
+        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",), single))
+        yield simple(f"out-{name}", f"out is written {words}", _repacked(place, ("out_row",)))
+        yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(place, ("q_row", "out_row")))
+    by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
+    yield simple("table-by-query", "row r of q uses the block table row r % num_seqs", by_number)
+    first = _repacked(lambda c, row: row // c.q_len * c.q_len, ("table_row",))
+    yield simple("table-row-for-each-query", "sequence i uses the block table row i * q_len", first)
+    words = "seq_lens is taken not to count the query tokens"
+    for within in (False, True):
+        beside = resized(lambda c, seq: c.seq_lens[seq] + c.q_len * (c.q_len > 1), within)
+        yield simple("query-tokens-beside-seq-len", words, beside)
+    clipped = _repacked(lambda c, row: min(row, c.num_seqs - 1), ("table_row",))
+    yield simple("table-by-row", "row r of q uses the block table row r", _repacked(lambda c, row: row, ("table_row",)))
+    yield simple("table-by-row", "row r of q uses the block table row r", clipped)
+
+
+def tokens() -> Iterator[Fault]:
+    """Which tokens are visible."""
+    # by the end alone, by the length and thus the window, within the table or not: the same in a word
+    for further in (
+        _moved_end(lambda c, n: n + 1),
+        _moved_end(lambda c, n: min(n + 1, _room(c))),
+        resized(lambda c, seq: c.seq_lens[seq] + 1),
+        resized(lambda c, seq: min(c.seq_lens[seq] + 1, _room(c))),
+        resized(lambda c, seq: c.seq_lens[seq] + 1, within_table=True),
+    ):
+        yield simple("tail-one-more", "one token past the end of the sequence is visible", further)
+    words = "the last token of the sequence is not visible"
+    yield simple("tail-one-less", words, _moved_end(lambda c, n: n - 1))
+    yield simple("tail-one-less", words, resized(lambda c, seq: c.seq_lens[seq] - 1))
+    yield simple("window-ignored", "the window is ignored: all tokens are visible", _respanned(lambda c, n: visible(n, None)))
+    more, less = _windowed(lambda w, n: visible(n, w + 1)), _windowed(lambda w, n: visible(n, w - 1))
+    yield simple("window-one-more", "one token before the window is visible", more)
+    yield simple("window-one-less", "the first token of the window is not visible", less)
+    yield simple(
+        "window-wrong-end", "the window holds the oldest tokens, not the last", _windowed(lambda w, n: span(0, min(n, w)))
+    )
+    yield simple("window-from-block", "the window starts at a block's start", _window_to_multiple(lambda c: c.block_size))
+    yield simple("first-token-skipped", "the first visible token is skipped", _respanned(lambda c, n: _first(c, n, 1)))
+    yield simple(
+        "tail-to-block-end",
+        "all slots of the last block are visible",
+        _moved_end(lambda c, n: -(-n // c.block_size) * c.block_size),
+    )
+    yield simple(
+        "partial-block-dropped",
+        "tokens in the last, partly filled block are not visible",
+        _moved_end(lambda c, n: n // c.block_size * c.block_size),
+    )
+    yield simple(
+        "last-block-dropped", "the last block is not visible", _moved_end(lambda c, n: (n - 1) // c.block_size * c.block_size)
+    )
+    yield simple(
+        "only-last-block",
+        "only the last block is visible",
+        _respanned(lambda c, n: span((n - 1) // c.block_size * c.block_size, n)),
+    )
+    yield simple("only-first-block", "only the first block is visible", _moved_end(lambda c, n: min(n, c.block_size)))
+    yield simple("first-block-dropped", "the first block is not visible", _respanned(lambda c, n: span(c.block_size, n)))
+    yield simple("first-and-last-block", "only the first and the last block are visible", _respanned(_ends))
+    yield simple(
+        "length-of-table",
+        "the whole width of the block table is visible",
+        _respanned(lambda c, n: visible(_room(c), c.window)),
+    )
+    for tile in TILES:
+        yield from _tiled(tile)
+
+
+def _tiled(tile: int) -> Iterator[Fault]:
+    """Ends and starts at multiples of what a program handles at once."""
+    up = _moved_end(lambda c, n: -(-n // tile) * tile)
+    yield simple(f"tail-to-{tile}", f"tokens up to the next multiple of {tile} are visible", up)
+    down = _moved_end(lambda c, n: n // tile * tile)
+    yield simple(f"partial-{tile}-dropped", f"tokens beyond the last multiple of {tile} are not visible", down)
+    yield simple(f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n: min(n, tile)))
+    last = _respanned(lambda c, n: visible(n, min(tile, c.window or tile)))
+    yield simple(f"only-last-{tile}", f"only the last {tile} tokens are visible", last)
+
+
+def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading]:
+    """What a row sees by how many tokens there are up to it; one that sees nothing still does."""
+
+    def change(problem: Problem, reading: Reading) -> Reading:
+        spans = (rule(problem.case, end) if end > 0 else () for end in row_ends(problem.case))
+        return dataclasses.replace(reading, spans=tuple(spans))
+
+    return change
+
+
+def _per_query(rule: Callable[[Case, int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
+    """By the row's own end and that of its sequence's last row."""
+
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        case, ends = problem.case, row_ends(problem.case)
+        if case.q_len == 1:
+            return None
+        spans = (rule(case, end, case.seq_lens[row // case.q_len]) for row, end in enumerate(ends))
+        return dataclasses.replace(reading, spans=tuple(spans))
+
+    return change
+
+
+def _cut(case: Case, own: int, end: int) -> tuple[Span, ...]:
+    """From the row's own window start to another end."""
+    return span(0 if case.window is None else own - case.window, end)
+
+
+def _late_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
+    return span(0 if case.window is None else last - case.window, own)
+
+
+def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
+    return span(0 if case.window is None else last - case.q_len + 1 - case.window, own)
+
+
+def _repacked(
+    place: Callable[[Case, int], int], names: tuple[str, ...], single: bool = False
+) -> Callable[[Problem, Reading], Reading | None]:
+    """Another row of some tensors for each row; where each sequence has one, only if that is `single`."""
+
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        if problem.case.q_len == 1 and not single:
+            return None
+        used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
+        changes: dict[str, Any] = dict.fromkeys(names, used)
+        return dataclasses.replace(reading, **changes)
+
+    return change
+
+
+def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
+    """The first visible token stays."""
+    return _respanned(lambda case, n: span(0 if case.window is None else n - case.window, rule(case, n)))
+
+
+def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Callable[[Problem, Reading], Reading]:
+    """Another length for each sequence, given its number, its window's start and empty ones included. `within_table`: no row sees
+    more tokens than a row of the block table has room for, but the last ones."""
+
+    def change(problem: Problem, reading: Reading) -> Reading:
+        case = problem.case
+        lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
+        ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
+        window = min(case.window or _room(case), _room(case)) if within_table else case.window
+        spans, positions = tuple(visible(end, window) for end in ends), tuple(end - 1 for end in ends)
+        return dataclasses.replace(reading, spans=spans, position=positions)
+
+    return change
+
+
+def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
+    def change(problem: Problem, reading: Reading) -> Reading | None:
+        window = problem.case.window
+        return None if window is None else _respanned(lambda case, n: rule(window, n))(problem, reading)
+
+    return change
+
+
+def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, Reading], Reading]:
+    return _respanned(lambda case, n: span((n - (case.window or n)) // size(case) * size(case), n))
+
+
+def _room(case: Case) -> int:
+    """Tokens that a row of the block table has room for."""
+    return case.table_width * case.block_size
+
+
+def _first(case: Case, length: int, skipped: int) -> tuple[Span, ...]:
+    return span((0 if case.window is None else max(0, length - case.window)) + skipped, length)
+
+
+def _ends(case: Case, length: int) -> tuple[Span, ...]:
+    size = case.block_size
+    last = (length - 1) // size * size
+    return span(last, length) if last == 0 else (*span(0, size), *span(last, length))

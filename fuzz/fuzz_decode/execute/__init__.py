@@ -1,0 +1,1 @@
+"""One case through one target in this process: call it, compare it."""

@@ -1,0 +1,68 @@
+"""One case through one target, judged as most test suites judge: finite noise in all memory, and only out compared."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.cases.case import Case
+from fuzz_decode.execute.run_case import guarded, returned
+from fuzz_decode.oracles.kernel_run import place
+from fuzz_decode.outcome import Finding, Outcome
+from fuzz_decode.problems.build import Problem, build
+from fuzz_decode.targets.target import Target
+from fuzz_decode.workers.trial import Tolerance
+from fuzz_decode_reference import gather_attention
+from fuzz_decode_reference.gather_attention import Options, gather_rows, weighted_sum
+
+
+def run_plainly(case: Case, target: Target, device: str, tolerance: Tolerance) -> Outcome:
+    """`run.run_case` with the peer's eyes: no poison, no guards, out zeroed, one tolerance."""
+
+    def examine() -> list[Finding]:
+        problem = build(case, device, memory="random")
+        problem.buffers["out"].storage.zero_()
+        out, _ = gather_attention(*problem.arguments(), **problem.options())
+        return _not_close(returned(problem, target, None)[0], out.cpu(), _allowed(problem, out, tolerance).cpu())
+
+    return guarded(case, target, device, examine)
+
+
+def _allowed(problem: Problem, out: Tensor, tolerance: Tolerance) -> Tensor:
+    yardstick = 0.0
+    if tolerance.times:
+        yardstick = float((_in_own_dtype(problem).double() - out).abs().max())
+    return tolerance.atol + tolerance.rtol * out.abs() + tolerance.times * yardstick
+
+
+def _in_own_dtype(problem: Problem) -> Tensor:
+    """out by a plain implementation that rounds every step to the dtype of q; sinks are left out."""
+    out, dtype = torch.zeros_like(problem.out), problem.q.dtype
+    for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
+        rounded = dataclasses.replace(row, q=row.q.to(dtype), k=row.k.to(dtype), v=row.v.to(dtype))
+        out[index] = weighted_sum(rounded.scores().to(dtype).softmax(dim=-1), rounded.v) * row.v_scale
+    return out
+
+
+def _not_close(got: Tensor, expected: Tensor, allowed: Tensor) -> list[Finding]:
+    """What torch.testing.assert_close would complain of: a value too far off, or NaN."""
+    wrong = ~((got.double() - expected).abs() <= allowed)
+    if not bool(wrong.any()):
+        return []
+    at, count = int(wrong.flatten().int().argmax()), int(wrong.sum())
+    return [
+        Finding(
+            oracle="allclose",
+            symptom="wrong-value",
+            tensor="out",
+            message=f"{count} of {got.numel()} elements of out are not close",
+            where=place(at, got.shape),
+            expected=expected.flatten()[at].item(),
+            got=got.flatten()[at].item(),
+            allowed=allowed.flatten()[at].item(),
+            wrong=count,
+            total=got.numel(),
+        )
+    ]

@@ -1,0 +1,102 @@
+"""What a script says of itself: the failure at its top, and the name of its test."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+
+from fuzz_decode._version import __version__
+from fuzz_decode.cases.case import DEFAULTS, SIZE_FIELDS, Case, flatten
+from fuzz_decode.corpus.store import Entry
+from fuzz_decode.report.facts import changes, headline, message
+from fuzz_decode.report.terminal.finding import clean, worst_element
+
+WIDTH = 128
+LONGEST = 600  # characters of a text from a file
+LONGEST_NAME = 100
+AXES = ("seq", "column", "block", "slot", "head", "dim")
+
+CLAIMS = {
+    "wrong-value": "{tensor}_is_right",
+    "unwritten": "all_of_{tensor}_is_written",
+    "stray-write": "nothing_is_written_beside_{tensor}",
+    "input-modified": "{tensor}_is_left_as_it_was",
+    "nondeterministic": "two_runs_give_the_same_{tensor}",
+    "layout-dependent": "{tensor}_does_not_depend_on_the_layout",
+    "wrong-shape": "{tensor}_has_its_shape_and_dtype",
+}
+
+
+def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
+    """The script's docstring: what fails, what it takes, how it is run (`use`), where it was found."""
+    paragraphs = [
+        [headline(entry) or entry.signature],
+        [*_failure(entry), *([] if target == entry.target else [f"This runs {target}."])],
+        list(_story(entry)),
+        [*use, _found(entry)],
+    ]
+    lines = "\n\n".join("\n".join(map(_safe, paragraph)) for paragraph in paragraphs if paragraph).splitlines()
+    return [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def claim(entry: Entry) -> str:
+    """What the regression test claims: `test_out_is_right_with_k_interleaved_and_first_block_1`."""
+    symptom, _, tensor = entry.signature.partition(":")
+    claimed = CLAIMS.get(symptom, "decode_returns").format(tensor=_slug(tensor)[:20] or "out")
+    sizes = {name: value for name, value in flatten(entry.case) if name in SIZE_FIELDS and value != DEFAULTS[name]}
+    parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **entry.case.features()}.items()]
+    name = "_with_".join([f"test_{claimed}", *(["_and_".join(parts)] if parts else [])])
+    return name[:LONGEST_NAME].rstrip("_")
+
+
+def _failure(entry: Entry) -> Iterator[str]:
+    """The signature, the message if the diagnosis stands above it, and the worst element."""
+    more = f": {message(entry)}" if entry.diagnosis and message(entry) else ""
+    yield f"{entry.signature} of {entry.target}{more}"
+    yield from filter(None, (worst_element(entry).plain, entry.note))
+    symptom = entry.signature.partition(":")[0]
+    if symptom.startswith("crash") or symptom == "timeout":
+        yield f"It {'gave no answer' if symptom == 'timeout' else 'took its process with it'}: expect that of this one, too."
+
+
+def _story(entry: Entry) -> Iterator[str]:
+    """What is not plain about the case: a line for a layout, with its strides, or what is known to be needed; calls."""
+    features, rest = entry.case.features(), []
+    for name, value in features.items():
+        without = f"; without it: {entry.needed[name]}" if name in entry.needed else ""
+        detail = _strides(entry.case, name) + without
+        if detail:
+            yield f"{name} = {value}{detail}"
+        else:
+            rest.append(f"{name} = {value}")
+    if rest:
+        yield "; ".join(rest)
+    for number, case in enumerate(entry.before, 1):
+        yield f"call {number} comes before it: {changes(case, entry.case)}"
+
+
+def _strides(case: Case, name: str) -> str:
+    """What the layout comes to, if `name` is one."""
+    if name not in case.layouts():
+        return ""
+    layout, sizes = case.layouts()[name]
+    strides = {axis: stride for axis, stride in layout.strides(sizes).items() if axis in AXES}
+    shown = sorted(strides, key=AXES.index)
+    return f": strides {tuple(strides[axis] for axis in shown)} of {', '.join(shown)}"
+
+
+def _found(entry: Entry) -> str:
+    versions = "".join(f", {name} {version}" for name, version in entry.versions.items())
+    return f"Found on {entry.device}{versions}; case {entry.digest}, exported by fuzz-decode {__version__}."
+
+
+def _safe(text: str) -> str:
+    """Text that cannot leave a docstring, whatever it holds, in lines of their width."""
+    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    lines = [line for part in clean(short).plain.splitlines() for line in textwrap.wrap(part, WIDTH)]
+    return "\n".join(lines).replace("\\", "\\\\").replace('"', "'")
+
+
+def _slug(text: str) -> str:
+    return re.sub("[^a-z0-9]+", "_", text.lower()).strip("_")

@@ -1,0 +1,67 @@
+"""Calls that a cache keyed on too little takes for one another: each like an earlier one, but for a thing or two."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+from fuzz_decode.cases.call_sequence import CACHES, FLOAT8, Calls, altered, values
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.stride_rules import Strides
+
+UNRELATED = 0.1  # of all calls after the first: other sizes, which may evict or outgrow what is cached
+MANY_SEEDS = 2**16
+# What changes together; each was missing from some cache's key. Sizes stay, so that the key comes up again.
+PARTS = (
+    CACHES,
+    ("q",),
+    ("out",),
+    ("table.layout", "table.placement", "table.unused"),
+    ("scale",),
+    ("softcap",),
+    ("window",),
+    ("dtype",),
+    FLOAT8,
+    ("alibi",),
+    ("sinks",),
+    ("q_len",),
+    ("seq_lens",),
+    ("data",),
+    ("seed",),
+)
+
+
+def calls_from(first: Case, drawn: Sequence[Case], length: int, source: random.Random, strides: Strides = Strides()) -> Calls:
+    """`length` calls that begin with `first`; what differs in the others is taken from the `drawn` cases, within `strides`."""
+    calls = [first]
+    while len(calls) < length:
+        unrelated = source.random() < UNRELATED
+        calls.append(source.choice(drawn) if unrelated else relative(source.choice(calls), drawn, source, strides))
+    return tuple(calls)
+
+
+def relative(case: Case, drawn: Sequence[Case], source: random.Random, strides: Strides = Strides()) -> Case:
+    """The case with one to three parts of drawn cases, where those fit it; else with other data."""
+    changed = case
+    for part in source.sample(PARTS, source.choice((1, 1, 1, 2, 3))):
+        others = (strides.conform(_transplant(changed, donor, part)) for donor in source.sample(drawn, len(drawn)))
+        changed = next((other for other in others if other != changed and other.valid), changed)
+    return changed if changed != case else dataclasses.replace(case, seed=source.randrange(MANY_SEEDS))
+
+
+def _transplant(case: Case, donor: Case, part: tuple[str, ...]) -> Case:
+    if part == ("seq_lens",):
+        return _with_lengths(case, donor)
+    return altered(case, values(donor, part))
+
+
+def _with_lengths(case: Case, donor: Case) -> Case:
+    """As many sequences, none longer than the longest was. Pool and table keep their shapes: what is over stays unused."""
+    longest = max(case.seq_lens)
+    wanted = (min(donor.seq_lens[index % donor.num_seqs], longest) for index in range(case.num_seqs))
+    lengths = tuple(max(length, case.q_len) if length else 0 for length in wanted)
+    shorter = dataclasses.replace(case, seq_lens=lengths)
+    spare = case.table.spare_blocks + case.num_blocks - shorter.num_blocks
+    columns = case.table.extra_columns + case.table_width - shorter.table_width
+    return altered(shorter, {"table.spare_blocks": max(0, spare), "table.extra_columns": columns})

@@ -1,0 +1,114 @@
+"""Oracles 2 and 3: what was written, and where."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.oracles.kernel_run import Run, place
+from fuzz_decode.outcome import Finding
+from fuzz_decode.problems.build import Problem, is_unwritten
+
+
+def written(problem: Problem, run: Run) -> list[Finding]:
+    """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
+    findings = []
+    for name, got, expected, allowed in run.results():
+        untouched = _still_empty(name, got)
+        same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
+        odd = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
+        for symptom, mask, words in (
+            ("unwritten", untouched, "were never written"),
+            ("wrong-value", odd & ~untouched, "are NaN or infinite, or should be"),
+        ):
+            if not bool(mask.any()):
+                continue
+            first = int(mask.flatten().int().argmax())
+            findings.append(
+                Finding(
+                    oracle="written",
+                    symptom=symptom,
+                    tensor=name,
+                    message=f"{int(mask.sum())} of {got.numel()} elements of {name} {words}",
+                    where=place(first, got.shape),
+                    expected=expected.flatten()[first].item(),
+                    got=got.flatten()[first].item(),
+                    allowed=allowed.flatten()[first].item(),
+                    wrong=int(mask.sum()),
+                    total=got.numel(),
+                )
+            )
+    return findings
+
+
+def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
+    """Nothing around out, between its rows or beyond its ends was touched."""
+    buffer = problem.buffers["out"]
+    storage = buffer.storage.cpu()
+    stray = ~is_unwritten(storage)
+    stray.as_strided(problem.out.shape, problem.out.stride(), problem.out.storage_offset()).fill_(False)
+    if not bool(stray.any()):
+        return []
+    first, count = int(stray.int().argmax()), int(stray.sum())
+    place_of_first = first - int(problem.out.storage_offset())
+    return [
+        Finding(
+            oracle="guards",
+            symptom="stray-write",
+            tensor="out",
+            message=f"{count} elements outside out were overwritten, the first {place_of_first} elements from its start",
+            where=(place_of_first,),
+            got=storage[first].item(),
+            wrong=count,
+        )
+    ]
+
+
+def inputs_intact(problem: Problem, run: Run) -> list[Finding]:
+    """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
+    # nothing is compared of huge caches without tokens
+    differs = {name: before != _bytes_of(problem, name) for name, before in run.before.items() if before.numel()}
+    # one look at a GPU; max is by far the quickest way to ask whether any is true
+    changed = torch.stack([different.view(torch.uint8).max() for different in differs.values()]).tolist()
+    counts = {name: int(differs[name].sum()) for name, any_is in zip(differs, changed, strict=True) if any_is}
+    return [
+        Finding("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
+        for name, count in counts.items()
+    ]
+
+
+SNAPSHOT_LIMIT = 2**24  # bytes; of larger buffers only the live rows are compared
+
+
+def snapshot(problem: Problem) -> dict[str, Tensor]:
+    """The bytes of every input as they are now, for `inputs_intact`."""
+    return {name: content.clone() for name, content in input_bytes(problem).items()}
+
+
+def input_bytes(problem: Problem) -> dict[str, Tensor]:
+    """The bytes of every input, where they lie if their buffer is compared whole."""
+    return {name: _bytes_of(problem, name) for name in problem.buffers if name != "out"}
+
+
+def _bytes_of(problem: Problem, name: str) -> Tensor:
+    storage = problem.buffers[name].storage
+    if storage.nbytes <= SNAPSHOT_LIMIT:
+        return storage.view(torch.uint8)
+    return torch.cat([part.reshape(-1).contiguous().view(torch.uint8) for part in _live_parts(problem, name)])
+
+
+def _live_parts(problem: Problem, name: str) -> list[Tensor]:
+    """What a case references of one buffer; K's buffer may hold V."""
+    small = ("q", "block_table", "seq_lens", "alibi_slopes", "sinks")
+    whole = {small_name: getattr(problem, small_name) for small_name in small}
+    if name in whole:
+        return [whole[name]]
+    caches = {"k": [problem.k_cache, *([] if "v" in problem.buffers else [problem.v_cache])], "v": [problem.v_cache]}
+    tokens, device = problem.values.tokens, problem.q.device
+    blocks = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page].to(device)
+    return [cache[blocks, tokens.slot.to(device)] for cache in caches[name]]
+
+
+def _still_empty(name: str, got: Tensor) -> Tensor:
+    """Where out still holds its mark. lse is allocated by the target, so that its dirt is a plain NaN."""
+    return is_unwritten(got) if name == "out" else torch.zeros_like(got, dtype=torch.bool)

@@ -1,0 +1,48 @@
+"""One run of a target beside what it should have given: what oracles look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.problems.build import Problem
+from fuzz_decode_reference import ErrorBound
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The exact answer in float64, out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and its bound."""
+
+    out: Tensor
+    lse: Tensor
+    bound: ErrorBound
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, where the problem lies.
+    `left`: the problem with its memory after the run, if that is not the problem itself."""
+
+    out: Tensor
+    lse: Tensor | None
+    expected: Expected
+    before: dict[str, Tensor]
+    left: Problem | None = None
+
+    def results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+        """(name, got, expected, allowed) of every tensor the target returned."""
+        found = [("out", self.out, self.expected.out, self.expected.bound.out)]
+        if self.lse is not None:
+            found.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
+        return found
+
+
+def place(flat: int, shape: torch.Size) -> tuple[int, ...]:
+    """The index of a flat position."""
+    index = []
+    for size in reversed(shape):
+        index.append(flat % size)
+        flat //= size
+    return tuple(reversed(index))

@@ -1,0 +1,196 @@
+"""The values of a case, independent of where they lie: one row of K and V for every token slot that some sequence uses.
+
+Four modes. `gaussian`: independent normals. `uniform`: q = 0, so that every visible token weighs the same. `large`: |score|
+beyond 88 (exp overflows) and below -5e4 (finite mask sentinels), on an integer grid that float32 sums exactly. `tagged`: each
+query row attends to one chosen token with weight 1 to the last bit, and V there spells its own address, so that the output
+names what was read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.cases.case import Case
+
+TAG_BITS = {"block": 24, "slot": 12, "head": 12}
+TAG_BASE = {"float8_e4m3fn": 16, "float8_e5m2": 8}  # every digit is exact
+WIDE_BASE = 64  # exact in bfloat16, with room to see a rounding
+TAG_NOISE = 0.26  # an output's digit may be this far from a whole number
+# one number for each dim, so that no shifted row decodes
+TAG_SHIFT = torch.randint(0, WIDE_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
+WINNING_MARGIN = 40.0  # exp(-40) vanishes beside 1 in float32
+LARGE = 128.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token slots that some sequence can see: page and slot [num_live], and for each sequence the indices of its visible
+    tokens among them, oldest first."""
+
+    page: Tensor
+    slot: Tensor
+    of_seq: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """float32 values on the CPU: q [num_rows, num_q_heads, head_dim], k and v [num_live, num_kv_heads, dim] as they are stored,
+    alibi_slopes and sinks [num_q_heads] whether used or not, and, in tagged data, the index of the chosen token of each query
+    row [num_rows, num_q_heads] (-1 where it sees none)."""
+
+    tokens: Tokens
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    alibi_slopes: Tensor
+    sinks: Tensor
+    chosen: Tensor | None = None
+
+
+def make_values(case: Case) -> Values:
+    """The case's values; the same on every machine."""
+    tokens = live_tokens(case)
+    rng = torch.Generator().manual_seed(case.seed)
+    shape = (len(tokens.page), case.num_kv_heads)
+    q = torch.randn(case.num_rows, case.num_q_heads, case.head_dim, generator=rng)
+    k = torch.randn(*shape, case.head_dim, generator=rng)
+    v = torch.randn(*shape, case.value_head_dim, generator=rng)
+    values = Values(tokens, q, k, v, *_per_head(case))
+    if case.data == "uniform":
+        values = dataclasses.replace(values, q=torch.zeros_like(q))
+    if case.data == "large":
+        values = _large(case, values, rng)
+    if case.data == "tagged":
+        values = _tagged(case, values, rng)
+    if case.v_prefix_of_k:
+        values = dataclasses.replace(values, v=values.k[..., : case.value_head_dim])
+    return values
+
+
+def _per_head(case: Case) -> tuple[Tensor, Tensor]:
+    """ALiBi slopes between 1/32 and 1, which few tokens show, and sinks about as large as scores are. A stream of their own, so
+    that cases without them keep their values."""
+    rng = torch.Generator().manual_seed(case.seed + 2)
+    slopes = torch.exp2(-5 * torch.rand(case.num_q_heads, generator=rng))
+    return slopes, 2 * torch.randn(case.num_q_heads, generator=rng)
+
+
+def live_tokens(case: Case) -> Tokens:
+    """Every (page, slot) that holds a visible token of some sequence. What lies before the window may be freed and reused."""
+    size = case.block_size
+    keys = [
+        (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[
+            _first_visible(case, length) : length
+        ]
+        for row, length in zip(case.pages(), case.seq_lens, strict=True)
+    ]
+    live, inverse = torch.unique(torch.cat(keys), return_inverse=True)
+    return Tokens(live // size, live % size, tuple(inverse.split([len(key) for key in keys])))
+
+
+def _first_visible(case: Case, length: int) -> int:
+    """The oldest token that the first query token sees."""
+    return 0 if case.window is None else max(0, length - case.q_len + 1 - case.window)
+
+
+def _large(case: Case, values: Values, rng: torch.Generator) -> Values:
+    """Rows of K near one corner of a cube; q is that corner or its opposite, at three magnitudes."""
+    corner = _signs((case.num_kv_heads, case.head_dim), rng)
+    jitter = torch.randint(0, 16, values.k.shape, generator=rng)
+    strength = torch.tensor([1.0, 8.0, LARGE])[torch.randint(0, 3, values.q.shape[:2], generator=rng)]
+    sign = _signs(values.q.shape[:2], rng)
+    q = (sign * strength)[..., None] * corner.repeat_interleave(case.group, dim=0)
+    return dataclasses.replace(values, q=q, k=corner * (LARGE - jitter))
+
+
+def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
+    """K rows are distinct sign vectors, q is the chosen token's row times a margin, V rows are addresses."""
+    code = _distinct_signs(len(values.k), case.head_dim, rng)
+    of_head = _signs((case.num_kv_heads, case.head_dim), rng)
+    k = code[:, None, :] * of_head
+    chosen = torch.full(values.q.shape[:2], -1, dtype=torch.long)
+    q = torch.zeros_like(values.q)
+    margin = _power_of_two_above(WINNING_MARGIN / 2 / case.softmax_scale / (case.k_scale or 1.0))
+    for row in range(case.num_rows):
+        seq, query = divmod(row, case.q_len)
+        end = case.seq_lens[seq] - case.q_len + 1 + query
+        if end > 0:
+            first = 0 if case.window is None else max(0, end - case.window)
+            places = _interesting_positions(case, first, end, rng) - _first_visible(case, case.seq_lens[seq])
+            chosen[row] = values.tokens.of_seq[seq][places]
+            q[row] = margin * k[chosen[row], torch.arange(case.num_q_heads) // case.group]
+    blocks = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page]
+    return dataclasses.replace(values, q=q, k=k, v=_tags(case, blocks, values.tokens.slot), chosen=chosen)
+
+
+def _interesting_positions(case: Case, first: int, length: int, rng: torch.Generator) -> Tensor:
+    """For each q head the position of a token from `first` to `length`: first, last, at a block edge, anywhere."""
+    edges = {
+        first,
+        length - 1,
+        first + (case.block_size - first % case.block_size),
+        (length - 1) // case.block_size * case.block_size,
+    }
+    anywhere = torch.randint(first, length, (4,), generator=rng).tolist()
+    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere])
+    return places[torch.randint(0, len(places), (case.num_q_heads,), generator=rng)]
+
+
+def _tags(case: Case, blocks: Tensor, slots: Tensor) -> Tensor:
+    """V rows [num_live, num_kv_heads, value_head_dim] that spell (block, slot, head) digit by digit, shifted by dim."""
+    base = tag_base(case)
+    heads = torch.arange(case.num_kv_heads).expand(len(blocks), -1)
+    address = {"block": blocks[:, None].expand_as(heads), "slot": slots[:, None].expand_as(heads), "head": heads}
+    digits = torch.stack([address[name] // base**i % base for name, count in _digits(base) for i in range(count)], dim=-1)
+    dims = torch.arange(case.value_head_dim)
+    return ((digits[..., dims % digits.shape[-1]] + TAG_SHIFT[dims]) % base).float()
+
+
+def tag_base(case: Case) -> int:
+    return TAG_BASE.get(case.cache_dtype or "", WIDE_BASE)
+
+
+def _digits(base: int) -> list[tuple[str, int]]:
+    """How many digits of each part of an address: at most 16 in all, the shortest row."""
+    return [(name, bits // (base.bit_length() - 1)) for name, bits in TAG_BITS.items()]
+
+
+def read_tag(row: Tensor, base: int = WIDE_BASE) -> dict[str, int] | None:
+    """The address that a row [value_head_dim] of a tagged output spells, or None if it is no address."""
+    length = sum(count for _, count in _digits(base))
+    dims = torch.arange(len(row))
+    rounded = row.double().cpu().round()
+    if not bool(((rounded - row.double().cpu()).abs() < TAG_NOISE).all()):
+        return None
+    digits = (rounded.long() - TAG_SHIFT[dims]) % base
+    spelled = digits[:length]
+    if not bool((digits == spelled[dims % length]).all()) or not bool(((rounded >= 0) & (rounded < base)).all()):
+        return None
+    found, at = {}, 0
+    for name, count in _digits(base):
+        found[name] = sum(int(spelled[at + i]) * base**i for i in range(count))
+        at += count
+    return found
+
+
+def _signs(shape: tuple[int, ...] | torch.Size, rng: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, tuple(shape), generator=rng) * 2.0 - 1.0
+
+
+def _distinct_signs(count: int, dim: int, rng: torch.Generator) -> Tensor:
+    """`count` distinct sign vectors [count, dim]: the row number in binary, then random signs."""
+    code = _signs((count, dim), rng)
+    bits = min(dim, max(1, (count - 1).bit_length()))
+    code[:, :bits] = (torch.arange(count)[:, None] >> torch.arange(bits) & 1) * 2.0 - 1.0
+    return code
+
+
+def _power_of_two_above(number: float) -> float:
+    power = 1.0
+    while power < number:
+        power *= 2
+    return power

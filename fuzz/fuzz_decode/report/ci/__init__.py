@@ -1,0 +1,1 @@
+"""Reports for continuous integration: JUnit XML, GitHub annotations and step summaries."""

@@ -1,0 +1,98 @@
+"""Continuous integration: what it is told of a campaign or a replay, and that it is told, however the command ends."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.replay import Replayed, as_found
+from fuzz_decode.corpus.ledger import KnownFailure
+from fuzz_decode.corpus.store import Entry
+from fuzz_decode.errors import FileError
+from fuzz_decode.files import write_report
+from fuzz_decode.outcome import PASSED
+from fuzz_decode.report.ci import github
+from fuzz_decode.report.ci.check import BROKEN, FAILED, SKIPPED, Check
+from fuzz_decode.report.ci.junit import junit
+from fuzz_decode.report.facts import headline
+from fuzz_decode.report.terminal.campaign import CampaignView
+from fuzz_decode.report.terminal.finding import finding_text, repro_line
+
+LONGEST = 2**16  # characters of a story: texts in a case file may be much longer
+
+
+@dataclass(slots=True)
+class Told:
+    """Use as a context manager around the work, and fill in `checks`, `lines` of the summary and `properties` meanwhile.
+
+    JUnit XML goes to `junit`, if that is given, and everything to GitHub, if that is where we are.
+    """
+
+    title: str
+    junit: Path | None
+    properties: dict[str, str] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            self.checks.append(Check("ended early", BROKEN, why))
+        github.tell(self.title, self.lines, self.checks)
+        if self.junit is not None:
+            write_report(self.junit, junit(self.title, self.checks, time.monotonic() - self._started, self.properties))
+
+    def campaign(self, view: CampaignView) -> None:
+        """Tell of a campaign as far as it came."""
+        campaign = view.campaign
+        self.checks += campaign_checks(campaign)
+        excused = [check.message for check in self.checks if check.status == SKIPPED]
+        self.lines += [view.verdict, view.campaign.coverage.in_a_line(), *excused]
+        self.properties |= {"target": campaign.plan.target, "device": campaign.plan.device, "seed": str(campaign.seed)}
+        self.properties |= campaign.versions
+
+
+def campaign_checks(campaign: Campaign) -> list[Check]:
+    """One for each finding, each of the ledger's entries that is out of date, and each that excused something."""
+    found = [_failure(bug.entry.signature, bug.entry, bug.path, bug.count) for bug in campaign.bugs.values()]
+    stale = [_stale(known.signature, known, path) for known, path in campaign.unexpected_passes.items()]
+    return found + stale + [_excused(known, count) for known, count in campaign.known.items()]
+
+
+def replay_check(replayed: Replayed, target: str) -> Check:
+    """What became of a stored case."""
+    path, outcome = replayed.path, replayed.outcome
+    if outcome.findings:
+        return _failure(str(path), as_found(replayed.entry, outcome, target), path, seconds=outcome.seconds)
+    if replayed.out_of_date:
+        return _stale(str(path), replayed.out_of_date, path)
+    if outcome.status == PASSED:
+        return Check(str(path), path=str(path), seconds=outcome.seconds)
+    return Check(str(path), SKIPPED, f"{outcome.status}: {outcome.reason}", path=str(path))
+
+
+def unreadable(error: FileError) -> Check:
+    """A file that does not load."""
+    return Check(str(error.path), BROKEN, str(error), path=str(error.path))
+
+
+def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
+    repro = repro_line(path, entry.target)
+    shown = finding_text(entry, repro, entry.signature)[:LONGEST]
+    return Check(name, FAILED, headline(entry), entry.signature, shown, repro, str(path), count, seconds)
+
+
+def _stale(name: str, known: KnownFailure, path: Path) -> Check:
+    return Check(name, FAILED, known.no_longer_fails(path), known.signature, path=str(path))
+
+
+def _excused(known: KnownFailure, count: int) -> Check:
+    message = f"{known.outcome().status}: {known.reason}, {count} case{'s' * (count > 1)} ({known.issue})"
+    return Check(f"{known.signature} ({known.issue})", SKIPPED, message, known.signature, count=count)

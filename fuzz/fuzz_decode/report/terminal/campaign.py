@@ -1,0 +1,142 @@
+"""A campaign on the terminal: a live line while it runs, findings as they come, a summary at the end. Plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, OnlySlow, Started
+from fuzz_decode.cases.layout import ALL_FAMILIES
+from fuzz_decode.corpus.ledger import CRASH
+from fuzz_decode.outcome import KNOWN, QUARANTINED
+from fuzz_decode.report.terminal.coverage import coverage_table
+from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
+from fuzz_decode.report.terminal.header import show_header
+from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.workers.protocol import Ready
+
+PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: that long apart, later on longer, so that a night fits on a page
+LOOK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class CampaignView:
+    """Shows the events of one campaign. Use as a context manager around them."""
+
+    campaign: Campaign
+    console: Console
+    started: float = field(default_factory=time.monotonic)
+    _progress: Progress | None = None
+    _task: TaskID = TaskID(0)
+    _next_look: float = 0.0
+
+    def __enter__(self) -> CampaignView:
+        self._next_look = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
+        if self.console.is_terminal:
+            ends = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+            columns = (BarColumn(12), TextColumn("{task.description}"), *ends)
+            self._progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+            self._task = self._progress.add_task("importing torch and the target", total=self._total())
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Started(ready):
+                self._header(ready)
+            case CaseDone():
+                self._tick()
+            case Found(entry, path, index):
+                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
+            case Minimised(entry, path, shrunk):
+                again = repro_line(path, entry.target)
+                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
+            case OnlySlow(path, reason):
+                self.console.print(clean(f"{path} is no finding and is removed: {reason}", "yellow"), soft_wrap=True)
+
+    def summary(self) -> None:
+        """What was covered, what was rejected, what was found."""
+        campaign, print_ = self.campaign, self.console.print
+        print_()
+        print_(coverage_table(campaign.coverage))
+        if campaign.rejected:
+            print_(f"\nrejected {campaign.rejected.total()} of {campaign.done} cases:")
+            for reason, count in campaign.rejected.most_common(8):
+                print_(clean(f"  {count} x {reason}"))
+        print_()
+        if campaign.stopped_because:
+            print_(clean(campaign.stopped_because))
+        for known, count in campaign.known.items():
+            word = QUARANTINED if known.expect == CRASH else KNOWN
+            print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
+        for known, path in campaign.unexpected_passes.items():
+            print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
+        for signature, bug in campaign.bugs.items():
+            words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
+            print_(clean(words, "red"), soft_wrap=True)
+        verdict = Text(self.verdict)
+        verdict.stylize("bold red" if campaign.bugs else "bold green", 0, len(count_findings(len(campaign.bugs))))
+        print_(verdict)
+
+    @property
+    def verdict(self) -> str:
+        found = count_findings(len(self.campaign.bugs))
+        return f"{found} in {self.campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
+
+    @property
+    def seconds(self) -> float:
+        return self.campaign.seconds + time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        return self.campaign.done / max(self.seconds, 1e-9)
+
+    def _header(self, ready: Ready) -> None:
+        campaign = self.campaign
+        sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
+        gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""
+        resumed = f", resumed after {campaign.done} cases" if campaign.done else ""
+        jobs = f"Ray at {campaign.fleet.address}" if campaign.fleet else f"{campaign.jobs} jobs{gpus}"
+        more = f", seed {campaign.seed}{sequences}, {jobs}{resumed}"
+        show_header(self.console, campaign.plan, ready, more)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        if self._progress is not None:
+            self._next_look = now + LOOK_SECONDS
+            done = self.campaign.done if self.campaign.budget.cases else self.seconds
+            self._progress.update(self._task, completed=done, description=self._status())
+        else:
+            self._next_look = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
+            self.console.print(f"{self.seconds:.0f} s: {self._status()}")
+
+    def _status(self) -> str:
+        budget, done = self.campaign.budget.cases, self.campaign.done
+        cases = f"{done}/{budget} cases" if budget else f"{done} cases"
+        visited = f"{self.campaign.coverage.families}/{len(ALL_FAMILIES)} families"
+        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.bugs))}  {visited}"
+
+    def _total(self) -> float | None:
+        return self.campaign.budget.cases or self.campaign.budget.seconds
+
+
+def how_it_shrank(shrunk: Shrunk | None) -> str:
+    if shrunk is None:
+        return "not minimised"
+    return f"minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
+
+
+def count_findings(number: int) -> str:
+    return f"{number} finding{'s' * (number != 1)}"

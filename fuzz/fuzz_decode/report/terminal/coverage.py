@@ -1,0 +1,47 @@
+"""The space that a campaign visited, as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from fuzz_decode.cases.layout import ALL_FAMILIES
+from fuzz_decode.generate.coverage import OPTIONS, Coverage
+
+
+def coverage_table(coverage: Coverage) -> Group:
+    """Families by dtype, then groups, block sizes, options and kernels in a line each."""
+    lines = [_line(coverage, "group", 2), _line(coverage, "block size", 3), _options(coverage)]
+    if spread := coverage.spread:
+        words = "{kernels} kernels compiled, of {fewest} to {most} cases each, {median} in the median".format(**spread)
+        lines.append(Text(words, "dim"))
+    return Group(_families(coverage), Text(), *lines, Text(coverage.combinations, "dim"))
+
+
+def _families(coverage: Coverage) -> Table:
+    dtypes = sorted(coverage.along(1))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("layout family")
+    for dtype in dtypes:
+        table.add_column(dtype, justify="right")
+    by_pair: Counter[tuple[str, str]] = Counter()
+    for (name, dtype, _, _), count in coverage.cells.items():
+        by_pair[name, dtype] += count
+    for name in ALL_FAMILIES:
+        counts = [by_pair[name, dtype] for dtype in dtypes]
+        table.add_row(name, *(Text(str(count), "" if count else "dim") for count in counts))
+    return table
+
+
+def _line(coverage: Coverage, word: str, axis: int) -> Text:
+    counts = sorted(coverage.along(axis).items(), key=lambda item: int(item[0]))
+    return Text.assemble((f"{word}  ", "dim"), "  ".join(f"{value}: {count}" for value, count in counts))
+
+
+def _options(coverage: Coverage) -> Text:
+    """Those that no case used, too: a target may lack them."""
+    counts = "  ".join(f"{words}: {coverage.options[words]}" for words in OPTIONS.values())
+    return Text.assemble(("options  ", "dim"), counts)

@@ -1,0 +1,84 @@
+"""A check on the terminal: what was understood of a target, one line a probe, the first failure whole, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fuzz_decode.campaign.record import raw_entry
+from fuzz_decode.campaign.smoke_test import Answer
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.report.terminal.finding import clean, finding_panel
+from fuzz_decode.report.terminal.header import show_header
+from fuzz_decode.targets.description import Description
+from fuzz_decode.workers.protocol import Plan, Ready
+
+VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
+
+
+def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -> bool:
+    """Print a check as it goes on; whether something failed."""
+    statuses: list[str] = []
+    for event in events:
+        if isinstance(event, Ready):
+            _show_understood(console, plan, event)
+            continue
+        _show_answer(console, event)
+        if event.outcome.findings and FAILED not in statuses:
+            console.print(finding_panel(raw_entry(plan, (event.probe.case,), event.outcome, {}), event.outcome.signature))
+        statuses.append(event.outcome.status)
+    _show_next(console, plan, statuses)
+    return FAILED in statuses
+
+
+def _show_understood(console: Console, plan: Plan, ready: Ready) -> None:
+    show_header(console, plan, ready)
+    for title, rows in _sections(ready.description):
+        console.print(Text(f"\n{title}", "dim"))
+        console.print(_grid(rows))
+    console.print()
+
+
+def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+    yield "by position it gets", description.arguments
+    if description.options:
+        yield "by keyword it gets", description.options
+    if description.never_passed:
+        yield "never passed", [(name, "keeps its default") for name in description.never_passed]
+    yield "and it returns", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs * q_len, num_q_heads]")]
+    if description.limits:
+        yield "what it declares, and what is therefore never generated", description.limits
+    yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]
+    yield "on a GPU a kernel is compiled for each", [(description.compiled_for,)]
+
+
+def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*map(clean, row))
+    return Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _show_answer(console: Console, answer: Answer) -> None:
+    probe, outcome = answer.probe, answer.outcome
+    verdict, style = VERDICTS[outcome.status]
+    why = outcome.signature or outcome.reason
+    words = f"{probe.question}: {probe.setting}"
+    console.print(Text.assemble((f"{verdict:<13}", style), words, clean(why and f" - {why}", style)), soft_wrap=True)
+
+
+def _show_next(console: Console, plan: Plan, statuses: list[str]) -> None:
+    failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
+    if failed:
+        verdict, command = f"{failed} of {len(statuses)} fail; find and minimise the failure with", f"{run} --stop-after 1"
+    elif PASSED not in statuses:
+        verdict, command = "nothing ran: every case was rejected; see what a campaign can draw with", run
+    else:
+        verdict, command = "nothing fails; go on with", run
+    console.print(f"\n{verdict}")
+    console.print(clean(f"  {command}", "bold"), soft_wrap=True)

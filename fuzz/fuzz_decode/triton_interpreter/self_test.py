@@ -1,0 +1,133 @@
+"""Does this interpreter compute as torch does? Asked once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+
+SIZE = 64
+SIDE = 16
+
+
+def refused() -> dict[str, str]:
+    """The dtypes whose arithmetic is not right here, and those of caches that are not read right, with what is wrong: empty on an
+    interpreter that is fit."""
+    verdicts = {name: _wrong(getattr(torch, name)) for name in DTYPES}
+    verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
+    return {name: what for name, what in verdicts.items() if what}
+
+
+def _wrong(dtype: torch.dtype) -> str | None:
+    """The first operation that differs from torch."""
+    wide = _values()
+    x, y = wide.to(dtype), wide.flip(0).to(dtype)
+    try:
+        got = _computed(wide, x, y)
+    except Exception as error:  # whatever an unknown interpreter raises makes it unfit
+        return f"{type(error).__name__}: {error}"[:200]
+    expected = {
+        "rounding": x,
+        "widening": x.float(),
+        "addition": x + y,
+        "multiplication": x * y,
+        "negation": -x,
+        "comparison": (x < y).float(),
+        "maximum": torch.fmax(x, y),
+    }
+    for name, exact in expected.items():
+        if not torch.equal(got[name].nan_to_num(nan=12345.0), exact.nan_to_num(nan=12345.0)):
+            return f"{name} differs from torch"
+    a, b = _matrix(dtype, 0), _matrix(dtype, 1)
+    product, total = _dot_and_sum(a, b)
+    if not torch.allclose(product, a.float() @ b.float(), rtol=1e-5, atol=1e-5):
+        return "dot differs from torch"
+    if not torch.allclose(total.float(), a.float().sum(1), rtol=0.0, atol=16 * SIDE * torch.finfo(dtype).eps):
+        return "sum differs from torch"
+    return None
+
+
+def _misread(dtype: torch.dtype) -> str | None:
+    """Whether each of the 256 codes is widened to what torch makes of it, in every format that a kernel may widen it to."""
+    stored = torch.arange(256, dtype=torch.uint8).view(dtype)
+    for wanted in (torch.float32, torch.float16, torch.bfloat16):
+        widened = torch.empty(256, dtype=wanted)
+        try:
+            _widen[(1,)](stored, widened, SIZE=256)
+        except Exception as error:  # whatever an unknown interpreter raises makes it unfit
+            return f"{type(error).__name__}: {error}"[:200]
+        if not torch.equal(widened.nan_to_num(nan=12345.0, posinf=6e4), stored.to(wanted).nan_to_num(nan=12345.0, posinf=6e4)):
+            return f"widening to {str(wanted).removeprefix('torch.')} differs from torch"
+    return None
+
+
+def _values() -> Tensor:
+    """float32: ordinary numbers, ties of the rounding, subnormals, extremes, infinities and NaN [SIZE]."""
+    ties = [1 + k * 2.0**-9 for k in range(1, 9)] + [1 + k * 2.0**-12 for k in range(1, 9)]
+    small = [2.0**-126 * k / 64 for k in range(1, 9)] + [2.0**-24 * k / 4 for k in range(1, 9)] + [2.0**-133, 2.0**-134, 3e-41]
+    edges = [0.0, -0.0, 1.0, -1.0, 65504.0, 65519.0, 65520.0, 3.39e38, math.inf, -math.inf, math.nan]
+    listed = ties + small + edges
+    rest = torch.randn(SIZE - len(listed), generator=torch.Generator().manual_seed(0))
+    return torch.cat([torch.tensor(listed), rest])
+
+
+def _matrix(dtype: torch.dtype, seed: int) -> Tensor:
+    return torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def _computed(wide: Tensor, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    names = ("rounding", "widening", "addition", "multiplication", "negation", "comparison", "maximum")
+    out = {name: torch.empty_like(wide if name in ("widening", "comparison") else x) for name in names}
+    _elementwise[(1,)](wide, x, y, *out.values(), SIZE=SIZE)
+    return out
+
+
+def _dot_and_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    product, total = torch.empty(SIDE, SIDE), torch.empty(SIDE, dtype=a.dtype)
+    _matrices[(1,)](a, b, product, total, SIDE=SIDE)
+    return product, total
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _elementwise(
+    wide: Any,
+    x_ptr: Any,
+    y_ptr: Any,
+    rounding: Any,
+    widening: Any,
+    addition: Any,
+    multiplication: Any,
+    negation: Any,
+    comparison: Any,
+    maximum: Any,
+    SIZE: tl.constexpr,
+) -> None:
+    at = tl.arange(0, SIZE)
+    x, y = tl.load(x_ptr + at), tl.load(y_ptr + at)
+    tl.store(rounding + at, tl.load(wide + at).to(x.dtype))
+    tl.store(widening + at, x.to(tl.float32))
+    tl.store(addition + at, x + y)
+    tl.store(multiplication + at, x * y)
+    tl.store(negation + at, -x)
+    tl.store(comparison + at, (x < y).to(tl.float32))
+    tl.store(maximum + at, tl.maximum(x, y).to(x.dtype))
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _widen(stored: Any, widened: Any, SIZE: tl.constexpr) -> None:
+    at = tl.arange(0, SIZE)
+    tl.store(widened + at, tl.load(stored + at).to(widened.dtype.element_ty))
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _matrices(a_ptr: Any, b_ptr: Any, product: Any, total: Any, SIDE: tl.constexpr) -> None:
+    row, column = tl.arange(0, SIDE)[:, None], tl.arange(0, SIDE)[None, :]
+    a, b = tl.load(a_ptr + row * SIDE + column), tl.load(b_ptr + row * SIDE + column)
+    tl.store(product + row * SIDE + column, tl.dot(a, b, input_precision="ieee"))
+    tl.store(total + tl.arange(0, SIDE), tl.sum(a, 1))

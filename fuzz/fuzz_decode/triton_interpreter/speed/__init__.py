@@ -1,0 +1,1 @@
+"""Acceleration of Triton's interpreter with the same bits. Removable: without it everything runs, slower."""

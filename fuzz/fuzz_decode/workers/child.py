@@ -1,0 +1,214 @@
+"""The child's side of a worker: import the target, then run one case after another. The interpreter is switched on here, before
+anything imports Triton.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import traceback
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
+from fuzz_decode.errors import HarnessError, TargetError, UsageError
+from fuzz_decode.generate.rounds import Round, drawn
+from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.targets.description import describe
+from fuzz_decode.workers.fork_server import RENEW, return_in_forks
+from fuzz_decode.workers.protocol import Plan, Ready
+from fuzz_decode.workers.trial import Trial
+
+DEAD_DEVICE = "crash-device"
+
+
+def serve(connection: Connection, plan: Plan, log: str) -> None:
+    """Answer Ready or an error once, then every Case or Trial with an Outcome, Calls with one each, a Round with its cases, every
+    Examination with a Diagnosis, every Tracing with a Trace, until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _redirect_output(log)
+    warnings.simplefilter("ignore")  # `python -W error` goes on to children, and would make exceptions of a kernel's warnings
+    if plan.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    if plan.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = plan.gpu  # CUDA reads it once, when it is first used
+    try:
+        target, ready = _prepare(plan)
+    except UsageError as error:
+        connection.send(error)
+        return
+    connection.send(ready)
+    forked = False
+    while True:
+        try:
+            asked = connection.recv()
+        except EOFError:
+            return
+        if asked is None and forked:
+            os._exit(RENEW)
+        if asked is None:
+            return_in_forks()
+            forked = True
+            continue
+        for one in asked if isinstance(asked, tuple) else (asked,):
+            os.ftruncate(1, 0)
+            answer = _answer(one, target, plan.device)
+            connection.send(answer)
+            if isinstance(answer, HarnessError) or getattr(answer, "signature", "").startswith(DEAD_DEVICE):
+                break  # the parent makes the other calls in another process
+
+
+def _answer(asked: Any, target: Any, device: str) -> Any:
+    if isinstance(asked, Round):
+        return drawn_guarded(asked, target)
+    if isinstance(asked, Examination):
+        return examine_guarded(asked, target, device)
+    if isinstance(asked, Tracing):
+        watched = target if asked.watch and device == "cpu" else None
+        return trace_guarded(asked, watched)
+    return run_guarded(asked, target, device)
+
+
+def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
+    """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
+    from fuzz_decode.execute.run_case import run_case
+    from fuzz_decode.workers.evaluate_case import attempt
+
+    case = asked.case if isinstance(asked, Trial) else asked
+    try:
+        outcome = attempt(asked, device) if isinstance(asked, Trial) else run_case(case, target, device)
+    except Exception:
+        story = traceback.format_exc()
+        return _crash(story) if is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
+    if outcome.stage == "run" and outcome.findings and is_dead(device):
+        return _crash(outcome.findings[0].message)
+    return outcome
+
+
+def drawn_guarded(asked: Round, target: Any) -> tuple[Calls, str] | UsageError:
+    """A round's cases, and what they compile for, in words."""
+    try:
+        return drawn(asked, target.compile_key), str(target.compile_key(asked.first))
+    except Exception as error:
+        return TargetError(f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"[:500])
+
+
+def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
+    """Diagnose a case. A context that died on the way is the target's crash."""
+    from fuzz_decode.diagnose.examine import examine
+
+    try:
+        found = examine(asked, target, device)
+    except Exception:
+        story = traceback.format_exc()
+        return _crash(story) if is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
+    return _crash(found.sentence) if is_dead(device) else found
+
+
+def trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
+    """Follow a case's addresses."""
+    from fuzz_decode.diagnose.access_trace import trace
+
+    try:
+        return trace(asked, target)
+    except Exception:
+        return HarnessError(f"while tracing case {asked.case.canonical()}\n{traceback.format_exc()}")
+
+
+def _prepare(plan: Plan) -> tuple[Any, Ready]:
+    import torch
+
+    torch.set_num_threads(1)
+    refused = refused_dtypes(plan.device)
+    from fuzz_decode.targets import resolve
+
+    if plan.preload:
+        resolve(plan.preload)
+    return introduced(resolve(plan.target), plan, refused)
+
+
+def introduced(target: Any, plan: Plan, refused: dict[str, str]) -> tuple[Any, Ready]:
+    """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
+    target = _fitting(target, plan, refused)
+    return target, Ready(target.generates(), versions(plan.device), describe(target), refused)
+
+
+def versions(device: str) -> dict[str, str]:
+    """What a result depends on beside this project: versions in use, and the GPU's name."""
+    import torch
+    import triton
+
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
+
+
+def refused_dtypes(device: str) -> dict[str, str]:
+    """Dtypes that come out wrong here, with what is wrong; the interpreter is mended first. Raises UsageError if there is no such
+    device."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
+    return _mended_interpreter() if device == "cpu" else _unknown_to_the_gpu()
+
+
+def _mended_interpreter() -> dict[str, str]:
+    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
+    from fuzz_decode.triton_interpreter import mend
+
+    mend()
+    from fuzz_decode.triton_interpreter.self_test import refused
+
+    return refused()
+
+
+def _unknown_to_the_gpu() -> dict[str, str]:
+    """Dtypes that Triton cannot compile for this GPU."""
+    import torch
+
+    old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 9)
+    return {"float8_e4m3fn": "Triton compiles it from compute capability 8.9 on"} if old else {}
+
+
+def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
+    """The target with the wanted dtypes that are right here; float8 caches may go altogether. Raises UsageError if no dtype is
+    left, or on the wrong device."""
+    if plan.device not in target.devices:
+        raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {plan.device}")
+    wanted = tuple(dtype for dtype in target.dtypes if not plan.dtypes or dtype in plan.dtypes)
+    if not wanted:
+        raise UsageError(f"target {target.name} takes {', '.join(target.dtypes)}, not {', '.join(plan.dtypes)}")
+    right = tuple(dtype for dtype in wanted if dtype not in refused)
+    if not right:
+        wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
+        raise UsageError(f"target {target.name}: Triton's interpreter is wrong here in every dtype to draw ({wrong})")
+    narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
+    return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
+
+
+def _redirect_output(log: str) -> None:
+    """Whatever a target prints goes to the log, whose tail is shown if the process dies."""
+    sink = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def is_dead(device: str) -> bool:
+    """After an illegal access every call on the context fails; only a new process gets a new one."""
+    import torch
+
+    if device == "cuda":
+        try:
+            torch.zeros(1, device="cuda").item()
+        except RuntimeError:
+            return True
+    return False
+
+
+def _crash(message: str) -> Outcome:
+    return failure("run", Finding("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))

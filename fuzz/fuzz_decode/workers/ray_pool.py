@@ -1,0 +1,152 @@
+"""A pool whose places are a Ray cluster's: each task makes some runs in a child process of the machine that it is on.
+
+Ray decides where and when, and gives a task that was lost to another machine; none of that is done here. What a target does to
+its process stays an outcome, since a task runs a `Pool` of one. Findings are judged, kept and minimised by the driver, which
+needs what the target needs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.generate.rounds import Round
+from fuzz_decode.workers.pool import AHEAD, Done, Excuse, Pool, Run
+from fuzz_decode.workers.protocol import Plan, Ready
+
+LOCAL = "local"
+CALLS = 16  # in a task, where they come one by one
+PER_GPU = 16  # tasks that share a GPU
+QUEUED = 2  # tasks for each that runs, so that no machine waits for the driver
+RETRIES = 20  # of a task whose machine or process was lost
+GRACE = 0.5  # seconds between looks at the clock
+
+
+@dataclass(slots=True)
+class Fleet:
+    """`Pool` on the Ray cluster at `address`, or on one of this machine if that is LOCAL; at most `jobs` tasks at once (None: as
+    many as it has cores, or PER_GPU for each GPU)."""
+
+    plan: Plan
+    address: str
+    jobs: int | None = None
+    _ray: Any = None
+    _slots: int = 1
+    _waiting: dict[Any, int] = field(default_factory=dict)
+
+    def start(self) -> Ready:
+        """Connect, and have one task import the target. Raises UsageError if there is no Ray, no cluster or no such target."""
+        self._ray = _connected(self.address, self.jobs)
+        places = self._ray.cluster_resources()
+        there = places.get("CPU", 1) if self.plan.device == "cpu" else min(places.get("CPU", 1), PER_GPU * places.get("GPU", 0))
+        if there < 1:
+            raise UsageError(f"--ray {self.address}: the cluster has no GPU; --device cpu runs in Triton's interpreter")
+        self._slots = min(int(there), self.jobs or int(there))
+        answer = self._ray.get(self._task(introduce).remote(self.plan))
+        if isinstance(answer, UsageError):
+            raise answer
+        assert isinstance(answer, Ready)
+        return answer
+
+    def outcomes(
+        self,
+        runs: Iterable[Run],
+        *,
+        fresh: bool = False,
+        start: int = 0,
+        excuse: Excuse = lambda calls: None,
+        until: float = math.inf,
+    ) -> Iterator[Done]:
+        """(number, calls, outcome) of each call, like `Pool.outcomes`, a task's at a time. Raises HarnessError if a task was lost
+        RETRIES times."""
+        coming, number, task = _bundles(runs), start, self._task(make)
+        while time.monotonic() < until:
+            while len(self._waiting) < QUEUED * self._slots and number - min(self._waiting.values(), default=number) <= AHEAD:
+                bundle = next(coming, ())
+                if not bundle:
+                    break
+                self._waiting[task.remote(self.plan, bundle, fresh, number, excuse)] = number
+                number += sum(map(len, bundle))
+            if not self._waiting:
+                return
+            for done in self._ray.wait(list(self._waiting), timeout=min(GRACE, max(0.0, until - time.monotonic())))[0]:
+                del self._waiting[done]
+                yield from self._told(done)
+
+    def close(self) -> None:
+        if self._ray is not None:
+            self._ray.shutdown()  # tasks under way end with it
+
+    def _told(self, done: Any) -> list[Done]:
+        try:
+            answer = self._ray.get(done)
+        except self._ray.exceptions.RayError as error:
+            raise HarnessError(f"a Ray task was lost {RETRIES} times\n{error}") from error
+        if isinstance(answer, Exception):
+            raise answer
+        told: list[Done] = answer
+        return told
+
+    def _task(self, work: Any) -> Any:
+        gpus = 1 / PER_GPU if self.plan.device == "cuda" else 0
+        return self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(work)
+
+
+def _connected(address: str, jobs: int | None) -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--ray needs Ray, which is not installed; pip install 'fuzz-decode[ray]'") from None
+    local = {"num_cpus": jobs, "include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"--ray {address}: no Ray cluster answers there ({reason}); local starts one here") from error
+    return ray
+
+
+def _bundles(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
+    """What goes into a task each: a round, or several calls."""
+    coming = iter(runs)
+    for run in coming:
+        more = () if isinstance(run, Round) else itertools.islice(coming, CALLS // len(run) - 1 if len(run) < CALLS else 0)
+        yield (run, *more)
+
+
+# on the cluster
+
+_pools: dict[Plan, tuple[Pool, Ready]] = {}  # of this process; Ray uses it again for the next task
+
+
+def introduce(plan: Plan) -> Ready | UsageError:
+    """What the plan's target is like there."""
+    try:
+        return _started(plan)[1]
+    except UsageError as error:
+        return error
+
+
+def make(plan: Plan, runs: tuple[Run, ...], fresh: bool, number: int, excuse: Excuse) -> list[Done] | Exception:
+    """What `Pool.outcomes` tells of some runs, the first call's number being `number`."""
+    try:
+        return list(_started(plan)[0].outcomes(runs, fresh=fresh, start=number, excuse=excuse))
+    except (UsageError, HarnessError) as error:
+        return error
+
+
+def _started(plan: Plan) -> tuple[Pool, Ready]:
+    here = plan.on(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if plan.device == "cuda" else plan
+    if here not in _pools:
+        for pool, _ in _pools.values():
+            pool.close()
+        _pools.clear()
+        pool = Pool(here, 1)
+        _pools[here] = pool, pool.start()
+    return _pools[here]

@@ -1,0 +1,1 @@
+"""Faults of released kernels, as small edits of the bundled one."""
