@@ -24,17 +24,19 @@ import fuzz_decode.cli.argument_types as types
 from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
 from fuzz_decode.campaign.record import diagnosed, raw_entry
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cli.shared_arguments import corpus_must_be_writable, default_jobs
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.diagnose.diagnosis import SECONDS
 from fuzz_decode.errors import UsageError
+from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.report.terminal.campaign import count_findings
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.results import Finding, Result, check_call, replay_command, told
 from fuzz_decode.targets.import_name import label, name_of
+from fuzz_decode.workers.devices import default_jobs, pick_device
 from fuzz_decode.workers.in_process import Here
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 Function = Callable[..., Any] | str
 Folder = str | os.PathLike[str]
@@ -72,7 +74,7 @@ def check(
     for each in calls:
         if not isinstance(each, Case):
             raise UsageError(f"a case must be a fuzz_decode.Case, not {type(each).__name__}")
-        each.validate()
+        validate(each)
     plan, here = _workplace(fn, device, _read("timeout", timeout))
     with _at_work(here), here or PatientWorker(plan) as worker:
         outcome = worker.run_calls(calls)

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from fuzz_decode.errors import FileError
+from fuzz_decode.errors import FileError, UsageError
 
 MAX_BYTES = 2**20
 
@@ -50,3 +50,18 @@ def write_report(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def corpus_must_be_writable(option: str, corpus: Path) -> None:
+    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
+    if corpus.exists() and not corpus.is_dir():
+        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
+
+
+def must_be_writable(option: str, path: Path | None) -> None:
+    """Find out before the work, not after. Raises UsageError if `path`, where one is given, cannot become a file."""
+    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise UsageError(f"{option} {path}: must be a file in a folder that exists and can be written")

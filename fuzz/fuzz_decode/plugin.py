@@ -19,7 +19,7 @@ from fuzz_decode.errors import UsageError
 
 if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
-    from fuzz_decode.workers.worker import PatientWorker
+    from fuzz_decode.workers.resilient_worker import PatientWorker
 
 BUNDLED, MUTANT = "bundled", "mutant:"
 WORKERS = pytest.StashKey[dict[tuple[str, str], "PatientWorker"]]()
@@ -57,7 +57,7 @@ class CaseFile(pytest.File):
     """One file of the corpus: one item, or two where it names a mutant."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from fuzz_decode.corpus.store import load
+        from fuzz_decode.corpus.read import load
 
         chosen = self.config.getoption("--decode-target")
         yield ReplayItem.from_parent(self, name=chosen or BUNDLED, target=chosen or BUNDLED, must_fail=False)
@@ -78,7 +78,7 @@ class ReplayItem(pytest.Item):
 
     def runtest(self) -> None:
         from fuzz_decode.corpus.ledger import load_ledger
-        from fuzz_decode.corpus.store import load
+        from fuzz_decode.corpus.read import load
 
         entry, ledger = load(self.path), load_ledger(self.path.parent, self.target)
         if crash := ledger.crash(entry.calls):
@@ -106,8 +106,9 @@ class ReplayItem(pytest.Item):
 
     def _worker(self, wanted: str) -> PatientWorker:
         """A mutant may fail only where it was found: splits differ between the interpreter and a GPU."""
-        from fuzz_decode.workers.protocol import Plan, pick_device
-        from fuzz_decode.workers.worker import PatientWorker
+        from fuzz_decode.workers.devices import pick_device
+        from fuzz_decode.workers.protocol import Plan
+        from fuzz_decode.workers.resilient_worker import PatientWorker
 
         device = pick_device(wanted)
         if self.must_fail and device == "cuda" and pick_device("auto") == "cpu":
@@ -120,8 +121,8 @@ class ReplayItem(pytest.Item):
 
     def _story(self, outcome: Outcome) -> str:
         """The finding as text."""
-        from fuzz_decode.campaign.replay import as_found
-        from fuzz_decode.corpus.store import load
+        from fuzz_decode.corpus.lookup import as_found
+        from fuzz_decode.corpus.read import load
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
         entry = as_found(load(self.path), outcome, self.target)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fuzz_decode.cases.call_sequence import Calls
 from fuzz_decode.cases.case import Case
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import PASSED
 from fuzz_decode.report.terminal.finding import finding_text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 
 pytest_plugins = ["pytester"]
 

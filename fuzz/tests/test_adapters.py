@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout, dense
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
@@ -70,7 +71,7 @@ POOLS = {
 
 
 def pool_case(kind: str, **fields: Any) -> Case:
-    return Case(**{"seq_lens": (40, 0, 33), **ROWS, **POOLS[kind], **fields}).validate()
+    return validate(Case(**{"seq_lens": (40, 0, 33), **ROWS, **POOLS[kind], **fields}))
 
 
 @pytest.mark.parametrize("kind", POOLS)

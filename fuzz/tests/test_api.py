@@ -23,7 +23,7 @@ import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
 from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
 from fuzz_decode.cases.call_sequence import Calls
-from fuzz_decode.corpus.store import load
+from fuzz_decode.corpus.read import load
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode_kernels.paged_decode import paged_decode
 

@@ -36,7 +36,7 @@ from fuzz_decode.report.bench_json import bench_data
 from fuzz_decode.report.roofline_plot import draw_roofline
 from fuzz_decode.report.terminal.bench import BenchView
 from fuzz_decode.targets.target import target, understand
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_reference import gather_attention
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
@@ -550,11 +550,11 @@ def test_without_matplotlib_no_plot_is_promised(monkeypatch: pytest.MonkeyPatch,
 @pytest.fixture
 def as_if_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with another clock, on whatever device there is."""
-    monkeypatch.setattr("fuzz_decode.workers.protocol.pick_device", lambda wanted: "cuda")
+    monkeypatch.setattr("fuzz_decode.workers.devices.pick_device", lambda wanted: "cuda")
     monkeypatch.setattr("fuzz_decode.bench.bandwidth.measure_bandwidth", lambda: ROOF)
     monkeypatch.setattr("fuzz_decode.bench.runner.Bench", functools.partial(Bench, device=DEVICE, clock=tick))
-    monkeypatch.setattr("fuzz_decode.workers.child.refused_dtypes", lambda device: {})
-    monkeypatch.setattr("fuzz_decode.workers.child.versions", lambda device: {"gpu": "a GPU"})
+    monkeypatch.setattr("fuzz_decode.workers.devices.refused_dtypes", lambda device: {})
+    monkeypatch.setattr("fuzz_decode.workers.devices.versions", lambda device: {"gpu": "a GPU"})
     monkeypatch.setitem(SHAPES, "tiny", TINY)
 
 

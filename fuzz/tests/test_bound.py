@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.validity import CACHE_DTYPES
-from fuzz_decode.execute.run_case import rounding_of
-from fuzz_decode.problems.build import Problem, build
+from fuzz_decode.cases.domain import CACHE_DTYPES
+from fuzz_decode.cases.validity import validate
+from fuzz_decode.oracles.expected import rounding_of
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF, _sums_exactly
@@ -212,7 +214,7 @@ def with_options(case: Case, options: dict[str, Any]) -> Case:
     narrow = options["cache_dtype"] is not None
     scales = {name: options[name] if narrow else None for name in ("k_scale", "v_scale")}
     lengths = tuple(max(length, options["q_len"]) if length else 0 for length in case.seq_lens)
-    return dataclasses.replace(case, **{**options, **scales}, seq_lens=lengths).validate()
+    return validate(dataclasses.replace(case, **{**options, **scales}, seq_lens=lengths))
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)

@@ -12,10 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import FILL_LIMIT, GUARD, Buffer, Problem, build, dirty_allocations, is_unwritten, poison_out
+from fuzz_decode.problems.build import FILL_LIMIT, build
+from fuzz_decode.problems.poison import dirty_allocations, is_unwritten, poison_out
+from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import make_values
 from fuzz_decode_reference import gather_attention
 
@@ -28,7 +32,7 @@ ORDINARY = Case(seq_lens=(5, 9), num_kv_heads=3, group=2, head_dim=16, value_hea
 def in_family(name: str, case: Case = ORDINARY) -> Case:
     layout = Layout(FAMILIES[name])
     case = replace(case, k=layout, v=None if "kv" in layout.order else layout)
-    return (replace(case, layers=3, layer=1) if "layer" in layout.order else case).validate()
+    return validate(replace(case, layers=3, layer=1) if "layer" in layout.order else case)
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -290,7 +294,7 @@ def test_sequences_that_share_blocks_name_the_same_blocks() -> None:
 def test_float8_caches_are_poisoned_with_nan(cache_dtype: str, dtype: str) -> None:
     """Between live rows, in the foreign block, before the window and in both guards; q and out stay in their dtype."""
     case = replace(ORDINARY, dtype=dtype, cache_dtype=cache_dtype, k_scale=0.5, v_scale=2.0, window=3, seq_lens=(6,))
-    problem = build(replace(case, k=Layout(CACHE_AXES, (8, 0, 0, 0)), table=BlockTable(first_block=1)).validate(), "cpu")
+    problem = build(validate(replace(case, k=Layout(CACHE_AXES, (8, 0, 0, 0)), table=BlockTable(first_block=1))), "cpu")
 
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
         storage = problem.buffers[name].storage
@@ -340,7 +344,7 @@ def test_nothing_to_read_is_built_too() -> None:
 @some
 def test_the_same_values_laid_out_plainly_give_the_same_bits(case: Case) -> None:
     problem = build(case, "cpu")
-    plain = build(case.plain(), "cpu", problem.values)
+    plain = build(in_plain_layout(case), "cpu", problem.values)
 
     q, k, v, table, lengths, scale = problem.arguments()
     dense = (q.contiguous(), k.contiguous(), v.contiguous())
@@ -354,7 +358,7 @@ def test_the_same_values_laid_out_plainly_give_the_same_bits(case: Case) -> None
 
 def test_the_plain_problem_is_contiguous() -> None:
     case = in_family("cross-layer head-major")
-    plain = build(case.plain(), "cpu", make_values(case))
+    plain = build(in_plain_layout(case), "cpu", make_values(case))
 
     for tensor in (plain.k_cache, plain.v_cache, plain.q, plain.out, plain.block_table):
         assert tensor.is_contiguous()
@@ -411,8 +415,8 @@ def test_a_huge_span_stays_sparse() -> None:
     ids=["page stride", "interleaved", "reversed", "slot outside", "V"],
 )
 def test_a_huge_span_holds_the_live_rows(case: Case) -> None:
-    problem = build(case.validate(), "cpu")
-    plain = build(case.plain(), "cpu", problem.values)
+    problem = build(validate(case), "cpu")
+    plain = build(in_plain_layout(case), "cpu", problem.values)
 
     assert torch.equal(gather_attention(*problem.arguments())[0], gather_attention(*plain.arguments())[0])
 

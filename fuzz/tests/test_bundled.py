@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, Layout
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
-from fuzz_decode.execute.run_case import rounding_of
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.oracles.expected import rounding_of
 from fuzz_decode.problems.build import build
 from fuzz_decode.targets import bundled_kernel, resolve
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
@@ -74,7 +76,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
         return shape(*arguments[:-1], torch.device("cuda"))
 
     def recorded(case: Case) -> Hashable:
-        problem = build(case.validate(), "cpu")
+        problem = build(validate(case), "cpu")
         module.paged_decode(*problem.arguments(), **problem.options())
         return attend.seen, merge.seen
 
@@ -116,7 +118,7 @@ def test_where_the_same_bits_are_promised_the_plain_layout_has_the_same_programs
     promised = [case for case in cases if bundled_kernel.arithmetic(case).same_bits_anywhere]
     assert len(cases) / 4 < len(promised) < len(cases)
     for case in promised:
-        assert shape_of(launched(case)) == shape_of(launched(case.plain()))
+        assert shape_of(launched(case)) == shape_of(launched(in_plain_layout(case)))
 
 
 def shape_of(kernels: tuple[tuple[Hashable, ...], Hashable]) -> set[Hashable]:

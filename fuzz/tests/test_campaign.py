@@ -9,7 +9,8 @@ import pytest
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone, Found, Minimised, OnlySlow, Started
 from fuzz_decode.cases.case import Case
-from fuzz_decode.corpus.store import load, load_folder
+from fuzz_decode.cases.simplicity import features_of, simplicity_key
+from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.errors import TargetError
 from fuzz_decode.workers.protocol import Plan
 
@@ -58,7 +59,7 @@ def test_the_minimised_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path
 
     assert errors == []
     assert [entry.minimised for entry in entries.values()] == [True]
-    assert next(iter(entries.values())).raw_case.sort_key() > next(iter(entries.values())).case.sort_key()
+    assert simplicity_key(next(iter(entries.values())).raw_case) > simplicity_key(next(iter(entries.values())).case)
     assert [bug.path for bug in run.bugs.values()] == list(entries)
 
 
@@ -72,7 +73,7 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
         assert (case.num_seqs, case.num_kv_heads, case.group) == (1, 1, 1)
         assert case.num_blocks <= 2
         assert strides["block"] != case.block_size * strides["slot"]
-        assert case.features().keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
+        assert features_of(case).keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
 
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:

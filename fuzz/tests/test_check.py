@@ -12,8 +12,10 @@ import pytest
 import sample_targets
 
 from fuzz_decode.campaign.smoke_test import probes
+from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import DTYPES
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.description import describe, limits
@@ -143,7 +145,7 @@ def test_the_questions_keep_to_what_is_declared(declared: dict[str, Any], fn: Ca
     asked = probes(found.generates())
 
     assert [probe.question for probe in asked] == (QUESTIONS if found.options else QUESTIONS[:-1])
-    assert [found.why_unsupported(probe.case.validate()) for probe in asked] == [None] * len(asked)
+    assert [found.why_unsupported(validate(probe.case)) for probe in asked] == [None] * len(asked)
 
 
 def test_each_question_is_about_what_it_says() -> None:
@@ -151,8 +153,8 @@ def test_each_question_is_about_what_it_says() -> None:
         probe.case for probe in probes(understand("t", sample_targets.honest).generates())
     )
 
-    assert plain.features() == {}
-    assert (several.features(), several.num_pages, several.group) == ({}, 3, 2)
+    assert features_of(plain) == {}
+    assert (features_of(several), several.num_pages, several.group) == ({}, 3, 2)
     assert strides.blocks() != sorted(strides.blocks())
     assert strides.k.strides(strides.cache_sizes(strides.k_row))["block"] != strides.block_size * strides.head_dim * 2
     assert 0 in lengths.seq_lens
@@ -195,7 +197,7 @@ def test_a_description_names_the_dtypes_of_float8_caches() -> None:
 
 
 def test_the_last_question_uses_every_option() -> None:
-    case = probes(understand("t", sample_targets.honest_in_everything).generates())[-1].case.validate()
+    case = validate(probes(understand("t", sample_targets.honest_in_everything).generates())[-1].case)
 
     assert case.options() | {"out"} == GENERATED_OPTIONS
     assert case.out.padded

@@ -18,7 +18,8 @@ from fuzz_decode.campaign.events import Event
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
-from fuzz_decode.corpus.store import Entry, save
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.store import save
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.report.ci.github import MOST, RESUME, annotation, summary
 from fuzz_decode.report.ci.junit import junit

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
-from fuzz_decode.corpus.store import load, load_folder
+from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
@@ -61,7 +62,7 @@ def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
     assert finding.keys() == {
         *("signature", "stage", "symptom", "oracle", "first_case_index", "count", "diagnosis", "case_file", "case"),
     }
-    assert load(Path(finding["case_file"])).case.to_json() == json.loads(json.dumps(finding["case"]), object_hook=_tuples)
+    assert case_to_json(load(Path(finding["case_file"])).case) == json.loads(json.dumps(finding["case"]), object_hook=_tuples)
 
 
 def _tuples(data: dict[str, object]) -> dict[str, object]:

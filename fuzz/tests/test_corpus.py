@@ -14,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, Layout
+from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.corpus import store
-from fuzz_decode.corpus.store import SCHEMA, Entry, load, load_folder, save
+from fuzz_decode.corpus.entry import SCHEMA, Entry
+from fuzz_decode.corpus.read import load, load_folder
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
 from fuzz_decode.generate.strategies import cases
@@ -71,7 +74,7 @@ def test_the_file_is_named_by_the_digest_and_readable(tmp_path: Path) -> None:
 
     assert path == tmp_path / f"{ENTRY.digest}.json"
     assert data["schema"] == SCHEMA
-    assert data["case"] == json.loads(json.dumps(SMALL.to_json()))
+    assert data["case"] == json.loads(json.dumps(case_to_json(SMALL)))
     assert list(data) == sorted(data)
     assert path.read_text().endswith("}\n")
 
@@ -192,7 +195,7 @@ def in_before(**changes: Any) -> Callable[[], dict[str, Any]]:
 
 
 def in_case(**changes: Any) -> dict[str, Any]:
-    return {**ENTRY.to_json(), "case": {**Case().to_json(), **changes}}
+    return {**ENTRY.to_json(), "case": {**case_to_json(Case()), **changes}}
 
 
 def test_a_good_file_is_the_start_of_all_bad_ones(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.devices import pick_device
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
 

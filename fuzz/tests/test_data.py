@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.cases.validity import CACHE_DTYPES, DATA_MODES, DTYPES, tags_fit
+from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.strategies import cases
 from fuzz_decode.problems.build import build
 from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base

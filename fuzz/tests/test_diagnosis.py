@@ -12,16 +12,17 @@ from test_mutants import killing_case
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import Diagnosis, Examination
 from fuzz_decode.diagnose.diagnosis import beyond_reach
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.observation import scene
 from fuzz_decode.diagnose.predict import predict
-from fuzz_decode.execute.run_case import expect
+from fuzz_decode.oracles.expected import expect
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target, understand
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 
@@ -68,7 +69,7 @@ NAMED = {
 
 def diagnosed(case: Case, function: str, **asked: object) -> Diagnosis:
     home = sample_faults if hasattr(sample_faults, function) else sample_targets
-    return examine(Examination(case.validate(), **asked), understand(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
+    return examine(Examination(validate(case), **asked), understand(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -165,7 +166,7 @@ def test_no_time_is_no_certainty() -> None:
 )
 def test_the_correct_reading_predicts_the_reference(case: Case) -> None:
     target = understand("honest", sample_targets.honest)
-    on = scene(case.validate(), target, "cpu")
+    on = scene(validate(case), target, "cpu")
     prediction, expected = on.predict(on.correct), expect(on.problem, target)
     torch.testing.assert_close(prediction.out, expected.out, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(prediction.lse, expected.lse, rtol=1e-12, atol=1e-12)

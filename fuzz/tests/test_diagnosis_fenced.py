@@ -14,14 +14,16 @@ from torch import Tensor
 from fuzz_decode.campaign.record import diagnosed
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.cases.validity import validate
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Diagnosis, Examination
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import understand
 from fuzz_decode.triton_interpreter.memory_fence import standing
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.devices import pick_device
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="there is no fence around a GPU"),
@@ -97,7 +99,7 @@ OF_ONE_PATH = (
 
 @pytest.mark.parametrize(("mutant", "case", "fault", "words"), [*WILD, *TAME, *OF_ONE_PATH])
 def test_a_mutant_is_named(mutant: str, case: Case, fault: str, words: str) -> None:
-    found = examine(Examination(case.validate()), resolve(f"mutant:{mutant}"), "cpu")
+    found = examine(Examination(validate(case)), resolve(f"mutant:{mutant}"), "cpu")
     assert (found.fault, found.confident) == (fault, True), found.sentence
     assert words in found.sentence
     assert not standing()

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.minimize import minimise
 from fuzz_decode.campaign.record import diagnosed
-from fuzz_decode.campaign.replay import minimise
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.corpus.store import Entry, load
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.read import load
 from fuzz_decode.diagnose import Diagnosis
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_faults.py")
 HND = Layout(FAMILIES["HND"])

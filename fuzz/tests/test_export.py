@@ -21,14 +21,16 @@ import torch
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus.store import Entry, load, save
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.read import load
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
-from fuzz_decode.execute.run_case import expect
 from fuzz_decode.export.literals import listed, quoted, rounded_up
 from fuzz_decode.export.script import script
+from fuzz_decode.oracles.expected import expect
 from fuzz_decode.problems.build import FILL_LIMIT, build
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 pytestmark = [

@@ -10,7 +10,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fuzz_decode.triton_interpreter.memory_fence import Wild, fenced, standing
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted")
 

@@ -15,7 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import Problem, build
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode_reference import gather_attention
 
 SMALL = cases(

@@ -8,14 +8,15 @@ import pytest
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
 from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Shape
 from fuzz_decode.execute.compare_with_tolerance import run_plainly
+from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.protocol import pick_device
-from fuzz_decode.workers.trial import Tolerance
+from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
@@ -64,7 +65,7 @@ def test_a_grid_has_as_many_cases_as_was_published_less_what_a_case_cannot_say(n
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_case_is_valid_and_the_same_each_time(name: str, cut: Cut) -> None:
     cases = list(GRIDS[name].cases(3, cut))
-    assert all(case.valid for case in cases)
+    assert all(is_valid(case) for case in cases)
     assert cases == list(GRIDS[name].cases(3, cut))
 
 

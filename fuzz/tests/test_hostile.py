@@ -21,13 +21,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz_decode.campaign.replay import find_files, target_of
 from fuzz_decode.cases.call_sequence import sort_key
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import FINDINGS, USAGE, main
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import load_ledger
-from fuzz_decode.corpus.store import Entry, load, save
+from fuzz_decode.corpus.lookup import find_files, target_of
+from fuzz_decode.corpus.read import load
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import FileError, TargetError, UsageError
 from fuzz_decode.report.terminal.finding import finding_text
 from fuzz_decode.targets import resolve

@@ -16,8 +16,10 @@ from fuzz_decode.cases.call_sequence import Calls
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
-from fuzz_decode.corpus.store import Entry, load_folder, save
+from fuzz_decode.corpus.read import load_folder
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, failure

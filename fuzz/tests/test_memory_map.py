@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import Tracing
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.generate.strategies import cases
@@ -100,7 +101,7 @@ def test_a_large_pool_is_shown_around_what_is_wrong() -> None:
 
 
 def test_what_lies_outside_is_shown_too() -> None:
-    case = Case(k=Layout(("dim", "slot", "head", "block")), table=BlockTable(first_block=20)).validate()
+    case = validate(Case(k=Layout(("dim", "slot", "head", "block")), table=BlockTable(first_block=20)))
     memory = maps(case, "k-block-stride-dense")[0]
 
     assert [cell.name for cell in memory.cells if cell.marks] == ["", "beyond the allocation"]
@@ -108,7 +109,7 @@ def test_what_lies_outside_is_shown_too() -> None:
 
 def test_padding_and_layers_are_named() -> None:
     order = ("layer", "block", "slot", "head", "dim")
-    case = Case(block_size=2, k=Layout(order, (0, 0, 3, 0, 0)), v=Layout(FAMILIES["NHD"]), layers=2, layer=1).validate()
+    case = validate(Case(block_size=2, k=Layout(order, (0, 0, 3, 0, 0)), v=Layout(FAMILIES["NHD"]), layers=2, layer=1))
 
     assert [(cell.kind, cell.name, cell.holds) for cell in Rows.of(case, "k").all()] == [
         ("K", "layer 0 block 0 slot 0", ""),

@@ -11,7 +11,9 @@ import pytest
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus.store import Entry, load, load_folder, save
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.read import load, load_folder
+from fuzz_decode.corpus.store import save
 
 SMALL, MIDDLE, LARGE = (Case(seq_lens=(length,)) for length in (1, 2, 3))
 ENTRY = Entry(SMALL, SMALL, "mutant:x", "wrong-value:out", "compare", "cpu", minimised=True, diagnosis="it is so")

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.serialization import case_from_json
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.devices import pick_device
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
 from fuzz_decode_kernels.mutants import load as mutants
 from fuzz_decode_kernels.mutants.load import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
 
@@ -27,7 +30,7 @@ DEADLY = [name for name, killed in KILLED_BY.items() if killed["signature"].star
 
 
 def killing_case(name: str) -> Case:
-    return Case.from_json(KILLED_BY[name]["case"])
+    return case_from_json(KILLED_BY[name]["case"])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -98,8 +101,8 @@ def test_a_mutant_dies_of_its_case_and_the_kernel_does_not(name: str) -> None:
 def test_a_mutant_that_remembers_fails_on_the_second_call(name: str) -> None:
     first, second = NEEDS_A_CALL_BEFORE[name]
     mutant = resolve(f"mutant:{name}")
-    assert run_case(first.validate(), mutant, DEVICE).status == PASSED
-    assert run_case(second.validate(), mutant, DEVICE).status == FAILED
+    assert run_case(validate(first), mutant, DEVICE).status == PASSED
+    assert run_case(validate(second), mutant, DEVICE).status == FAILED
     assert run_case(second, resolve(f"mutant:{name}"), DEVICE).status == PASSED
     assert run_case(second, resolve("bundled"), DEVICE).status == PASSED
 

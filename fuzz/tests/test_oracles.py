@@ -15,16 +15,20 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.execute.run_case import expect, rounding_of, run_case
+from fuzz_decode.cases.validity import validate
+from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.strategies import cases
 from fuzz_decode.oracles import IMMEDIATE
-from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, snapshot, written
+from fuzz_decode.oracles.completeness import written
+from fuzz_decode.oracles.expected import expect, rounding_of
+from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, snapshot
 from fuzz_decode.oracles.kernel_run import Run, place
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Finding, Outcome
-from fuzz_decode.problems.build import build, poison_out
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode.targets.target import understand
 from fuzz_decode_reference import Rounding
@@ -37,7 +41,7 @@ TAGGED = Case(seq_lens=(4,), head_dim=16, block_size=4, dtype="bfloat16", data="
 
 
 def outcome(case: Case, fn: Callable[..., Any], **limits: Any) -> Outcome:
-    return run_case(case.validate(), understand("sample", fn, **limits), "cpu")
+    return run_case(validate(case), understand("sample", fn, **limits), "cpu")
 
 
 def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Finding:

@@ -13,7 +13,7 @@ import pytest
 from fuzz_decode.campaign.triage import FIXED, STILL_FAILS, Triaged
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Tracing
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.errors import UsageError

@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import Problem, build, dirty_allocations
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.poison import dirty_allocations
+from fuzz_decode.problems.problem import Problem
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
@@ -36,7 +40,7 @@ shares: Callable[[int, int, int], int] = module._shares
 
 def check(case: Case) -> tuple[Tensor, Tensor]:
     """Run the kernel on the case, on dirty memory, and hold it to the bound. Returns what it answered."""
-    problem = build(case.validate(), DEVICE)
+    problem = build(validate(case), DEVICE)
     with dirty_allocations():
         out, lse = paged_decode(*problem.arguments(), out=problem.out, **options(problem))
     assert out is problem.out
@@ -193,7 +197,7 @@ def test_the_same_values_in_another_layout_give_the_same_bits() -> None:
     table = BlockTable(layout=Layout(TABLE_AXES[::-1]), placement="permuted", spare_blocks=3, unused="stale")
     case = Case(seq_lens=(70, 3), num_kv_heads=2, group=2, block_size=4, k=k, v=None, layers=3, layer=1, table=table)
     odd = build(case, DEVICE)
-    plain = build(case.plain(), DEVICE, odd.values)
+    plain = build(in_plain_layout(case), DEVICE, odd.values)
     for a, b in zip(paged_decode(*odd.arguments()), paged_decode(*plain.arguments()), strict=True):
         assert torch.equal(a, b)
 

@@ -18,7 +18,7 @@ from triton.runtime import interpreter
 
 from fuzz_decode.triton_interpreter.speed import traced_operations as recordings
 from fuzz_decode.triton_interpreter.speed.call_signatures import Signatures
-from fuzz_decode.workers.protocol import pick_device
+from fuzz_decode.workers.devices import pick_device
 
 pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted"),

@@ -13,7 +13,7 @@ from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone, OnlySlow, Started
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.report.terminal.campaign import CampaignView

@@ -18,7 +18,7 @@ from fuzz_decode.campaign.checkpoint import NAME, Journal
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus.store import load_folder
+from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
 from fuzz_decode.workers.protocol import Plan
 

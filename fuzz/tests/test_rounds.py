@@ -18,15 +18,17 @@ from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import family
 from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.rounds import LARGEST, Round, drawn, rounds, size_of
 from fuzz_decode.targets import bundled_kernel
 from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.workers.devices import pick_gpus
 from fuzz_decode.workers.in_process import Here
 from fuzz_decode.workers.pool import Pool, _Batch, _Seat
-from fuzz_decode.workers.protocol import Plan, pick_gpus
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
@@ -77,7 +79,7 @@ def test_all_else_varies_within_a_round(some: tuple[str, list[tuple[Case, ...]]]
 
 
 def test_every_case_of_a_round_is_valid(some: tuple[str, list[tuple[Case, ...]]]) -> None:
-    assert all(case.valid for cases in some[1] for case in cases)
+    assert all(is_valid(case) for cases in some[1] for case in cases)
 
 
 def test_a_round_keeps_to_what_the_target_takes() -> None:
@@ -226,7 +228,7 @@ def test_workers_take_the_gpus_in_turn(odd: str) -> None:
 
 
 def test_gpus_are_numbered_among_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz_decode.workers.protocol.count_gpus", lambda: 2)
+    monkeypatch.setattr("fuzz_decode.workers.devices.count_gpus", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert (pick_gpus("all"), pick_gpus("1")) == (("0", "1"), ("1",))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,GPU-abc")

@@ -16,6 +16,8 @@ import pytest
 from rich.console import Console
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.cli import main
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.errors import UsageError
@@ -34,9 +36,9 @@ from fuzz_decode.problems.build import build
 from fuzz_decode.report.terminal.score import ScoreView
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.evaluate_case import attempt
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.trial import Trial
+from fuzz_decode.workers.protocol import Plan, Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
@@ -122,7 +124,7 @@ def test_streams_of_several_seeds_may_be_drawn_in_turns() -> None:
 
 ABLATED: dict[str, Callable[[Case], bool]] = {
     "no-tagged": lambda case: case.data != "tagged",
-    "contiguous": lambda case: case == case.plain(),
+    "contiguous": lambda case: case == in_plain_layout(case),
     "random-lengths": lambda case: min(case.seq_lens) >= 1 and max(case.seq_lens) <= 200,
 }
 
@@ -131,7 +133,7 @@ ABLATED: dict[str, Callable[[Case], bool]] = {
 def test_an_ablation_takes_one_thing_from_the_same_cases(name: str) -> None:
     whole = list(dataclasses.replace(SETTING, cases=60).questions(0, GENERATES))
     without = list(dataclasses.replace(SETTING, cases=60, ablate=name).questions(0, GENERATES))
-    assert all(ABLATED[name](case) and case.valid for case, _ in without)
+    assert all(ABLATED[name](case) and is_valid(case) for case, _ in without)
     assert not all(ABLATED[name](case) for case, _ in whole)
     assert [case.seed for case, _ in whole] == [case.seed for case, _ in without]
 
@@ -305,19 +307,21 @@ def names_it(case: Case, target: Target, device: str, outcome: Outcome) -> tuple
     return f"{target.name} {outcome.signature}", True
 
 
-def test_a_failure_is_diagnosed_when_that_is_asked() -> None:
+def test_a_failure_is_diagnosed_when_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz_decode.workers.evaluate_case.diagnose", names_it)
     trial = Trial("mutant:lse-base-2", Case(seq_lens=(3,)), diagnose=True)
-    told = attempt(trial, DEVICE, f"{__name__}:names_it")
+    told = attempt(trial, DEVICE)
     assert (told.diagnosed, told.confident) == ("mutant:lse-base-2 wrong-value:lse", True)
-    assert not attempt(dataclasses.replace(trial, diagnose=False), DEVICE, f"{__name__}:names_it").diagnosed
-    assert not attempt(dataclasses.replace(trial, target="bundled"), DEVICE, f"{__name__}:names_it").diagnosed
+    assert not attempt(dataclasses.replace(trial, diagnose=False), DEVICE).diagnosed
+    assert not attempt(dataclasses.replace(trial, target="bundled"), DEVICE).diagnosed
 
 
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
-    with closing(Bench(Plan("bundled", "cpu", 30.0), 1, diagnoser="x:y")) as bench:
+    with closing(Bench(Plan("bundled", "cpu", 30.0), 1)) as bench:
         ((_, measured),) = bench.measurements(tasks)
     assert (measured.cases, measured.failures, measured.signature) == (1, 1, "wrong-value:lse")
+    assert (measured.asked, measured.diagnosed) == (True, "lse in base 2")
 
 
 @pytest.mark.parametrize(

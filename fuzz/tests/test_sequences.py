@@ -13,10 +13,10 @@ from fuzz_decode.campaign.reproduce import shrink_in_fresh
 from fuzz_decode.cases.call_sequence import Calls, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
-from fuzz_decode.corpus.store import load, load_folder
+from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 SCALE = f"{SAMPLES}:remembers_the_scale"

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.run_case import expect
+from fuzz_decode.cases.serialization import case_digest
 from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.oracles.expected import expect
 from fuzz_decode.oracles.guards import input_bytes, inputs_intact, no_stray_writes
 from fuzz_decode.oracles.kernel_run import Run
-from fuzz_decode.problems.build import Problem, build, is_small
+from fuzz_decode.problems.build import build, is_small
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.transfer import ship
 from fuzz_decode.targets import resolve
 from fuzz_decode_reference import gather_attention
@@ -18,7 +20,7 @@ from fuzz_decode_reference import gather_attention
 CASES = list(itertools.islice(filter(is_small, case_stream(3, {})), 12))
 
 
-@pytest.mark.parametrize("case", CASES, ids=Case.digest)
+@pytest.mark.parametrize("case", CASES, ids=case_digest)
 def test_what_arrives_is_what_was_sent(case: Case) -> None:
     problem = build(case, "cpu")
     sent = ship(problem, "cpu").problem

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from fuzz_decode.cases.call_sequence import Calls, sort_key
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.serialization import canonical_json, case_digest
+from fuzz_decode.cases.simplicity import features_of, simplicity_key, without_feature
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
 from fuzz_decode.generate.strategies import cases
 from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
@@ -62,7 +65,7 @@ def shrink(case: Case, outcome: Outcome, run: Callable[[Case], Outcome], seconds
 
 
 def shrunk(predicate: Predicate, start: Case = RICH) -> Shrunk:
-    assert predicate(start.validate())
+    assert predicate(validate(start))
     return shrink(start, WRONG, fails_where(predicate))
 
 
@@ -201,7 +204,7 @@ def test_a_block_stride_taken_for_dense_ends_at_two_pages_of_the_smallest_cache(
 
     assert found.seq_lens == (2,)
     assert found.block_size == 1
-    assert list(found.features()) == ["k"]
+    assert list(features_of(found)) == ["k"]
 
 
 @pytest.mark.parametrize("bug", QUALITY)
@@ -215,7 +218,7 @@ def test_the_minimal_case_is_its_own_minimal_case(bug: str) -> None:
 def test_the_simplest_case_is_simpler(bug: str) -> None:
     _, start, expected = QUALITY[bug]
 
-    assert expected.validate().sort_key() < start.sort_key()
+    assert simplicity_key(validate(expected)) < simplicity_key(start)
 
 
 PREDICATES: dict[str, Predicate] = {
@@ -224,9 +227,9 @@ PREDICATES: dict[str, Predicate] = {
     "not dense": lambda case: block_stride_is_not_dense(case) and case.num_pages >= 2,
     "offset and window": lambda case: case.k.offset > 0 and case.window is not None,
     "layer": lambda case: case.layer > 0,
-    "two features": lambda case: len(case.features()) >= 2,
+    "two features": lambda case: len(features_of(case)) >= 2,
     "unlike": lambda case: case.q != case.out,
-    "digest": lambda case: int(case.digest(), 16) % 3 == 0,
+    "digest": lambda case: int(case_digest(case), 16) % 3 == 0,
 }
 
 
@@ -241,11 +244,11 @@ def test_without_any_feature_of_the_result_nothing_fails(name: str, data: st.Dat
     result = shrunk(predicate, start)
 
     assert result.complete
-    assert result.case.features().keys() == result.needed.keys()
+    assert features_of(result.case).keys() == result.needed.keys()
     for feature, verdict in result.needed.items():
-        fewer = result.case.without(feature)
+        fewer = without_feature(result.case, feature)
         try:
-            fewer.validate()
+            validate(fewer)
         except CaseError:
             assert verdict == "no valid case"
         else:
@@ -264,7 +267,7 @@ def test_only_valid_and_simpler_cases_are_run_and_none_twice(start: Case) -> Non
 
     result = shrink(start, WRONG, run)
 
-    assert all(case.validate() is case and case.sort_key() < start.sort_key() for case in tried)
+    assert all(validate(case) is case and simplicity_key(case) < simplicity_key(start) for case in tried)
     assert len(set(tried)) == len(tried) == result.runs
     assert result.case in [start, *tried]
 
@@ -380,19 +383,19 @@ def test_time_is_kept_but_for_one_run_a_feature(seconds: int, monkeypatch: pytes
     monkeypatch.setattr(shrinking, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     result = shrink(RICH, WRONG, run, float(seconds))
 
-    assert seconds <= clock[0] <= seconds + 1 + len(result.case.features())
+    assert seconds <= clock[0] <= seconds + 1 + len(features_of(result.case))
     assert not result.complete
-    assert result.case.sort_key() < RICH.sort_key() or seconds == 1
+    assert simplicity_key(result.case) < simplicity_key(RICH) or seconds == 1
     assert run(result.case) == WRONG
 
 
 def test_every_pass_only_proposes() -> None:
     """Passes are pure: the same proposals each time, none of them the case itself changed in place."""
     for start in (RICH, PACKED):
-        before = start.canonical()
+        before = canonical_json(start)
         for propose in PASSES:
             assert list(propose(start)) == list(propose(start))
-        assert start.canonical() == before
+        assert canonical_json(start) == before
 
 
 CallsPredicate = Callable[[Calls], bool]
@@ -476,7 +479,7 @@ def test_only_valid_and_simpler_calls_are_run_and_none_twice() -> None:
     start = STALE["scale"][0]
     shrink_calls(start, WRONG, run)
 
-    assert all(case.validate() is case for calls in tried for case in calls)
+    assert all(validate(case) is case for calls in tried for case in calls)
     assert all(sort_key(calls) < sort_key(start) for calls in tried)
     assert len(set(tried)) == len(tried) < 400
 

@@ -12,10 +12,23 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis.errors import HypothesisException
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import (
+    BLOCK_SIZES,
+    DATA_MODES,
+    DTYPES,
+    GROUPS,
+    HEAD_DIMS,
+    MAX_LIVE,
+    NUM_KV_HEADS,
+    PLACEMENTS,
+    UNUSED_ENTRIES,
+    VALUE_HEAD_DIMS,
+)
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, dense, family
-from fuzz_decode.cases.validity import DATA_MODES, DTYPES, MAX_LIVE, PLACEMENTS, UNUSED_ENTRIES, tags_fit
+from fuzz_decode.cases.simplicity import features_of
+from fuzz_decode.cases.validity import tags_fit, validate
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import BLOCK_SIZES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS, cases
+from fuzz_decode.generate.strategies import cases
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 some = settings(max_examples=50, deadline=None, database=None, suppress_health_check=quiet)
@@ -53,13 +66,13 @@ def many() -> list[Case]:
 @given(cases())
 @some
 def test_every_case_is_valid(case: Case) -> None:
-    assert case.validate() is case
+    assert validate(case) is case
 
 
 @given(cases(block_sizes=(1056, 544), num_kv_heads=(8, 4), head_dims=(576, 256), groups=(16, 7)))
 @some
 def test_large_sizes_are_valid_too(case: Case) -> None:
-    assert case.validate() is case
+    assert validate(case) is case
 
 
 def test_the_same_seed_draws_the_same_cases() -> None:
@@ -152,7 +165,7 @@ def test_the_simplest_case_is_the_default() -> None:
 def test_hypothesis_shrinks_a_feature_to_itself_alone() -> None:
     found = simplest(lambda case: case.table.first_block > 0)
 
-    assert found.features() == {"table.first_block": "1"}
+    assert features_of(found) == {"table.first_block": "1"}
     assert found.seq_lens == (1,)
 
 
@@ -251,7 +264,7 @@ def test_addresses_that_overflow_are_found(reach: str) -> None:
         random=random.Random(0),
     )
 
-    assert FAR[reach](found.validate())
+    assert FAR[reach](validate(found))
 
 
 def test_tagged_cases_are_those_that_tags_fit(many: list[Case]) -> None:

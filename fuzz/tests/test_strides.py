@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.stride_rules import TENSORS, Strides
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.strategies import cases
 
 BASE = Case(seq_lens=(20,), num_kv_heads=2, group=2, block_size=4)
@@ -47,8 +48,8 @@ DEMANDS = (
     ],
 )
 def test_what_is_not_allowed_is_named(strides: Strides, case: Case, reason: str | None) -> None:
-    assert strides.why_not(case.validate()) == reason
-    assert strides.why_not(strides.conform(case).validate()) is None
+    assert strides.why_not(validate(case)) == reason
+    assert strides.why_not(validate(strides.conform(case))) is None
 
 
 @pytest.mark.parametrize("strides", DEMANDS)
@@ -56,7 +57,7 @@ def test_every_drawn_case_conforms(strides: Strides) -> None:
     @settings(max_examples=150, deadline=None, derandomize=True)
     @given(cases(strides=strides))
     def check(case: Case) -> None:
-        assert strides.why_not(case.validate()) is None
+        assert strides.why_not(validate(case)) is None
 
     check()
 
@@ -64,7 +65,7 @@ def test_every_drawn_case_conforms(strides: Strides) -> None:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(cases())
 def test_conforming_changes_nothing_but_layouts(case: Case) -> None:
-    conformed = DEMANDS[-1].conform(case).validate()
+    conformed = validate(DEMANDS[-1].conform(case))
     layouts = {"k": case.k, "v": case.v, "q": case.q, "out": case.out}
     table = dataclasses.replace(conformed.table, layout=case.table.layout)
     assert dataclasses.replace(conformed, **layouts, table=table) == case  # type: ignore[arg-type]  # only layouts

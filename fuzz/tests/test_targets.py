@@ -15,9 +15,9 @@ import torch
 
 import fuzz_decode
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, Layout
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.targets import Arithmetic, Target, resolve, target

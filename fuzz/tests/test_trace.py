@@ -14,9 +14,10 @@ from fuzz_decode.diagnose import Trace, Tracing
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.diagnose.diagnosis import Access
 from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import GUARD, build
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import GUARD
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 

@@ -11,7 +11,9 @@ from fuzz_decode.campaign.triage import FAILS_OTHERWISE, FIXED, NOT_RUN, STILL_F
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
-from fuzz_decode.corpus.store import Entry, load, load_files, save
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.read import load, load_files
+from fuzz_decode.corpus.store import save
 from fuzz_decode.workers.protocol import Plan
 
 BUG = "mutant:k-block-stride-dense"

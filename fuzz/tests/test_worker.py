@@ -12,15 +12,17 @@ import pytest
 import sample_targets
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
 from fuzz_decode.workers.child import _fitting
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.pool import Pool
-from fuzz_decode.workers.protocol import Plan, pick_device
-from fuzz_decode.workers.worker import PatientWorker, Worker
+from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.worker import Worker
 
 SAMPLES = Path(__file__).with_name("sample_targets.py")
 GOOD = Case(seq_lens=(3,), block_size=2)

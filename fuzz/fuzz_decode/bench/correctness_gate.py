@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.bench.inputs import Inputs
-from fuzz_decode.execute.run_case import rounding_of
+from fuzz_decode.oracles.expected import rounding_of
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 

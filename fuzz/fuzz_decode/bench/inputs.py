@@ -11,7 +11,7 @@ from torch import Tensor
 from fuzz_decode.bench.shapes import cache_bytes
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import CACHE_AXES
-from fuzz_decode.problems.build import Buffer
+from fuzz_decode.problems.problem import Buffer
 
 CHUNK = 2**26  # elements drawn at once
 ROTATED = 4  # copies of the cache together are so many times the L2 cache

@@ -23,8 +23,9 @@ from fuzz_decode.campaign.record import diagnosed, minimised_entry, raw_entry
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, shrink_in_fresh
 from fuzz_decode.cases.call_sequence import Calls
 from fuzz_decode.corpus import store
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger, load_ledger
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.read import load_files, load_folder
 from fuzz_decode.errors import FileError
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.coverage import Coverage
@@ -34,7 +35,7 @@ from fuzz_decode.workers.in_process import Here
 from fuzz_decode.workers.pool import Pool, Run
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.ray_pool import Fleet
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 TIMEOUT = "timeout:"
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
@@ -191,13 +192,13 @@ class Campaign:
             found = [(self.folder / Path(name).name, index, count) for name, index, count in state["bugs"]]
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise FileError(self.journal or Path(), "does not fit the ledger or this version; leave --resume out") from error
-        entries = store.load_files(path for path, _, _ in found)[0]  # one that was removed is found again
+        entries = load_files(path for path, _, _ in found)[0]  # one that was removed is found again
         bugs = (Bug(entries[path], path, index, count) for path, index, count in found if path in entries)
         self.bugs = {bug.entry.signature: bug for bug in bugs}
 
     def _check_ledger(self) -> None:
         """Run the stored cases that are known to fail. First of all, so that a fix is told however the campaign ends."""
-        stored = store.load_folder(self.folder)[0] if self._ledger.entries else {}
+        stored = load_folder(self.folder)[0] if self._ledger.entries else {}
         expected = {path: known for path, entry in stored.items() if (known := self._ledger.expected(entry))}
         if expected:
             with self.here or PatientWorker(self.plan) as worker:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.protocol import Ready

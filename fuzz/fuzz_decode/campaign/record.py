@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from fuzz_decode.cases.call_sequence import Calls
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose.diagnosis import SECONDS, beyond_reach
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 
 def raw_entry(plan: Plan, calls: Calls, outcome: Outcome, versions: dict[str, str]) -> Entry:

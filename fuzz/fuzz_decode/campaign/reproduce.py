@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fuzz_decode.cases.call_sequence import Calls, Run
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 NOT_REPEATED = "did not fail again"
 

@@ -14,7 +14,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout, family
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 INTERLEAVED = Layout(FAMILIES["interleaved HND"])  # no stride of it is that of a contiguous cache
 SCATTERED = BlockTable(placement="permuted", first_block=1, spare_blocks=2)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.campaign.record import diagnosed
-from fuzz_decode.campaign.replay import as_found, target_of
 from fuzz_decode.cases.call_sequence import sort_key
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import load_ledger
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.lookup import as_found, target_of
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
 FAILING = (STILL_FAILS, FAILS_OTHERWISE)

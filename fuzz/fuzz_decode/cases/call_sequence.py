@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fuzz_decode.cases.case import Case, flatten
+from fuzz_decode.cases.simplicity import simplicity_key
 from fuzz_decode.outcome import Outcome
 
 Calls = tuple[Case, ...]
@@ -30,7 +31,7 @@ def sort_key(calls: Calls) -> tuple[Any, ...]:
 
 @functools.lru_cache(2**12)  # the shrinker compares every candidate with the same best calls
 def _case_key(case: Case) -> tuple[Any, ...]:
-    return case.sort_key()
+    return simplicity_key(case)
 
 
 def differences(case: Case, other: Case) -> dict[str, tuple[Any, Any]]:

@@ -5,17 +5,11 @@ The same case gives the same bytes on every machine: the data seed is a field, a
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import random
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.cases.serialization import read_dataclass
-from fuzz_decode.cases.validity import CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES, problems
-from fuzz_decode.errors import CaseError
 
 
 def as_call(value: Any) -> str:
@@ -179,48 +173,6 @@ class Case:
         """`sequence 1`, or `sequence 1, query token 2`."""
         return f"sequence {row // self.q_len}" + (f", query token {row % self.q_len}" if self.q_len > 1 else "")
 
-    def validate(self) -> Case:
-        """Return the case itself. Raises CaseError naming the first field that is wrong."""
-        for problem in problems(self):
-            raise CaseError(f"case field {problem}")
-        return self
-
-    @property
-    def valid(self) -> bool:
-        return next(problems(self), None) is None
-
-    def sort_key(self) -> tuple[Any, ...]:
-        """Smaller is simpler. One reason a line."""
-        layouts = [layout for layout, _ in self.layouts().values()]
-        return (
-            self.num_seqs,  # one sequence can be followed by hand
-            sum(self.seq_lens),  # few tokens to look at
-            self.q_len,
-            self.num_kv_heads,
-            self.group,
-            len(self.features()),  # every feature left is part of the story
-            self.head_dim + self.value_head_dim,
-            self.block_size,
-            self.num_blocks + self.layers,  # small pools fit on a page
-            sum(abs(pad) for layout in layouts for pad in layout.pad) + sum(layout.offset for layout in layouts),
-            self._choices(),
-            self._numbers(),
-            self.canonical(),  # total, so that the same bug ends at the same case
-        )
-
-    def _choices(self) -> tuple[int, ...]:
-        """Each choice's place in its list, simplest first."""
-        table = self.table
-        placement, unused = PLACEMENTS.index(table.placement), tuple(UNUSED_ENTRIES).index(table.unused)
-        cache = (None, *CACHE_DTYPES).index(self.cache_dtype)
-        return DTYPES.index(self.dtype), cache, DATA_MODES.index(self.data), placement, unused
-
-    def _numbers(self) -> tuple[float, ...]:
-        """What is left to make small."""
-        table, optional = self.table, (self.window, self.softcap, self.scale, self.k_scale, self.v_scale)
-        pool = (table.first_block, table.spare_blocks, table.shared_blocks, table.extra_columns)
-        return (*(0.0 if number is None else float(number) for number in optional), *pool, self.layers, self.layer, self.seed)
-
     def options(self) -> frozenset[str]:
         """The parameters that a target must have to be asked this; `out` may stay behind."""
         used = {
@@ -234,62 +186,10 @@ class Case:
         }
         return frozenset(name for name, needed in used.items() if needed)
 
-    def features(self) -> dict[str, str]:
-        """What is not plain about the case: field name (dotted) to its value in words."""
-        inside_k = {"v"} if "kv" in self.k.order else set()
-        return {
-            name: str(value)
-            for name, value in flatten(self)
-            if value not in PLAIN.get(name, (DEFAULTS[name],)) and name not in SIZE_FIELDS and name not in inside_k
-        }
-
-    def without(self, feature: str) -> Case:
-        """The case with one feature back at its default; V leaves K's buffer when K's layout goes."""
-        group, _, name = feature.rpartition(".")
-        changes: dict[str, Any] = {name: 1.0 if name in FLOAT8_SCALES and self.cache_dtype else DEFAULTS[feature]}
-        if group:
-            return dataclasses.replace(self, table=dataclasses.replace(self.table, **changes))
-        if name == "k" and "kv" in self.k.order:
-            changes["v"] = DEFAULTS["v"]
-        if name == "k" and self.layers > 1:
-            changes |= {"layers": 1, "layer": 0}
-        if name == "cache_dtype":
-            changes |= dict.fromkeys(FLOAT8_SCALES)
-        return dataclasses.replace(self, **changes)
-
-    def plain(self) -> Case:
-        """The case with every tensor contiguous and pages in identity order; lengths, block size and table width stay."""
-        table = BlockTable(shared_blocks=self.table.shared_blocks, extra_columns=self.table.extra_columns)
-        cache, query = dense(CACHE_AXES), dense(QUERY_AXES)
-        return dataclasses.replace(self, k=cache, v=cache, layers=1, layer=0, q=query, out=query, table=table)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data. What older versions do not know is left out where it is not used: they read the file, and digests stay."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in LATER or value != DEFAULTS[name]}
-
-    @staticmethod
-    def from_json(data: Any) -> Case:
-        """Inverse of to_json; missing fields take their defaults, so that older files load. Raises CaseError."""
-        case: Case = read_dataclass(Case, data, "case", {"Layout": Layout, "BlockTable": BlockTable})
-        return case.validate()
-
-    def canonical(self) -> str:
-        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-
-    def digest(self) -> str:
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
-
-
-FLOAT8_SCALES = ("k_scale", "v_scale")
-PLAIN = dict.fromkeys(FLOAT8_SCALES, (None, 1.0))  # float8 caches have scales, and 1 is no feature
-SIZE_FIELDS = frozenset({"seq_lens", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size"})
-
 
 def flatten(case: Case) -> list[tuple[str, Any]]:
     named = [(f.name, getattr(case, f.name)) for f in fields(case) if f.name != "table"]
     return named + [(f"table.{f.name}", getattr(case.table, f.name)) for f in fields(case.table)]
 
-
-LATER = frozenset({"q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks"})
 
 DEFAULTS = dict(flatten(Case()))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import reprlib
 from typing import Any
 
+from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case
+from fuzz_decode.cases.layout import Layout
+from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
+
+LATER = frozenset({"q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks"})
 
 _KINDS: dict[str, Any] = {
     "int": int,
@@ -17,6 +23,25 @@ _KINDS: dict[str, Any] = {
     "float | None": (int, float, type(None)),
     "int | None": (int, type(None)),
 }
+
+
+def case_to_json(case: Case) -> dict[str, Any]:
+    """Plain data. What older versions do not know is left out where it is not used: they read the file, and digests stay."""
+    return {name: value for name, value in dataclasses.asdict(case).items() if name not in LATER or value != DEFAULTS[name]}
+
+
+def case_from_json(data: Any) -> Case:
+    """Inverse of to_json; missing fields take their defaults, so that older files load. Raises CaseError."""
+    case: Case = read_dataclass(Case, data, "case", {"Layout": Layout, "BlockTable": BlockTable})
+    return validate(case)
+
+
+def canonical_json(case: Case) -> str:
+    return json.dumps(case_to_json(case), sort_keys=True, separators=(",", ":"))
+
+
+def case_digest(case: Case) -> str:
+    return hashlib.sha256(canonical_json(case).encode()).hexdigest()[:12]
 
 
 def read_dataclass(kind: Any, data: Any, path: str, nested: dict[str, Any]) -> Any:

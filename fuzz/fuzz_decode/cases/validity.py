@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import (
+    CACHE_DTYPES,
+    DATA_MODES,
+    DTYPES,
+    MAX_LIVE,
+    MAX_SMALL_SPAN,
+    MAX_SPAN,
+    MAX_TABLE,
+    PLACEMENTS,
+    UNUSED_ENTRIES,
+)
 from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.errors import CaseError
 
-if TYPE_CHECKING:
-    from fuzz_decode.cases.case import Case
 
-DTYPES = ("float32", "float16", "bfloat16")
-CACHE_DTYPES = ("float8_e4m3fn", "float8_e5m2")  # beside the dtype of q
-DATA_MODES = ("gaussian", "uniform", "large", "tagged")
-PLACEMENTS = ("identity", "reversed", "permuted")
-UNUSED_ENTRIES = {"zero": 0, "minus one": -1, "huge": 2**31 - 1, "stale": None}
+def validate(case: Case) -> Case:
+    """Return the case itself. Raises CaseError naming the first field that is wrong."""
+    for problem in problems(case):
+        raise CaseError(f"case field {problem}")
+    return case
 
-MAX_SPAN = 2**33  # elements from the start to the end of one tensor; 16 GiB of float16, lazily committed on the CPU
-MAX_SMALL_SPAN = 2**26  # the same for q, out and the block table, which are always filled
-MAX_LIVE = 2**27  # elements of K that sequences really use
-MAX_TABLE = 2**22
+
+def is_valid(case: Case) -> bool:
+    return next(problems(case), None) is None
 
 
 def problems(case: Case) -> Iterator[str]:

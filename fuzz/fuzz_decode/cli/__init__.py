@@ -2,5 +2,6 @@
 until a subcommand is called."""
 
 from fuzz_decode.cli.command_line import main
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
 
-__all__ = ["main"]
+__all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from fuzz_decode.cases.call_sequence import MAX_CALLS
-from fuzz_decode.cases.validity import DTYPES
+from fuzz_decode.cases.domain import DTYPES
 
 
 def positive(text: str) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, must_be_writable
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS
 from fuzz_decode.errors import UsageError
+from fuzz_decode.files import must_be_writable
 
 ABOUT = """
 Time a target on a GPU, in CUDA graphs: shapes as they are served, in several cache layouts, beside the kernels of other projects
@@ -42,7 +43,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     from fuzz_decode.bench.selection import choose
     from fuzz_decode.report.terminal.bench_list import show_bench_list
-    from fuzz_decode.workers.protocol import pick_device
+    from fuzz_decode.workers.devices import pick_device
 
     console = Console(highlight=False)
     if arguments.list:
@@ -61,7 +62,7 @@ def _measure(arguments: argparse.Namespace, choice: Any, console: Any) -> int:
     from fuzz_decode.bench.contenders import own, peers, versions_of
     from fuzz_decode.bench.runner import Bench
     from fuzz_decode.report.terminal.bench import BenchView
-    from fuzz_decode.workers.child import refused_dtypes, versions
+    from fuzz_decode.workers.devices import refused_dtypes, versions
 
     refused = refused_dtypes("cuda")
     choice = choice.without(refused)

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, add_corpus, must_be_writable
+from fuzz_decode.cli.shared_arguments import CLEAN, add_corpus
 from fuzz_decode.errors import UsageError
+from fuzz_decode.files import must_be_writable
 
 
 def add_to(commands: Any) -> None:
@@ -25,8 +26,8 @@ def add_to(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from fuzz_decode.campaign.replay import find_files, target_of
-    from fuzz_decode.corpus.store import load
+    from fuzz_decode.corpus.lookup import find_files, target_of
+    from fuzz_decode.corpus.read import load
     from fuzz_decode.files import write_report
 
     must_be_writable("-o", arguments.output)
@@ -44,7 +45,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _script(entry: Any, name: str, *, as_test: bool) -> str:
     """The script. The target is imported for what it declares; what it prints meanwhile is no part of the script."""
-    from fuzz_decode.workers.protocol import pick_device
+    from fuzz_decode.workers.devices import pick_device
 
     if pick_device("auto") == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"

@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, USAGE, add_corpus, corpus_must_be_writable
+from fuzz_decode.cli.shared_arguments import CLEAN, USAGE, add_corpus
 from fuzz_decode.errors import complain
+from fuzz_decode.files import corpus_must_be_writable
 
 ABOUT = """
 Bring the case files of folders into the corpus. Of each bug the smallest case stays: same target, same signature, and the same to

@@ -21,8 +21,9 @@ def add_to(commands: Any) -> None:
 def _minimize(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.replay import find_files, minimise, target_of
-    from fuzz_decode.corpus.store import load
+    from fuzz_decode.campaign.minimize import minimise
+    from fuzz_decode.corpus.lookup import find_files, target_of
+    from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
 
     console = Console(highlight=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, must_be_writable, plan_for
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, plan_for
 from fuzz_decode.errors import complain
+from fuzz_decode.files import must_be_writable
 
 
 def add_to(commands: Any) -> None:
@@ -21,8 +22,9 @@ def add_to(commands: Any) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.replay import find_files, replay
-    from fuzz_decode.corpus.store import load_files
+    from fuzz_decode.campaign.replay import replay
+    from fuzz_decode.corpus.lookup import find_files
+    from fuzz_decode.corpus.read import load_files
     from fuzz_decode.outcome import KNOWN, QUARANTINED
     from fuzz_decode.report.ci.summary import Told, replay_check, unreadable
     from fuzz_decode.report.terminal.finding import in_a_line
@@ -49,7 +51,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _show(console: Any, replayed: Any, target: str) -> None:
-    from fuzz_decode.campaign.replay import as_found
+    from fuzz_decode.corpus.lookup import as_found
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
 
     path, outcome = replayed.path, replayed.outcome

@@ -9,19 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.cases.validity import DTYPES
-from fuzz_decode.cli.shared_arguments import (
-    CLEAN,
-    FINDINGS,
-    add_junit,
-    add_minimize_time,
-    add_target,
-    corpus_must_be_writable,
-    default_jobs,
-    must_be_writable,
-    plan_for,
-)
+from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target, plan_for
 from fuzz_decode.errors import UsageError
+from fuzz_decode.files import corpus_must_be_writable, must_be_writable
+from fuzz_decode.workers.devices import default_jobs
 
 DEFAULT_ITERS = 300
 JSON_SECONDS = 30.0
@@ -103,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _gpus(wanted: str, device: str) -> tuple[str, ...]:
     """What --devices means. Raises UsageError."""
-    from fuzz_decode.workers.protocol import pick_gpus
+    from fuzz_decode.workers.devices import pick_gpus
 
     if wanted and device != "cuda":
         where = "on the CPU" if device == "cpu" else "where Ray has it run"

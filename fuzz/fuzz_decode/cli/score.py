@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.cli.shared_arguments import CLEAN, add_where, default_jobs, must_be_writable
+from fuzz_decode.cli.shared_arguments import CLEAN, add_where
+from fuzz_decode.files import must_be_writable
+from fuzz_decode.workers.devices import default_jobs
 
 PEERS = ("aiter", "vllm", "flashinfer", "sglang", "flash-attn")
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
@@ -41,7 +43,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from fuzz_decode.evaluate.score import Score
     from fuzz_decode.evaluate.settings import Setting
     from fuzz_decode.report.terminal.score import ScoreView
-    from fuzz_decode.workers.protocol import pick_device
+    from fuzz_decode.workers.devices import pick_device
 
     for option in ("json", "markdown", "resume"):
         must_be_writable(f"--{option}", getattr(arguments, option))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.errors import UsageError
 
 CLEAN, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
-MAX_GPU_JOBS = 16
 
 
 def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -39,31 +36,11 @@ def add_minimize_time(parser: argparse.ArgumentParser) -> None:
 
 def plan_for(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
     """The Plan of a target where the arguments say."""
-    from fuzz_decode.workers.protocol import Plan, pick_device
+    from fuzz_decode.workers.devices import pick_device
+    from fuzz_decode.workers.protocol import Plan
 
     return Plan(target, pick_device(arguments.device), arguments.timeout, dtypes)
 
 
-def default_jobs(device: str, gpus: int = 1) -> int:
-    """A process for each core: on a GPU that is what compiles. More of them than MAX_GPU_JOBS wait for a GPU that they share."""
-    cores = len(os.sched_getaffinity(0))
-    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS * gpus)
-
-
 def add_junit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for continuous integration")
-
-
-def corpus_must_be_writable(option: str, corpus: Path) -> None:
-    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
-    if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
-    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
-
-
-def must_be_writable(option: str, path: Path | None) -> None:
-    """Find out before the work, not after. Raises UsageError if `path`, where one is given, cannot become a file."""
-    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        raise UsageError(f"{option} {path}: must be a file in a folder that exists and can be written")

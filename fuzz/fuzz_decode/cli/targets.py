@@ -22,7 +22,7 @@ def _targets(arguments: argparse.Namespace) -> int:
     from fuzz_decode.campaign.smoke_test import check
     from fuzz_decode.report.terminal.target_check import show_check
     from fuzz_decode.report.terminal.targets import show_targets
-    from fuzz_decode.workers.protocol import pick_device
+    from fuzz_decode.workers.devices import pick_device
 
     console = Console(highlight=False)
     if arguments.check is None:

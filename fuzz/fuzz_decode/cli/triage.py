@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, must_be_writable, plan_for
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, plan_for
 from fuzz_decode.errors import complain
+from fuzz_decode.files import must_be_writable
 
 
 def add_to(commands: Any) -> None:
@@ -29,9 +30,9 @@ def add_to(commands: Any) -> None:
 def _triage(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.replay import find_files
     from fuzz_decode.campaign.triage import NOT_RUN, triage
-    from fuzz_decode.corpus.store import load_files
+    from fuzz_decode.corpus.lookup import find_files
+    from fuzz_decode.corpus.read import load_files
     from fuzz_decode.files import write_report
     from fuzz_decode.generate.coverage import Coverage
     from fuzz_decode.report.html import Page

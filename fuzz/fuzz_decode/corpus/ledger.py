@@ -17,9 +17,9 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import Calls, Run
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
-from fuzz_decode.cases.validity import CACHE_DTYPES, DATA_MODES, DTYPES
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import read_whole
 from fuzz_decode.outcome import KNOWN, QUARANTINED, Outcome

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import sort_key
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import load_ledger
-from fuzz_decode.corpus.store import Entry, load_files, load_folder, save
+from fuzz_decode.corpus.read import load_files, load_folder
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import FileError, UsageError
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 Span = tuple[int, int]  # tokens [first, end)
 

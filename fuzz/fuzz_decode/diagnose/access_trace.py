@@ -19,8 +19,9 @@ from fuzz_decode.diagnose.access_model import Place, Reading, Span, read_correct
 from fuzz_decode.diagnose.diagnosis import Access, Trace, Tracing
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.predict import block_ids, cache_offsets, tokens_in
-from fuzz_decode.execute.run_case import TargetFailed, TargetRejected, returned
-from fuzz_decode.problems.build import Buffer, Problem, build
+from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, returned
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import Buffer, Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import fenced
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import allocations as dirt
 from fuzz_decode.diagnose.checks import conditional_faults as sometimes
 from fuzz_decode.diagnose.checks import fitted_faults as latent
@@ -93,7 +95,7 @@ def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
 def _between_calls(case: Case, examiner: Examiner) -> Diagnosis | None:
     """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
     process."""
-    plain = case.plain()
+    plain = in_plain_layout(case)
     if plain == case or examiner.target.why_unsupported(plain) is not None:
         return None
     seen = examiner.look("the same laid out plainly, in a later call", examiner.scene(plain))
@@ -112,7 +114,7 @@ def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
 def _single_tokens(asked: Examination, examiner: Examiner) -> list[Observation]:
     """Wrong runs, first one in which each sequence sees one token: its out is a row of V, which tells where it was read."""
     case = dataclasses.replace(asked.case, seq_lens=tuple(min(1, length) for length in asked.case.seq_lens))
-    if asked.probes and case.valid and examiner.target.why_unsupported(case) is None:
+    if asked.probes and is_valid(case) and examiner.target.why_unsupported(case) is None:
         examiner.look("with one token in each sequence", examiner.scene(case))
     wrong = examiner.wrong
     return [*wrong[-1:], *wrong[:-1]] if wrong[-1].label.startswith("with one token in") else wrong

@@ -12,8 +12,11 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import Place, Reading, read_correctly
 from fuzz_decode.diagnose.predict import Prediction, predict
-from fuzz_decode.execute.run_case import returned, rounding_of
-from fuzz_decode.problems.build import POISON, Problem, build, is_unwritten
+from fuzz_decode.execute.invoke import returned
+from fuzz_decode.oracles.expected import rounding_of
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.poison import POISON, is_unwritten
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import standing
 from fuzz_decode_reference import Rounding

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.diagnose.access_model import Place, Reading, Span
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.triton_interpreter.memory_fence import standing
 from fuzz_decode_reference import Rounding
 from fuzz_decode_reference.bound import SLACK, row_bound

@@ -13,7 +13,7 @@ from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Observation, Scene, observe, scene
 from fuzz_decode.diagnose.predict import Prediction
 from fuzz_decode.diagnose.variations import variations
-from fuzz_decode.execute.run_case import TargetFailed, TargetRejected
+from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import Fence
 

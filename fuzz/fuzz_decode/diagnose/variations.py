@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.simplicity import features_of, without_feature
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.targets.target import Target
 
 MAX_TOKENS = 2048  # of a variation, all sequences together; enough to tell, and quick in the interpreter
@@ -34,14 +36,14 @@ def variations(case: Case, target: Target, device: str) -> Iterator[tuple[str, C
 
 def _plainer(case: Case) -> Iterator[tuple[str, Change]]:
     """What is only so with a feature is no fault of its own."""
-    for feature in case.features():
-        yield f"without {feature}", functools.partial(Case.without, feature=feature)
+    for feature in features_of(case):
+        yield f"without {feature}", functools.partial(without_feature, feature=feature)
     yield "with one query head for each KV head", _with(group=1)
     yield "with one KV head", _with(num_kv_heads=1)
 
 
 def _suits(case: Case, target: Target, room: int) -> bool:
-    return case.valid and fits(case) and _extent(case) <= room and target.why_unsupported(case) is None
+    return is_valid(case) and fits(case) and _extent(case) <= room and target.why_unsupported(case) is None
 
 
 def _extent(case: Case) -> int:

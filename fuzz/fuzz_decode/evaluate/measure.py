@@ -17,13 +17,14 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.serialization import case_digest
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject
 from fuzz_decode.evaluate.settings import Setting
+from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, REJECTED, Finding, Outcome, failure
 from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.trial import DIAGNOSER, Tolerance
 from fuzz_decode.workers.worker import Worker
 
 Question = tuple[Case, Tolerance | None]
@@ -69,7 +70,6 @@ class Bench:
 
     plan: Plan
     jobs: int
-    diagnoser: str = DIAGNOSER
     _seats: list[_Seat] = field(default_factory=list)
     _drawn: dict[tuple[int, Setting], _Shared] = field(default_factory=dict)
     _generates: dict[str, Any] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Bench:
     def _wants_diagnosis(self, seat: _Seat) -> bool:
         """Once, of a kernel that lived to be compared, or whose wild reads a fence can stop."""
         told = seat.first is not None and (seat.first.stage == "compare" or bool(self._crash(seat)))
-        return bool(self.diagnoser) and told and not seat.asking and seat.todo[0].diagnose
+        return told and not seat.asking and seat.todo[0].diagnose
 
     def _crash(self, seat: _Seat) -> str:
         """The signature of a crash in the interpreter."""
@@ -192,7 +192,7 @@ class Bench:
             oracle=first.findings[0].oracle if first else "",
             signature=first.signature if first else "",
             message=first.findings[0].message[:300] if first else "",
-            case=seat.killer[0].digest() if seat.killer else "",
+            case=case_digest(seat.killer[0]) if seat.killer else "",
             asked=seat.asking,
             diagnosed=first.diagnosed if first else "",
             confident=first.confident if first else False,

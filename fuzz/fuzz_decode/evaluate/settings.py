@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS
 from fuzz_decode.generate.case_stream import case_stream, drawn_stream
-from fuzz_decode.workers.trial import Tolerance, Trial
+from fuzz_decode.oracles.tolerance import Tolerance
+from fuzz_decode.workers.protocol import Trial
 
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
 CASES = 500
@@ -62,7 +65,7 @@ class Setting:
             return dataclasses.replace(case, data="gaussian")
         if self.ablate == "random-lengths":
             return with_random_lengths(case)
-        return case.plain() if self.ablate == "contiguous" else case
+        return in_plain_layout(case) if self.ablate == "contiguous" else case
 
     def _cut(self) -> Any:
         return GPU if self.device == "cuda" else CPU
@@ -73,6 +76,6 @@ def with_random_lengths(case: Case) -> Case:
     source = random.Random(case.seed)
     for high in MAX_LENGTHS:
         other = dataclasses.replace(case, seq_lens=tuple(source.randint(1, high) for _ in case.seq_lens))
-        if other.valid:
+        if is_valid(other):
             return other
     return case

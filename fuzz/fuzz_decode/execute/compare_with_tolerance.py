@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.run_case import guarded, returned
+from fuzz_decode.execute.invoke import returned
+from fuzz_decode.execute.run_case import guarded
 from fuzz_decode.oracles.kernel_run import place
+from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Finding, Outcome
-from fuzz_decode.problems.build import Problem, build
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
-from fuzz_decode.workers.trial import Tolerance
 from fuzz_decode_reference import gather_attention
 from fuzz_decode_reference.gather_attention import Options, gather_rows, weighted_sum
 

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterator
 
 from fuzz_decode._version import __version__
-from fuzz_decode.cases.case import DEFAULTS, SIZE_FIELDS, Case, flatten
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.cases.case import DEFAULTS, Case, flatten
+from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.report.facts import changes, headline, message
 from fuzz_decode.report.terminal.finding import clean, worst_element
 
@@ -45,7 +46,7 @@ def claim(entry: Entry) -> str:
     symptom, _, tensor = entry.signature.partition(":")
     claimed = CLAIMS.get(symptom, "decode_returns").format(tensor=_slug(tensor)[:20] or "out")
     sizes = {name: value for name, value in flatten(entry.case) if name in SIZE_FIELDS and value != DEFAULTS[name]}
-    parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **entry.case.features()}.items()]
+    parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **features_of(entry.case)}.items()]
     name = "_with_".join([f"test_{claimed}", *(["_and_".join(parts)] if parts else [])])
     return name[:LONGEST_NAME].rstrip("_")
 
@@ -62,7 +63,7 @@ def _failure(entry: Entry) -> Iterator[str]:
 
 def _story(entry: Entry) -> Iterator[str]:
     """What is not plain about the case: a line for a layout, with its strides, or what is known to be needed; calls."""
-    features, rest = entry.case.features(), []
+    features, rest = features_of(entry.case), []
     for name, value in features.items():
         without = f"; without it: {entry.needed[name]}" if name in entry.needed else ""
         detail = _strides(entry.case, name) + without

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fuzz_decode.execute.run_case import rounding_of
 from fuzz_decode.export.literals import rounded_up
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.oracles.expected import rounding_of
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import DEVICES, Target
 from fuzz_decode_reference import Rounding, error_bound
 from fuzz_decode_reference.bound import SLACK

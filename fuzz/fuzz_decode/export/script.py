@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.cases.simplicity import in_plain_layout
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.export.docstring import claim, docstring
 from fuzz_decode.export.error_bound import limits
@@ -10,7 +11,8 @@ from fuzz_decode.export.literals import WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
-from fuzz_decode.problems.build import Problem, build
+from fuzz_decode.problems.build import build
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.report.facts import changes
 from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.targets.resolve import BUNDLED, MUTANT
@@ -69,7 +71,7 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
     problem, case, symptom = build(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
     relaid: list[str] = []
     if symptom == "layout-dependent":
-        plain = build(case.plain(), "cpu", problem.values)
+        plain = build(in_plain_layout(case), "cpu", problem.values)
         relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
     return [
         *lines,
@@ -90,7 +92,7 @@ def _may_need_another_call(entry: Entry, problem: Problem, target: Target) -> bo
     """Whether the finding may be one of the harness's second call, which is made where layouts must not matter to the bit. A
     fault that is named for sure shows in one."""
     case = problem.case
-    relaid = target.arithmetic_of(case).same_bits_anywhere and case != case.plain() and not is_huge(problem)
+    relaid = target.arithmetic_of(case).same_bits_anywhere and case != in_plain_layout(case) and not is_huge(problem)
     return relaid and entry.signature.startswith("wrong-value:") and not entry.fault
 
 

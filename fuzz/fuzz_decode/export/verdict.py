@@ -8,7 +8,8 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.export.error_bound import Limits
 from fuzz_decode.export.literals import WIDTH, Constants, array, number
 from fuzz_decode.export.tensors import is_huge
-from fuzz_decode.problems.build import UNWRITTEN, Problem
+from fuzz_decode.problems.poison import UNWRITTEN
+from fuzz_decode.problems.problem import Problem
 
 RESULT = "result = fn(q, k_cache, v_cache, block_table, seq_lens, scale, **options)"
 ANSWER = "got, lse = result if isinstance(result, tuple) else (result, None)"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fuzz_decode.cases.call_sequence import CACHES, FLOAT8, Calls, altered, values
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.validity import is_valid
 
 UNRELATED = 0.1  # of all calls after the first: other sizes, which may evict or outgrow what is cached
 MANY_SEEDS = 2**16
@@ -46,7 +47,7 @@ def relative(case: Case, drawn: Sequence[Case], source: random.Random, strides: 
     changed = case
     for part in source.sample(PARTS, source.choice((1, 1, 1, 2, 3))):
         others = (strides.conform(_transplant(changed, donor, part)) for donor in source.sample(drawn, len(drawn)))
-        changed = next((other for other in others if other != changed and other.valid), changed)
+        changed = next((other for other in others if other != changed and is_valid(other)), changed)
     return changed if changed != case else dataclasses.replace(case, seed=source.randrange(MANY_SEEDS))
 
 

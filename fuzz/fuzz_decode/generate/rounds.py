@@ -25,13 +25,14 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import FLOAT8, Calls, altered, values
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import BLOCK_SIZES, CACHE_DTYPES, DTYPES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS
 from fuzz_decode.cases.layout import CACHE_AXES, dense
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.choices import RandomChoices
 from fuzz_decode.generate.pairwise_order import richest_first
-from fuzz_decode.generate.strategies import BLOCK_SIZES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS, draw_case
+from fuzz_decode.generate.strategies import draw_case
 
 SINGLE, LARGEST = 16, 1024
 LOOK = 8  # cases of the stream, at most, for one that begins a round
@@ -122,7 +123,7 @@ def alike(round: Round, compiles_for: CompilesFor) -> Iterator[Case]:
     while True:
         draws = (draw_case(source, **narrow) for _ in range(TRIES))
         forms = (form for case in draws for form in (case, strides.conform(altered(case, fixed))))
-        fitting = (form for form in forms if compiles_for(form) == wanted and form.valid)
+        fitting = (form for form in forms if compiles_for(form) == wanted and is_valid(form))
         yield next(fitting, None) or dataclasses.replace(first, seed=source.integer(0, 2**16))
 
 

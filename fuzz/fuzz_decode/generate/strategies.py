@@ -17,16 +17,22 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import (
+    BLOCK_SIZES,
+    CACHE_DTYPES,
+    DTYPES,
+    GROUPS,
+    HEAD_DIMS,
+    MAX_SPAN,
+    NUM_KV_HEADS,
+    UNUSED_ENTRIES,
+    VALUE_HEAD_DIMS,
+)
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES, MAX_SPAN, UNUSED_ENTRIES, tags_fit
+from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.choices import Choices
 
-HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576, 560)
-VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
-BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)
-GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16, 17)
-NUM_KV_HEADS = (1, 2, 3, 4, 8)
 OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 Q_LENS = (2, 3, 4, 5, 8)
 FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides that they are ignored

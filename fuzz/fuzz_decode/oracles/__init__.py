@@ -4,7 +4,8 @@
 memory that was damaged outranks a value that is wrong because of it.
 """
 
-from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, written
+from fuzz_decode.oracles.completeness import written
+from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
 

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fuzz_decode.problems.build import Problem
-from fuzz_decode_reference import ErrorBound
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """The exact answer in float64, out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and its bound."""
-
-    out: Tensor
-    lse: Tensor
-    bound: ErrorBound
+from fuzz_decode.oracles.expected import Expected
+from fuzz_decode.problems.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import torch
 
 from fuzz_decode.oracles.kernel_run import Run, place
 from fuzz_decode.outcome import Finding
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 
 def within_bound(problem: Problem, run: Run) -> list[Finding]:

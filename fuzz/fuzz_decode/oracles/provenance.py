@@ -9,7 +9,7 @@ import torch
 
 from fuzz_decode.oracles.kernel_run import Run
 from fuzz_decode.outcome import Finding
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.values import TAG_NOISE, read_tag, tag_base
 
 SHOWN = 16

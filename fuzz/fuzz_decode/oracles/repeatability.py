@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.oracles.kernel_run import Run, place
 from fuzz_decode.outcome import Finding
-from fuzz_decode.problems.build import Problem, poison_out
+from fuzz_decode.problems.poison import poison_out
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Arithmetic
 
 Launch = Callable[[Problem], Run]
@@ -29,7 +31,7 @@ def repeatable(
     first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
         return _again(problem, first, launch) if arithmetic.deterministic else []
-    relaid_problem = relay(problem.case.plain())
+    relaid_problem = relay(in_plain_layout(problem.case))
     relaid = launch(relaid_problem)
     relayout = _difference(first, relaid, "relayout", "layout-dependent", "of the same values laid out contiguously")
     return relayout and (judge(relaid_problem, relaid) or _again(problem, first, launch) or relayout)

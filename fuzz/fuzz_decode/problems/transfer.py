@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fuzz_decode.problems.build import Buffer, Problem
+from fuzz_decode.problems.problem import Buffer, Problem
 
 ALIGNED = 256  # bytes, as allocations of their own are
 

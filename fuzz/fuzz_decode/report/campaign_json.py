@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.corpus.ledger import CRASH, FAIL
 
 
@@ -20,8 +21,8 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
             "count": bug.count,
             "diagnosis": bug.entry.diagnosis,
             "case_file": str(bug.path),
-            "case": bug.entry.case.to_json(),
-            **({"before": [case.to_json() for case in bug.entry.before]} if bug.entry.before else {}),
+            "case": case_to_json(bug.entry.case),
+            **({"before": [case_to_json(case) for case in bug.entry.before]} if bug.entry.before else {}),
         }
         for signature, bug in campaign.bugs.items()
     ]

@@ -8,7 +8,8 @@ from typing import Any
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.cases.simplicity import features_of
+from fuzz_decode.corpus.entry import Entry
 
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
@@ -49,7 +50,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     facts += [(name, str(getattr(case, name))) for name in OPTIONAL if getattr(case, name) != DEFAULTS[name]]
     if case.layers > 1:
         facts.append(("layer", f"{case.layer} of {case.layers}"))
-    features = {name: value for name, value in case.features().items() if name.startswith("table.") and name != "table.layout"}
+    features = {name: value for name, value in features_of(case).items() if name.startswith("table.") and name != "table.layout"}
     if features:
         facts.append(("block table", ", ".join(f"{name.removeprefix('table.')} {value}" for name, value in features.items())))
     return facts
@@ -89,7 +90,7 @@ def worst_numbers(entry: Entry) -> dict[str, str]:
 
 def needed_facts(entry: Entry) -> list[tuple[str, str]]:
     """Each feature that is left with its value, and what happens without it."""
-    features = entry.case.features()
+    features = features_of(entry.case)
     return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
 
 

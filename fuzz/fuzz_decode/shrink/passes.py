@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES, HEAD_DIMS
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout, dense
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
-from fuzz_decode.generate.strategies import HEAD_DIMS
+from fuzz_decode.cases.simplicity import features_of, in_plain_layout, without_feature
 
 Pass = Callable[[Case], Iterator[Case]]
 OPTIONAL = ("window", "softcap", "scale", "q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks")
@@ -30,7 +30,7 @@ def one_sequence(case: Case) -> Iterator[Case]:
 
 def usual_suspects(case: Case) -> Iterator[Case]:
     """One head and a few tokens in the simplest layouts that stride faults show on: a jump out of layouts that need more."""
-    small = _replace(case.plain(), num_kv_heads=1, group=1, table=BlockTable())
+    small = _replace(in_plain_layout(case), num_kv_heads=1, group=1, table=BlockTable())
     two_blocks = _replace(small, seq_lens=(2 * case.block_size,))
     second_block = _replace(small, seq_lens=(1,), table=BlockTable(first_block=1))
     for base in (two_blocks, second_block):
@@ -47,7 +47,7 @@ def plain_tensors(case: Case) -> Iterator[Case]:
     """Many features at once: everything plain, then everything but the caches, the table, the options."""
     relaxed = _replace(case, **NO_OPTIONS, data="gaussian", dtype="float32")
     for base in (relaxed, case):
-        bare = base.plain()
+        bare = in_plain_layout(base)
         yield bare
         yield _replace(bare, k=base.k, v=base.v, layers=base.layers, layer=base.layer)
         yield _replace(bare, table=base.table)
@@ -85,8 +85,8 @@ def shorter_sequences(case: Case) -> Iterator[Case]:
 
 def drop_features(case: Case) -> Iterator[Case]:
     """Each feature back at its default: the pass that makes the result 1-minimal."""
-    for feature in case.features():
-        yield case.without(feature)
+    for feature in features_of(case):
+        yield without_feature(case, feature)
 
 
 def simpler_caches(case: Case) -> Iterator[Case]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from fuzz_decode.cases.call_sequence import Calls, Run, altered, differences, sort_key, unlike_parts, values
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import features_of, without_feature
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.outcome import PASSED, Outcome
 from fuzz_decode.shrink.passes import PASSES, Pass
 
@@ -45,7 +47,7 @@ def shrink_calls(calls: Calls, outcome: Outcome, run: Run, seconds: float = 60.0
         for propose in (fewer_calls, more_alike, *map(in_step, PASSES)):
             gate.exhaust(propose)
     *earlier, case = gate.best
-    needed = {feature: gate.without(feature) for feature in case.features()}
+    needed = {feature: gate.without(feature) for feature in features_of(case)}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
 
@@ -80,7 +82,7 @@ class Gate:
 
     def without(self, feature: str) -> str:
         """What happens to the best calls when one feature goes."""
-        candidate = tuple(case.without(feature) for case in self.best)
+        candidate = tuple(without_feature(case, feature) for case in self.best)
         if not _valid(candidate):
             return "no valid case"
         if candidate not in self.seen:
@@ -149,7 +151,7 @@ def in_one_room(calls: Calls) -> Calls:
 
 
 def _valid(calls: Calls) -> bool:
-    return all(case.valid for case in calls)
+    return all(is_valid(case) for case in calls)
 
 
 def _verdict(outcome: Outcome) -> str:

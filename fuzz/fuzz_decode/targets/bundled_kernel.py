@@ -7,6 +7,7 @@ import os
 from collections.abc import Hashable, Mapping
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.targets.target import Arithmetic
 
 VECTOR_BYTES = 16  # of the widest load
@@ -20,7 +21,7 @@ def arithmetic(case: Case) -> Arithmetic:
     """Beside float8, q of bfloat16 becomes float16, and so does P."""
     weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    same_bits = interpreted or _loads(case) == _loads(case.plain())
+    same_bits = interpreted or _loads(case) == _loads(in_plain_layout(case))
     return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 

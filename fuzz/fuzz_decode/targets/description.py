@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.targets.target import COMPILED_FOR, GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
 
 Rows = tuple[tuple[str, str], ...]

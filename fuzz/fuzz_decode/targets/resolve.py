@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import fuzz_decode.targets.bundled_kernel as bundled_kernel
+import fuzz_decode.targets.partial_import as partial_import
 from fuzz_decode.errors import TargetError
-from fuzz_decode.targets import bundled_kernel, partial_import
 from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.targets.target import Target, understand
 from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.stride_rules import Strides
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError
 
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.cases.validity import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 
 SIZE = 64
 SIDE = 16

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import sys
 import traceback
 import warnings
 from multiprocessing.connection import Connection
@@ -15,14 +14,15 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import Calls
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.generate.rounds import Round, drawn
 from fuzz_decode.outcome import Finding, Outcome, failure
 from fuzz_decode.targets.description import describe
+from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
 from fuzz_decode.workers.fork_server import RENEW, return_in_forks
-from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.trial import Trial
+from fuzz_decode.workers.protocol import Plan, Ready, Trial
 
 DEAD_DEVICE = "crash-device"
 
@@ -84,7 +84,7 @@ def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | Harn
         outcome = attempt(asked, device) if isinstance(asked, Trial) else run_case(case, target, device)
     except Exception:
         story = traceback.format_exc()
-        return _crash(story) if is_dead(device) else HarnessError(f"on case {case.canonical()}\n{story}")
+        return _crash(story) if is_dead(device) else HarnessError(f"on case {canonical_json(case)}\n{story}")
     if outcome.stage == "run" and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
@@ -106,7 +106,7 @@ def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis |
         found = examine(asked, target, device)
     except Exception:
         story = traceback.format_exc()
-        return _crash(story) if is_dead(device) else HarnessError(f"while examining case {asked.case.canonical()}\n{story}")
+        return _crash(story) if is_dead(device) else HarnessError(f"while examining case {canonical_json(asked.case)}\n{story}")
     return _crash(found.sentence) if is_dead(device) else found
 
 
@@ -117,7 +117,7 @@ def trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
     try:
         return trace(asked, target)
     except Exception:
-        return HarnessError(f"while tracing case {asked.case.canonical()}\n{traceback.format_exc()}")
+        return HarnessError(f"while tracing case {canonical_json(asked.case)}\n{traceback.format_exc()}")
 
 
 def _prepare(plan: Plan) -> tuple[Any, Ready]:
@@ -136,43 +136,6 @@ def introduced(target: Any, plan: Plan, refused: dict[str, str]) -> tuple[Any, R
     """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
     target = _fitting(target, plan, refused)
     return target, Ready(target.generates(), versions(plan.device), describe(target), refused)
-
-
-def versions(device: str) -> dict[str, str]:
-    """What a result depends on beside this project: versions in use, and the GPU's name."""
-    import torch
-    import triton
-
-    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
-    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
-
-
-def refused_dtypes(device: str) -> dict[str, str]:
-    """Dtypes that come out wrong here, with what is wrong; the interpreter is mended first. Raises UsageError if there is no such
-    device."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
-    return _mended_interpreter() if device == "cpu" else _unknown_to_the_gpu()
-
-
-def _mended_interpreter() -> dict[str, str]:
-    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
-    from fuzz_decode.triton_interpreter import mend
-
-    mend()
-    from fuzz_decode.triton_interpreter.self_test import refused
-
-    return refused()
-
-
-def _unknown_to_the_gpu() -> dict[str, str]:
-    """Dtypes that Triton cannot compile for this GPU."""
-    import torch
-
-    old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 9)
-    return {"float8_e4m3fn": "Triton compiles it from compute capability 8.9 on"} if old else {}
 
 
 def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
@@ -196,18 +159,6 @@ def _redirect_output(log: str) -> None:
     sink = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-
-
-def is_dead(device: str) -> bool:
-    """After an illegal access every call on the context fails; only a new process gets a new one."""
-    import torch
-
-    if device == "cuda":
-        try:
-            torch.zeros(1, device="cuda").item()
-        except RuntimeError:
-            return True
-    return False
 
 
 def _crash(message: str) -> Outcome:

@@ -19,10 +19,11 @@ from fuzz_decode.diagnose import Diagnosis, Examination
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.generate.rounds import Round
 from fuzz_decode.outcome import Outcome, of_the_last
-from fuzz_decode.workers.child import drawn_guarded, examine_guarded, introduced, is_dead, refused_dtypes, run_guarded
+from fuzz_decode.workers.child import drawn_guarded, examine_guarded, introduced, run_guarded
+from fuzz_decode.workers.devices import is_dead, refused_dtypes
 from fuzz_decode.workers.pool import Done, Excuse, Run
 from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import PatientWorker
 
 NOT_INTERPRETED = "a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its module was imported"
 

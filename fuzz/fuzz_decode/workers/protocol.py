@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuzz_decode.errors import UsageError
+from fuzz_decode.cases.case import Case
+from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.targets.description import Description
 
 
@@ -42,30 +40,17 @@ class Ready:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def pick_device(wanted: str) -> str:
-    """`cpu` or `cuda` for auto, cpu or cuda, without importing torch: is there an NVIDIA driver that sees a GPU?"""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if count_gpus() else "cpu"
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """`memory` is one of `build.MEMORY`, and memory that the target allocates is dirty only when that is "poisoned".
+    With a `tolerance`, out is compared and nothing else is asked; without one every oracle is. `diagnose` asks for the fault
+    behind a failure as well: apart from the first run, since a diagnosis that takes the process with it must not be taken for the
+    kernel's death. `crashed` is the signature with which it took the process with it then: it is examined only, behind a fence.
+    """
 
-
-def pick_gpus(wanted: str) -> tuple[str, ...]:
-    """The GPUs that `all`, or numbers with commas between, mean among those that this process may see, each as
-    CUDA_VISIBLE_DEVICES names it. Raises UsageError if there is no such GPU."""
-    count, visible = count_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
-    numbers = list(map(str, range(count))) if wanted == "all" else wanted.split(",")
-    if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(map(str, range(count))):
-        there = f"there are {count} GPUs here" + f", numbered 0 to {count - 1}" * (count > 0)
-        raise UsageError(f"--devices {wanted}: must be all, or different numbers with commas between; {there}")
-    return tuple(names[int(number)] for number in numbers)
-
-
-def count_gpus() -> int:
-    """How many GPUs an NVIDIA driver lets this process see."""
-    with contextlib.suppress(OSError):
-        driver = ctypes.CDLL("libcuda.so.1")
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+    target: str
+    case: Case
+    memory: str = "poisoned"
+    tolerance: Tolerance | None = None
+    diagnose: bool = False
+    crashed: str = ""

@@ -13,20 +13,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import Calls
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
-from fuzz_decode.diagnose.diagnosis import SECONDS
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.generate.rounds import Round
-from fuzz_decode.outcome import Finding, Outcome, failure, of_the_last
+from fuzz_decode.outcome import Finding, Outcome, failure
 from fuzz_decode.workers.child import DEAD_DEVICE, serve
-from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.trial import Trial
+from fuzz_decode.workers.protocol import Plan, Ready, Trial
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
@@ -182,86 +180,6 @@ class Worker:
         with open(self._log.name, "rb") as log:
             log.seek(max(0, os.path.getsize(self._log.name) - LOG_TAIL))
             return log.read().decode(errors="replace").strip()
-
-
-class PatientWorker:
-    """A worker for one case after another (shrinking, replay), replaced whenever a case kills it."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._worker = Worker(plan)
-        self.ready = self._worker.ready()
-
-    def run(self, case: Case) -> Outcome:
-        """The outcome of a case, after all that ran here before."""
-        self._revive()
-        self._worker.submit(case)
-        return self._worker.result()
-
-    def run_fresh(self, calls: Calls) -> Outcome:
-        """The outcome of the last of the calls, made one after another in a process in which nothing ran before."""
-        self._worker.renew()
-        self._revive()
-        self._worker.renew()  # if it was replaced: from now on a fork is enough
-        outcomes: list[Outcome] = []
-        while len(outcomes) < len(calls) and self._worker.alive:
-            outcomes.append(self.run(calls[len(outcomes)]))
-        return of_the_last(outcomes, len(calls))
-
-    def run_calls(self, calls: Calls) -> Outcome:
-        """A case as it is, several calls in a process of their own."""
-        return self.run_fresh(calls) if len(calls) > 1 else self.run(calls[0])
-
-    def failing_as(self, signature: str) -> Callable[[Calls], bool]:
-        """Whether calls fail with that signature in a fresh process, as a question to ask."""
-        return lambda calls: self.run_fresh(calls).signature == signature
-
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        """What the target does wrong on a failing case, in a fresh process. A target that dies of it is asked once more, on
-        nothing but the case itself."""
-        how = ""
-        for probes in (True, False):
-            try:
-                answer = self._examined(Examination(case, raw if probes else None, seconds, probes))
-            except HarnessError as error:  # a finding is worth more than what can be said about it
-                return Diagnosis(
-                    sentence=f"could not be examined: {str(error).strip().splitlines()[-1]}"[:300], evidence=(str(error),)
-                )
-            if isinstance(answer, Diagnosis):
-                return answer
-            how = answer.findings[0].message
-        return Diagnosis(sentence=f"the kernel {how} while it was examined")
-
-    def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
-        """Which addresses are read for a row of out; None if that cannot be told. A target that dies of being watched is left
-        alone."""
-        found = None
-        for watch in (True, False):
-            if found is None:
-                self._revive()
-                self._worker.submit(Tracing(case, fault, where, watch))
-                found = self._worker.trace()
-        return found
-
-    def close(self) -> None:
-        self._worker.close()
-
-    def _examined(self, asked: Examination) -> Diagnosis | Outcome:
-        self._worker.renew()
-        self._revive()
-        self._worker.submit(asked)
-        return self._worker.diagnosis()
-
-    def _revive(self) -> None:
-        if not self._worker.alive:
-            self._worker = Worker(self.plan)
-            self._worker.ready()
-
-    def __enter__(self) -> PatientWorker:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Observation
@@ -89,8 +90,8 @@ def _numbers(wrong: list[Case], right: list[Case]) -> Iterator[str]:
 
 def _features(wrong: list[Case], right: list[Case]) -> Iterator[str]:
     """What all wrong cases have and no right one has, or the other way round."""
-    for name in sorted({name for case in (*wrong, *right) for name in case.features()}):
-        bad, good = [name in case.features() for case in wrong], [name in case.features() for case in right]
+    for name in sorted({name for case in (*wrong, *right) for name in features_of(case)}):
+        bad, good = [name in features_of(case) for case in wrong], [name in features_of(case) for case in right]
         if all(bad) and not any(good):
             yield f"{name} is not plain"
         if not any(bad) and all(good):

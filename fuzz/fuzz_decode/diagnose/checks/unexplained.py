@@ -13,7 +13,7 @@ from fuzz_decode.diagnose.access_model import Reading
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Observation
 from fuzz_decode.diagnose.predict import block_ids, cache_offsets
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 MAX_BYTES = 2**28  # of an allocation that is searched
 MAX_GRID = 2**20  # addresses of rows among which one is looked up

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import observe, scene
-from fuzz_decode.execute.run_case import TargetFailed, TargetRejected, run_case
-from fuzz_decode.problems.build import Problem, is_small
+from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
+from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.problems.build import is_small
+from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 
 MAX_SLOTS = 2**22  # of a pool that is looked at slot by slot
@@ -45,7 +48,7 @@ def what_matters(case: Case, target: Target, device: str) -> Diagnosis:
         case.table, first_block=max(2, case.table.first_block), spare_blocks=max(2, case.table.spare_blocks)
     )
     spread = dataclasses.replace(case, table=table)
-    if spread.valid and target.why_unsupported(spread) is None and run_case(spread, target, device).findings:
+    if is_valid(spread) and target.why_unsupported(spread) is None and run_case(spread, target, device).findings:
         return _what_matters(spread, target, device)
     return _what_matters(case, target, device)
 

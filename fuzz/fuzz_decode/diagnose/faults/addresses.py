@@ -9,7 +9,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import Place, Reading
 from fuzz_decode.diagnose.faults.fault import AXES, Fault, misplaced, together, with_place
 from fuzz_decode.diagnose.predict import element_of
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 # (problem, the tensor's correct strides, its row length) -> a stride
 Rule = Callable[[Case, tuple[int, ...], int], int]

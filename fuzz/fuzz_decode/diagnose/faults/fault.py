@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from fuzz_decode.diagnose.access_model import Place, Reading
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 # None where the fault changes nothing or makes no sense
 Change = Callable[[Problem, Reading], Reading | None]

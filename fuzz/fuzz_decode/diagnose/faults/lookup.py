@@ -11,7 +11,7 @@ from fuzz_decode.diagnose.access_model import Reading
 from fuzz_decode.diagnose.faults.fault import Fault, simple
 from fuzz_decode.diagnose.faults.visibility import resized
 from fuzz_decode.diagnose.predict import BLOCK_IDS
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 TILES = (16, 32, 64, 128)
 

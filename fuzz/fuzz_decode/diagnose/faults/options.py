@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import Reading
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 # another head for each q head, in words
 HEADS: tuple[tuple[str, str, Callable[[Case, int], int]], ...] = (

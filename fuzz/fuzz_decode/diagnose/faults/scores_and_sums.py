@@ -10,7 +10,7 @@ from typing import Any
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import Reading
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 
 def scores() -> Iterator[Fault]:

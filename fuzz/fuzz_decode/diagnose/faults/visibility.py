@@ -9,7 +9,7 @@ from typing import Any
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import Reading, Span, row_ends, span, visible
 from fuzz_decode.diagnose.faults.fault import Fault, simple
-from fuzz_decode.problems.build import Problem
+from fuzz_decode.problems.problem import Problem
 
 TILES = (16, 32, 64, 128, 256, 512, 1024)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, Layout, dense
-from fuzz_decode.workers.trial import Tolerance
+from fuzz_decode.cases.validity import validate
+from fuzz_decode.oracles.tolerance import Tolerance
 
 LOCAL = -1  # a window whose size the test draws
 
@@ -100,18 +101,20 @@ class Grid:
             case = self._case(shape, block_size, cut, source)
             k_scale, v_scale = self.scales if cache else (None, None)
             drawn = source.randint(1, max(case.seq_lens)) if window == LOCAL else window
-            yield dataclasses.replace(
-                case,
-                dtype=dtype,
-                cache_dtype=cache,
-                k_scale=k_scale,
-                v_scale=v_scale,
-                window=drawn,
-                softcap=softcap,
-                alibi=self.alibi,
-                sinks=self.sinks,
-                table=self._table(case, pool, cut),
-            ).validate()
+            yield validate(
+                dataclasses.replace(
+                    case,
+                    dtype=dtype,
+                    cache_dtype=cache,
+                    k_scale=k_scale,
+                    v_scale=v_scale,
+                    window=drawn,
+                    softcap=softcap,
+                    alibi=self.alibi,
+                    sinks=self.sinks,
+                    table=self._table(case, pool, cut),
+                )
+            )
 
     def _axes(self) -> tuple[tuple[Any, ...], ...]:
         return self.shapes, self.block_sizes, self.dtypes, self.pools, self.windows, self.softcaps, self.caches

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 
 from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Grid, Shape, shapes
-from fuzz_decode.workers.trial import Tolerance
+from fuzz_decode.oracles.tolerance import Tolerance
 
 AITER_DECODE = (
     "https://github.com/ROCm/aiter/blob/4f355516a801f2f0bb52cd09f45f4963dd149f34"

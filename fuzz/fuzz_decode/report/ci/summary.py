@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.replay import Replayed, as_found
+from fuzz_decode.campaign.replay import Replayed
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.lookup import as_found
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import write_report
 from fuzz_decode.outcome import PASSED

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.corpus.store import Entry
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.report.facts import call_facts, case_facts, message, needed_facts, tensor_facts, worst_numbers, worst_place
 from fuzz_decode.report.memory_map import memory_maps, why_no_map

@@ -1,0 +1,47 @@
+"""Every element of out and lse is written, and finite where the reference is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fuzz_decode.oracles.kernel_run import Run, place
+from fuzz_decode.outcome import Finding
+from fuzz_decode.problems.poison import is_unwritten
+from fuzz_decode.problems.problem import Problem
+
+
+def written(problem: Problem, run: Run) -> list[Finding]:
+    """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
+    findings = []
+    for name, got, expected, allowed in run.results():
+        untouched = _still_empty(name, got)
+        same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
+        odd = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
+        for symptom, mask, words in (
+            ("unwritten", untouched, "were never written"),
+            ("wrong-value", odd & ~untouched, "are NaN or infinite, or should be"),
+        ):
+            if not bool(mask.any()):
+                continue
+            first = int(mask.flatten().int().argmax())
+            findings.append(
+                Finding(
+                    oracle="written",
+                    symptom=symptom,
+                    tensor=name,
+                    message=f"{int(mask.sum())} of {got.numel()} elements of {name} {words}",
+                    where=place(first, got.shape),
+                    expected=expected.flatten()[first].item(),
+                    got=got.flatten()[first].item(),
+                    allowed=allowed.flatten()[first].item(),
+                    wrong=int(mask.sum()),
+                    total=got.numel(),
+                )
+            )
+    return findings
+
+
+def _still_empty(name: str, got: Tensor) -> Tensor:
+    """Where out still holds its mark. lse is allocated by the target, so that its dirt is a plain NaN."""
+    return is_unwritten(got) if name == "out" else torch.zeros_like(got, dtype=torch.bool)

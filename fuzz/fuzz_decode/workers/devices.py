@@ -1,0 +1,96 @@
+"""Which devices are here, what they can compute, and how many processes they feed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+from fuzz_decode.errors import UsageError
+
+MAX_GPU_JOBS = 16
+
+
+def pick_device(wanted: str) -> str:
+    """`cpu` or `cuda` for auto, cpu or cuda, without importing torch: is there an NVIDIA driver that sees a GPU?"""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if count_gpus() else "cpu"
+
+
+def pick_gpus(wanted: str) -> tuple[str, ...]:
+    """The GPUs that `all`, or numbers with commas between, mean among those that this process may see, each as
+    CUDA_VISIBLE_DEVICES names it. Raises UsageError if there is no such GPU."""
+    count, visible = count_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
+    numbers = list(map(str, range(count))) if wanted == "all" else wanted.split(",")
+    if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(map(str, range(count))):
+        there = f"there are {count} GPUs here" + f", numbered 0 to {count - 1}" * (count > 0)
+        raise UsageError(f"--devices {wanted}: must be all, or different numbers with commas between; {there}")
+    return tuple(names[int(number)] for number in numbers)
+
+
+def count_gpus() -> int:
+    """How many GPUs an NVIDIA driver lets this process see."""
+    with contextlib.suppress(OSError):
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0
+
+
+def versions(device: str) -> dict[str, str]:
+    """What a result depends on beside this project: versions in use, and the GPU's name."""
+    import torch
+    import triton
+
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
+
+
+def refused_dtypes(device: str) -> dict[str, str]:
+    """Dtypes that come out wrong here, with what is wrong; the interpreter is mended first. Raises UsageError if there is no such
+    device."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
+    return _mended_interpreter() if device == "cpu" else _unknown_to_the_gpu()
+
+
+def _mended_interpreter() -> dict[str, str]:
+    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
+    from fuzz_decode.triton_interpreter import mend
+
+    mend()
+    from fuzz_decode.triton_interpreter.self_test import refused
+
+    return refused()
+
+
+def _unknown_to_the_gpu() -> dict[str, str]:
+    """Dtypes that Triton cannot compile for this GPU."""
+    import torch
+
+    old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 9)
+    return {"float8_e4m3fn": "Triton compiles it from compute capability 8.9 on"} if old else {}
+
+
+def is_dead(device: str) -> bool:
+    """After an illegal access every call on the context fails; only a new process gets a new one."""
+    import torch
+
+    if device == "cuda":
+        try:
+            torch.zeros(1, device="cuda").item()
+        except RuntimeError:
+            return True
+    return False
+
+
+def default_jobs(device: str, gpus: int = 1) -> int:
+    """A process for each core: on a GPU that is what compiles. More of them than MAX_GPU_JOBS wait for a GPU that they share."""
+    cores = len(os.sched_getaffinity(0))
+    return cores if device == "cpu" else min(cores, MAX_GPU_JOBS * gpus)
