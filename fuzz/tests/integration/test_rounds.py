@@ -30,7 +30,7 @@ from fuzz_decode.workers.pool import Pool, _Batch, _Seat
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.resilient_worker import PatientWorker
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
 EVERYTHING = Target("everything", sample_targets.honest, GENERATED_OPTIONS).compile_key
 KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_kernel.compiles_for, "default": EVERYTHING}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import Found, Minimised
@@ -18,7 +19,7 @@ from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.resilient_worker import PatientWorker
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 SCALE = f"{SAMPLES}:remembers_the_scale"
 WRONG = failure("compare", Finding("numeric", "wrong-value", "out", "all"))
 ON_CPU = ["--device", "cpu"]

@@ -24,7 +24,7 @@ from fuzz_decode.targets import Arithmetic, Target, resolve, target
 from fuzz_decode.targets.target import understand
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
-HERE = Path(__file__).parent
+HERE = Path(sample_targets.__file__).parent
 ALL_OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 FLOAT8 = Case(cache_dtype="float8_e4m3fn", k_scale=0.5, v_scale=2.0)
 UNALIGNED = Case(seq_lens=(2,), block_size=2, k=Layout(CACHE_AXES, (0, 3, 0, 0)))

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sample_targets
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 PLUGIN = ("-p", "no:cacheprovider", "--decode-device", "cpu")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sample_cuda_targets
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
@@ -14,7 +15,7 @@ from fuzz_decode.workers.resilient_worker import PatientWorker
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
 
-SAMPLES = Path(__file__).with_name("sample_cuda_targets.py")
+SAMPLES = Path(sample_cuda_targets.__file__)
 GOOD, CURSED = Case(seq_lens=(5,), block_size=4), Case(seq_lens=(5, 3), block_size=4)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import Event
@@ -25,7 +26,7 @@ from fuzz_decode.report.ci.github import MOST, RESUME, annotation, summary
 from fuzz_decode.report.ci.junit import junit
 from fuzz_decode.report.ci.summary import Told
 
-MINDS_STRIDES = f"{Path(__file__).with_name('sample_targets.py')}:minds_the_block_stride"
+MINDS_STRIDES = f"{Path(sample_targets.__file__)}:minds_the_block_stride"
 SIGNATURE = "layout-dependent:out"
 RAISES = "exception-ValueError:call"
 ISSUE = "https://github.com/ROCm/aiter/pull/3498"

@@ -24,7 +24,7 @@ from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.resilient_worker import PatientWorker
 from fuzz_decode.workers.worker import Worker
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 GOOD = Case(seq_lens=(3,), block_size=2)
 CURSED = Case(seq_lens=(1, 1))  # two sequences
 PATIENT = 20.0  # seconds; a crash is noticed at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone, Found, Minimised, OnlySlow, Started
@@ -14,7 +15,7 @@ from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.errors import TargetError
 from fuzz_decode.workers.protocol import Plan
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 
 

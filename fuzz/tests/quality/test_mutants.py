@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from killing_cases import KILLED_BY, killing_case
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.serialization import case_from_json
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
@@ -22,15 +21,9 @@ from fuzz_decode_kernels.mutants.load import KINDS, MUTANTS, SOURCE, Mutant, loa
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 
 DEVICE = pick_device("auto")
-# mutant: a minimised case, and the signature with which it fails
-KILLED_BY = json.loads(Path(__file__).with_name("killing_cases.json").read_text())
 # what is remembered under too small a key takes two calls
 NEEDS_A_CALL_BEFORE = {"scale-cached": (Case(seq_lens=(2,)), Case(seq_lens=(2,), scale=1.0))}
 DEADLY = [name for name, killed in KILLED_BY.items() if killed["signature"].startswith("crash")]
-
-
-def killing_case(name: str) -> Case:
-    return case_from_json(KILLED_BY[name]["case"])
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="scripts take the GPU, and what is compared lies on the CPU"),
 ]
 
-CORPUS = sorted((Path(__file__).parents[2] / "corpus").glob("*.json"))
+CORPUS = sorted((Path(__file__).parents[4] / "corpus").glob("*.json"))
 FIXED = "fuzz_decode_kernels.paged_decode:paged_decode"
 HONEST = "sample_targets:honest_in_everything"
 INTERLEAVED = Layout(FAMILIES["interleaved"], (3, 0, 1, 0, 0), 5)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -16,7 +17,7 @@ from fuzz_decode.generate.rounds import Round
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.ray_pool import CALLS, LOCAL, Fleet, _bundles
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 CASES = 24  # seventeen tasks
 
 # kills, once, the Ray worker whose child it runs in

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import NO_TIME, Budget, Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Journal
@@ -22,7 +23,7 @@ from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
 from fuzz_decode.workers.protocol import Plan
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 WRONG = f"{SAMPLES}:five_percent_off"
 CASES = 21
 

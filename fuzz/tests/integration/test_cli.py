@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sample_targets
 
 from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
@@ -20,7 +21,7 @@ from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 ON_CPU = ["--device", "cpu"]
 

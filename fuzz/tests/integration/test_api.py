@@ -327,7 +327,7 @@ def test_a_suite_shows_the_story_and_nothing_else(pytester: pytest.Pytester, mon
     monkeypatch.setenv("COLUMNS", "80")
     pytester.mkdir("tests").joinpath("test_decode.py").write_text(TESTS)
     pytester.makeconftest(DRAWN_AT_ONCE)
-    pytester.makeini(f"[pytest]\nfilterwarnings = error\npythonpath = {Path(__file__).parent}")
+    pytester.makeini(f"[pytest]\nfilterwarnings = error\npythonpath = {Path(sample_targets.__file__).parent}")
     several = ["-n", "1"] if importlib.util.find_spec("xdist") else []
     result = pytester.runpytest_subprocess("--import-mode=importlib", "-p", "no:cacheprovider", *several)
     panels = [line for line in result.outlines if line.startswith("E ") and "│" in line]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -26,7 +27,7 @@ from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, fa
 from fuzz_decode.targets import resolve
 from fuzz_decode.workers.protocol import Plan
 
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 SEGFAULTS = f"{SAMPLES}:segfaults_on_two"
 ISSUE = "https://github.com/ROCm/aiter/pull/3498"

@@ -8,7 +8,7 @@ import pytest
 import sample_faults
 import sample_targets
 import torch
-from test_mutants import killing_case
+from killing_cases import killing_case
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout

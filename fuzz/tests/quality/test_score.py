@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_targets
 from rich.console import Console
 
 from fuzz_decode.cases.case import Case
@@ -43,7 +44,7 @@ from fuzz_decode.workers.protocol import Plan, Trial
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
 DEVICE = pick_device("auto")
-SAMPLES = Path(__file__).with_name("sample_targets.py")
+SAMPLES = Path(sample_targets.__file__)
 SETTING = Setting("cpu", 30.0, 3)
 GENERATES: dict[str, Any] = {}
 

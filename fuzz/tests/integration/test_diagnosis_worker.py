@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sample_faults
+
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.minimize import minimise
 from fuzz_decode.campaign.record import diagnosed
@@ -15,7 +17,7 @@ from fuzz_decode.diagnose import Diagnosis
 from fuzz_decode.workers.protocol import Plan
 from fuzz_decode.workers.resilient_worker import PatientWorker
 
-SAMPLES = Path(__file__).with_name("sample_faults.py")
+SAMPLES = Path(sample_faults.__file__)
 HND = Layout(FAMILIES["HND"])
 WRONG = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 
