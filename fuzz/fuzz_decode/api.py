@@ -22,7 +22,7 @@ from typing import Any
 
 import fuzz_decode.cli.argument_types as types
 from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
-from fuzz_decode.campaign.record import diagnosed, raw_entry
+from fuzz_decode.campaign.record import raw_entry, with_diagnosis
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.ledger import CRASH
@@ -31,12 +31,12 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.report.terminal.campaign import count_findings
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.results import Finding, Result, check_call, replay_command, told
+from fuzz_decode.results import Finding, Result, check_call, replay_command, to_finding
 from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.workers.devices import default_jobs, pick_device
-from fuzz_decode.workers.in_process import Here
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.in_process import InProcessBackend
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 Function = Callable[..., Any] | str
 Folder = str | os.PathLike[str]
@@ -76,12 +76,12 @@ def check(
             raise UsageError(f"a case must be a fuzz_decode.Case, not {type(each).__name__}")
         validate(each)
     plan, here = _workplace(fn, device, _read("timeout", timeout))
-    with _at_work(here), here or PatientWorker(plan) as worker:
+    with _at_work(here), here or ResilientWorker(plan) as worker:
         outcome = worker.run_calls(calls)
         if not outcome.findings:
             return Result(outcome.status, outcome.reason)
-        entry = diagnosed(raw_entry(plan, calls, outcome, worker.ready.versions), worker, SECONDS)
-    return Result(outcome.status, finding=told(entry, entry.signature, check_call(entry, _spelled(fn))))
+        entry = with_diagnosis(raw_entry(plan, calls, outcome, worker.ready.versions), worker, SECONDS)
+    return Result(outcome.status, finding=to_finding(entry, entry.signature, check_call(entry, _spelled(fn))))
 
 
 def fuzz(
@@ -181,7 +181,9 @@ def _campaign(fn: Function, device: str, folder: Path, wanted: argparse.Namespac
     return Campaign(plan, wanted.seed, budget, jobs, folder, wanted.minimize_time, wanted.sequence, here)
 
 
-def _workplace(fn: Function, device: str, timeout: float, dtypes: tuple[str, ...] = ()) -> tuple[Plan, Here | None]:
+def _workplace(
+    fn: Function, device: str, timeout: float, dtypes: tuple[str, ...] = ()
+) -> tuple[WorkerConfig, InProcessBackend | None]:
     """What a worker is told, and the stand-in for workers if none can find the function."""
     if device not in DEVICES:
         raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
@@ -189,17 +191,17 @@ def _workplace(fn: Function, device: str, timeout: float, dtypes: tuple[str, ...
         raise UsageError(f"what to test must be a function or the name of a target, not {type(fn).__name__}")
     name = fn if isinstance(fn, str) else name_of(fn) or ""
     if not (isinstance(fn, str) or name):
-        plan = Plan(label(fn), pick_device(device), timeout, dtypes)
-        return plan, Here(plan, fn)
+        plan = WorkerConfig(label(fn), pick_device(device), timeout, dtypes)
+        return plan, InProcessBackend(plan, fn)
     if multiprocessing.current_process().daemon:
         raise UsageError(
             "this process is itself a worker and cannot start others; in a script, what calls fuzz_decode belongs under "
             '`if __name__ == "__main__":`, since workers import the script of a function'
         )
-    return Plan(name, pick_device(device), timeout, dtypes), None
+    return WorkerConfig(name, pick_device(device), timeout, dtypes), None
 
 
-def _at_work(here: Here | None) -> contextlib.AbstractContextManager[None]:
+def _at_work(here: InProcessBackend | None) -> contextlib.AbstractContextManager[None]:
     return here.at_work() if here else contextlib.nullcontext()
 
 
@@ -218,7 +220,7 @@ def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Findi
     entry, path = bug.entry, bug.path if kept else None
     title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimised" * (not entry.minimised)
     again = replay_command(entry, path) if path and not campaign.here else check_call(entry, _spelled(fn))
-    return told(entry, title, again, bug.count, path)
+    return to_finding(entry, title, again, bug.count, path)
 
 
 def _spelled(fn: Function) -> str:

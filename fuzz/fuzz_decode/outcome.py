@@ -14,7 +14,7 @@ KNOWN, QUARANTINED = "known", "quarantined"  # the ledger says that it fails, an
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """One oracle's complaint. `symptom` and `tensor` name the failure and make its signature; the rest shows it.
 
     `where` is the worst element's index, `expected`, `got` and `allowed` its values, `wrong` of `total` elements are affected.
@@ -54,7 +54,7 @@ class Outcome:
 
     status: str
     stage: str = "compare"
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Violation, ...] = ()
     reason: str = ""
     seconds: float = 0.0
     diagnosed: str = ""
@@ -67,11 +67,11 @@ class Outcome:
         return self.findings[0].signature if self.findings else ""
 
 
-def failure(stage: str, *findings: Finding, seconds: float = 0.0) -> Outcome:
+def failure(stage: str, *findings: Violation, seconds: float = 0.0) -> Outcome:
     return Outcome(FAILED, stage, findings, seconds=seconds)
 
 
-def of_the_last(outcomes: Sequence[Outcome], number: int) -> Outcome:
+def last_call_outcome(outcomes: Sequence[Outcome], number: int) -> Outcome:
     """The outcome of the last of `number` calls in a row, given those of the calls that were run.
 
     Where only an earlier one failed, or its death left the last one without an answer, its failure under another signature.

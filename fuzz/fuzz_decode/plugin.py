@@ -19,10 +19,10 @@ from fuzz_decode.errors import UsageError
 
 if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
-    from fuzz_decode.workers.resilient_worker import PatientWorker
+    from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 BUNDLED, MUTANT = "bundled", "mutant:"
-WORKERS = pytest.StashKey[dict[tuple[str, str], "PatientWorker"]]()
+WORKERS = pytest.StashKey[dict[tuple[str, str], "ResilientWorker"]]()
 
 
 class ReplayFailed(Exception):
@@ -104,11 +104,11 @@ class ReplayItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"{self.path.name}: {self.name}"
 
-    def _worker(self, wanted: str) -> PatientWorker:
+    def _worker(self, wanted: str) -> ResilientWorker:
         """A mutant may fail only where it was found: splits differ between the interpreter and a GPU."""
         from fuzz_decode.workers.devices import pick_device
-        from fuzz_decode.workers.protocol import Plan
-        from fuzz_decode.workers.resilient_worker import PatientWorker
+        from fuzz_decode.workers.protocol import WorkerConfig
+        from fuzz_decode.workers.resilient_worker import ResilientWorker
 
         device = pick_device(wanted)
         if self.must_fail and device == "cuda" and pick_device("auto") == "cpu":
@@ -116,14 +116,14 @@ class ReplayItem(pytest.Item):
         workers = self.config.stash[WORKERS]
         if (self.target, device) not in workers:
             timeout = float(str(self.config.getini("decode_timeout")))
-            workers[self.target, device] = PatientWorker(Plan(self.target, device, timeout))
+            workers[self.target, device] = ResilientWorker(WorkerConfig(self.target, device, timeout))
         return workers[self.target, device]
 
     def _story(self, outcome: Outcome) -> str:
         """The finding as text."""
-        from fuzz_decode.corpus.lookup import as_found
+        from fuzz_decode.corpus.lookup import with_outcome
         from fuzz_decode.corpus.read import load
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
-        entry = as_found(load(self.path), outcome, self.target)
+        entry = with_outcome(load(self.path), outcome, self.target)
         return finding_text(entry, repro_line(self.path, self.target), outcome.signature)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import PASSED
@@ -32,7 +32,7 @@ class Finding:
     got: float | None
     allowed: float | None
     case: Case
-    before: Calls
+    before: CallSequence
     count: int
     path: Path | None
     story: str = field(repr=False)
@@ -57,7 +57,7 @@ class Result:
         return str(self.finding) if self.finding else ": ".join(filter(None, (self.status, self.reason)))
 
 
-def told(entry: Entry, title: str, repro: str, count: int = 1, path: Path | None = None) -> Finding:
+def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path | None = None) -> Finding:
     """The finding that an entry describes."""
     data = entry.finding
     expected, got, allowed = (None if data.get(n) is None else float(data[n]) for n in ("expected", "got", "allowed"))

@@ -16,9 +16,9 @@ os.environ.pop("GITHUB_ACTIONS", None)  # where these tests run is no matter for
 torch.set_num_threads(1)  # more of them fight over the cores
 if pick_device("auto") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
-    from fuzz_decode.triton_interpreter import mend
+    from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
-    mend()
+    patch_triton_interpreter()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from fuzz_decode.bench.inputs import Inputs
 from fuzz_decode.bench.peer_calls import Call, Plan, flashinfer, flashinfer_mla, flex, sglang, vllm_unified
 from fuzz_decode.bench.selection import known
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets import Target, partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS
@@ -77,7 +77,7 @@ _FLASHINFER_MLA: dict[str, Any] = {
     "num_kv_heads": (1,),
     "groups": None,
     "options": frozenset(),
-    "strides": Strides(contiguous=("q", "k"), multiple_of=8),
+    "strides": StrideRules(contiguous=("q", "k"), multiple_of=8),
     "supports": _only_mla,
 }
 _FLASHINFER_FA3 = {"head_dims": (64, 128, 256), "supports": _only_on_hopper}

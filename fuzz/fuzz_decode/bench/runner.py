@@ -63,7 +63,7 @@ class Bench:
 
     def _entry(self, gate: Gate, contender: Contender) -> tuple[str, str, Timing | None]:
         """Status, note and timing of one contender."""
-        reason = contender.target.why_unsupported(gate.inputs.case)
+        reason = contender.target.unsupported_reason(gate.inputs.case)
         if reason is not None:
             return UNSUPPORTED, reason, None
         try:

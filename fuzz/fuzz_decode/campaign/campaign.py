@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode._version import __version__
-from fuzz_decode.campaign.checkpoint import Journal, told_in_words
-from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, OnlySlow, Started
-from fuzz_decode.campaign.record import diagnosed, minimised_entry, raw_entry
+from fuzz_decode.campaign.checkpoint import Checkpoint, as_text
+from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, SpuriousTimeout, Started
+from fuzz_decode.campaign.record import minimised_entry, raw_entry, with_diagnosis
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, shrink_in_fresh
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger, load_ledger
@@ -31,11 +31,11 @@ from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
-from fuzz_decode.workers.in_process import Here
-from fuzz_decode.workers.pool import Pool, Run
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.ray_pool import Fleet
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.in_process import InProcessBackend
+from fuzz_decode.workers.pool import ProcessPool, WorkItem
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.ray_pool import RayPool
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 TIMEOUT = "timeout:"
 MAX_TIMEOUTS = 3  # a target that hangs costs --timeout each time
@@ -68,15 +68,15 @@ class Bug:
 class Campaign:
     """State of one campaign; iterate over `events()` to run it."""
 
-    plan: Plan
+    plan: WorkerConfig
     seed: int
     budget: Budget
     jobs: int
     folder: Path
     minimise_seconds: float = 60.0
     sequence: int | None = None  # calls in a row, each row in a process of its own; None: processes go on from case to case
-    here: Here | None = None  # instead of processes
-    fleet: Fleet | None = None  # instead of processes of this machine
+    here: InProcessBackend | None = None  # instead of processes
+    fleet: RayPool | None = None  # instead of processes of this machine
     in_rounds: bool | None = None  # None: where kernels are compiled
     gpus: tuple[str, ...] = ()
     journal: Path | None = None
@@ -93,9 +93,9 @@ class Campaign:
     _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
     _next: int = 0  # the case to judge
-    _waiting: dict[int, tuple[Calls, Outcome]] = field(default_factory=dict)
+    _waiting: dict[int, tuple[CallSequence, Outcome]] = field(default_factory=dict)
     _began: float = 0.0
-    _journal: Journal | None = None
+    _journal: Checkpoint | None = None
 
     def events(self) -> Generator[Event, None, None]:
         """Run the campaign.
@@ -104,7 +104,7 @@ class Campaign:
         to be resumed.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = self.here or self.fleet or Pool(self.plan, self.jobs, self.gpus)
+        pool = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
         try:
             ready = pool.start()
             self.versions = ready.versions
@@ -118,10 +118,12 @@ class Campaign:
         finally:
             pool.close()
 
-    def _judge_all(self, pool: Pool | Here | Fleet, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, pool: ProcessPool | InProcessBackend | RayPool, generates: dict[str, Any]) -> Iterator[Event]:
         start, runs = self._runs(generates)
         fresh, until = self.sequence is not None, self._deadline
-        for number, calls, outcome in pool.outcomes(runs, fresh=fresh, start=start, excuse=self._ledger.quarantined, until=until):
+        for number, calls, outcome in pool.outcomes(
+            runs, fresh=fresh, start=start, quarantine=self._ledger.quarantined, until=until
+        ):
             if number < self._next:  # of a run that was cut off: judged before
                 continue
             if outcome.status == FAILED:
@@ -136,7 +138,7 @@ class Campaign:
             if not self._enough():
                 yield from self._judge(number)
 
-    def _runs(self, generates: dict[str, Any]) -> tuple[int, Iterator[Run]]:
+    def _runs(self, generates: dict[str, Any]) -> tuple[int, Iterator[WorkItem]]:
         """The runs to make from the next case on, and the number of the first one's first case."""
         stop, length = self.budget.cases, self.sequence or 1
         if self.rounded:
@@ -160,8 +162,8 @@ class Campaign:
             return
         plan = self.plan
         how = {"dtypes": ",".join(plan.dtypes), "sequence": self.sequence, "rounds": self.rounded, "version": __version__}
-        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **told_in_words(generates)}
-        self._journal = Journal(self.journal, of)
+        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **as_text(generates)}
+        self._journal = Checkpoint(self.journal, of)
         state = self._journal.read() if self.resume else None
         if state is not None:
             self._restore(state)
@@ -201,13 +203,13 @@ class Campaign:
         stored = load_folder(self.folder)[0] if self._ledger.entries else {}
         expected = {path: known for path, entry in stored.items() if (known := self._ledger.expected(entry))}
         if expected:
-            with self.here or PatientWorker(self.plan) as worker:
-                run = self._ledger.excusing(worker.run_calls)
+            with self.here or ResilientWorker(self.plan) as worker:
+                run = self._ledger.apply_ledger(worker.run_calls)
                 for path, known in expected.items():
                     if run(stored[path].calls).status == PASSED:
                         self.unexpected_passes.setdefault(known, path)
 
-    def _save_raw(self, calls: Calls, outcome: Outcome) -> None:
+    def _save_raw(self, calls: CallSequence, outcome: Outcome) -> None:
         """A failure that may be new goes to disk as it arrives."""
         if outcome.signature not in (*self.bugs, *self._saved) and not self._ledger.entry(outcome.signature, calls):
             self._saved[outcome.signature] = store.save(self.folder, raw_entry(self.plan, calls, outcome, self.versions))
@@ -228,7 +230,7 @@ class Campaign:
         known = reason in self.rejected or len(self.rejected) < MAX_REASONS
         self.rejected[reason if known else OTHER_REASONS] += count
 
-    def _judge_failure(self, number: int, calls: Calls, outcome: Outcome) -> Iterator[Event]:
+    def _judge_failure(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         if known := self._ledger.entry(outcome.signature, calls):
             self.known[known] += 1
             return
@@ -247,23 +249,23 @@ class Campaign:
         yield self._minimise(raw, outcome)
         self._keep()
 
-    def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised | OnlySlow:
+    def _minimise(self, raw: Entry, outcome: Outcome) -> Minimised | SpuriousTimeout:
         bug, left = self.bugs[raw.signature], self._deadline - time.monotonic()
         slow = raw.signature.startswith(TIMEOUT)
         if left < (self.plan.timeout if slow else WORTH_STARTING):
             return self._keep_as_it_came(bug, NO_TIME)
         seconds, plan = min(self.minimise_seconds, left), dataclasses.replace(self.plan, timeout=min(self.plan.timeout, left))
-        with self.here or PatientWorker(plan) as worker:
+        with self.here or ResilientWorker(plan) as worker:
             # what is known is no simpler form of what is new
-            shrunk = shrink_in_fresh(raw.calls, outcome, worker, seconds, self._ledger.excusing)
+            shrunk = shrink_in_fresh(raw.calls, outcome, worker, seconds, self._ledger.apply_ledger)
             if shrunk is None and slow and self.plan.device == "cpu":
                 return self._forget_slow(bug)
             if shrunk is None:
                 return self._keep_as_it_came(bug, self._not_repeated())
             still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
-            bug.path, bug.entry = store.settle(bug.path, minimised_entry(raw, shrunk), still_fails)
+            bug.path, bug.entry = store.replace_and_deduplicate(bug.path, minimised_entry(raw, shrunk), still_fails)
             left = max(0.0, self._deadline - time.monotonic())
-            bug.entry = diagnosed(bug.entry, worker, min(self.minimise_seconds, left))
+            bug.entry = with_diagnosis(bug.entry, worker, min(self.minimise_seconds, left))
             bug.path = store.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
 
@@ -277,13 +279,13 @@ class Campaign:
             return NOT_REPEATED
         return f"{NOT_REPEATED} in a fresh process" + "; try --sequence" * (self.sequence is None)
 
-    def _forget_slow(self, bug: Bug) -> OnlySlow:
+    def _forget_slow(self, bug: Bug) -> SpuriousTimeout:
         """In the interpreter seconds are spent waiting for a core, and a correct kernel is not blamed for that."""
         bug.path.unlink(missing_ok=True)
         del self.bugs[bug.entry.signature]
         reason = f"no answer within {self.plan.timeout:g} s, but in time when run alone"
         self._reject(reason, bug.count)
-        return OnlySlow(bug.path, reason)
+        return SpuriousTimeout(bug.path, reason)
 
     def _enough(self) -> bool:
         limit = self.budget.findings
@@ -300,7 +302,7 @@ class Campaign:
             path.unlink(missing_ok=True)
 
 
-def cut(runs: Iterator[Calls], start: int, stop: int | None) -> Iterator[Calls]:
+def cut(runs: Iterator[CallSequence], start: int, stop: int | None) -> Iterator[CallSequence]:
     """The runs, of which the first has the case with number `start`, up to the case with number `stop`."""
     left = math.inf if stop is None else stop - start
     for calls in runs:

@@ -23,7 +23,7 @@ LIMIT = 2**26  # bytes
 
 
 @dataclass(slots=True)
-class Journal:
+class Checkpoint:
     """Keeps a campaign's `state` in `path`, together with what identifies its cases: `of`, plain data by name."""
 
     path: Path
@@ -67,7 +67,7 @@ class Journal:
                 self.path.parent.rmdir()
 
 
-def told_in_words(generates: dict[str, Any]) -> dict[str, str]:
+def as_text(generates: dict[str, Any]) -> dict[str, str]:
     """What a target can take, the same text in every process."""
     plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in generates.items()}
     return {name: str(value) for name, value in plain.items()}

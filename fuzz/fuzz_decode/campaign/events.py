@@ -9,12 +9,12 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
-from fuzz_decode.workers.protocol import Ready
+from fuzz_decode.workers.protocol import WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    ready: Ready
+    ready: WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Minimised:
 
 
 @dataclass(frozen=True, slots=True)
-class OnlySlow:
+class SpuriousTimeout:
     """A timeout that was none: alone the case answers in time. Its file is gone, and it counts as rejected."""
 
     path: Path
     reason: str
 
 
-Event = Started | CaseDone | Found | Minimised | OnlySlow
+Event = Started | CaseDone | Found | Minimised | SpuriousTimeout

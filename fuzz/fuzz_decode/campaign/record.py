@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose.diagnosis import SECONDS, beyond_reach
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 
-def raw_entry(plan: Plan, calls: Calls, outcome: Outcome, versions: dict[str, str]) -> Entry:
+def raw_entry(plan: WorkerConfig, calls: CallSequence, outcome: Outcome, versions: dict[str, str]) -> Entry:
     """The failure of the last call as it came."""
     return Entry(
         case=calls[-1],
@@ -40,7 +40,7 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     )
 
 
-def diagnosed(entry: Entry, worker: PatientWorker, seconds: float) -> Entry:
+def with_diagnosis(entry: Entry, worker: ResilientWorker, seconds: float) -> Entry:
     """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
     that raises says why by itself. One that crashes is examined where a fence can be put up."""
     if entry.before or entry.diagnosis:

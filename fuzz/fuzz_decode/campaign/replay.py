@@ -9,8 +9,8 @@ from pathlib import Path
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, load_ledger
 from fuzz_decode.outcome import PASSED, Outcome
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Replayed:
     out_of_date: KnownFailure | None = None
 
 
-def replay(entries: dict[Path, Entry], plan: Plan) -> Iterator[Replayed]:
+def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]:
     """Run each entry's case on the plan's target, but for what the ledger beside it forbids.
 
     Raises UsageError if a ledger is wrong or the target cannot be imported.
     """
     ledgers = {folder: load_ledger(folder, plan.target) for folder in {path.parent for path in entries}}
-    with PatientWorker(plan) as worker:
+    with ResilientWorker(plan) as worker:
         for path, entry in entries.items():
             ledger = ledgers[path.parent]
-            outcome = ledger.excusing(worker.run_calls)(entry.calls)
+            outcome = ledger.apply_ledger(worker.run_calls)(entry.calls)
             yield Replayed(path, entry, outcome, ledger.expected(entry) if outcome.status == PASSED else None)

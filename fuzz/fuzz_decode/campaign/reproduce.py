@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fuzz_decode.cases.call_sequence import Calls, Run
+from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 NOT_REPEATED = "did not fail again"
 
 
-def as_it_is(run: Run) -> Run:
+def as_it_is(run: Runner) -> Runner:
     return run
 
 
 def shrink_in_fresh(
-    calls: Calls, outcome: Outcome, worker: PatientWorker, seconds: float, excuse: Callable[[Run], Run] = as_it_is
+    calls: CallSequence, outcome: Outcome, worker: ResilientWorker, seconds: float, excuse: Callable[[Runner], Runner] = as_it_is
 ) -> Shrunk | None:
     """Shrink the calls, the last of which failed with `outcome`; None if it does not fail again.
 
@@ -37,7 +37,7 @@ def shrink_in_fresh(
     return shrink_calls(fewest, again, excuse(worker.run_fresh), deadline - time.monotonic())
 
 
-def fewest_that_fail(calls: Calls, signature: str, worker: PatientWorker) -> tuple[Calls, Outcome]:
+def fewest_that_fail(calls: CallSequence, signature: str, worker: ResilientWorker) -> tuple[CallSequence, Outcome]:
     """The last call alone, else all of them, else none: whichever fails again with the signature in a fresh process."""
     outcome = worker.run_fresh(calls[-1:])
     if outcome.signature == signature:
@@ -47,7 +47,7 @@ def fewest_that_fail(calls: Calls, signature: str, worker: PatientWorker) -> tup
     return (calls if outcome.signature == signature else ()), outcome
 
 
-def first_failure(calls: Calls, worker: PatientWorker) -> tuple[Calls, Outcome]:
+def first_failure(calls: CallSequence, worker: ResilientWorker) -> tuple[CallSequence, Outcome]:
     """The calls up to the first one that fails in a fresh process, and its outcome; all of them if none does."""
     for count in range(1, len(calls)):
         outcome = worker.run_fresh(calls[:count])

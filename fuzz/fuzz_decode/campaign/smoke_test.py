@@ -13,8 +13,8 @@ from typing import Any
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout, family
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 INTERLEAVED = Layout(FAMILIES["interleaved HND"])  # no stride of it is that of a contiguous cache
 SCATTERED = BlockTable(placement="permuted", first_block=1, spare_blocks=2)
@@ -37,9 +37,9 @@ class Answer:
     outcome: Outcome
 
 
-def check(plan: Plan) -> Iterator[Ready | Answer]:
+def check(plan: WorkerConfig) -> Iterator[WorkerInfo | Answer]:
     """What was understood of the target, then the probes' answers. Raises UsageError if it cannot be a target."""
-    with PatientWorker(plan) as worker:
+    with ResilientWorker(plan) as worker:
         yield worker.ready
         for probe in probes(worker.ready.generates):
             yield Answer(probe, worker.run(probe.case))
@@ -63,7 +63,7 @@ def probes(generates: Mapping[str, Any]) -> tuple[Probe, ...]:
     }
     if asked["options"] == several:
         del asked["options"]
-    kept = {question: generates["strides"].conform(case) for question, case in asked.items()}
+    kept = {question: generates["strides"].nearest(case) for question, case in asked.items()}
     return tuple(Probe(question, SETTINGS[question](case), case) for question, case in kept.items())
 
 

@@ -14,8 +14,8 @@ from fuzz_decode.cases.case import Case, flatten
 from fuzz_decode.cases.simplicity import simplicity_key
 from fuzz_decode.outcome import Outcome
 
-Calls = tuple[Case, ...]
-Run = Callable[[Calls], Outcome]  # makes the calls; the outcome is that of the last
+CallSequence = tuple[Case, ...]
+Runner = Callable[[CallSequence], Outcome]  # makes the calls; the outcome is that of the last
 MAX_CALLS = 100  # a raw file of so many stays well below the size limit of case files
 FLOAT8 = ("cache_dtype", "k_scale", "v_scale")
 CACHES = ("k", "v", "layers", "layer")
@@ -23,7 +23,7 @@ CACHES = ("k", "v", "layers", "layer")
 TOGETHER = (CACHES, FLOAT8, ("seq_lens", "table.spare_blocks", "table.extra_columns"))
 
 
-def sort_key(calls: Calls) -> tuple[Any, ...]:
+def sort_key(calls: CallSequence) -> tuple[Any, ...]:
     """Smaller is simpler: few calls, then calls like the last, since what differs is the story, then simple ones."""
     unlike = sum(len(unlike_parts(case, calls[-1])) for case in calls[:-1])
     return len(calls), unlike, *map(_case_key, reversed(calls))

@@ -16,7 +16,7 @@ TENSORS = ("q", "k", "v", "out", "table")
 
 
 @dataclass(frozen=True, slots=True)
-class Strides:
+class StrideRules:
     """`contiguous`: tensors among TENSORS whose innermost axis must have stride 1 (head_dim; columns of the block table).
     `one_slot_stride`: the cache is a pool of token slots, so the block stride must be block_size * slot stride.
     `v_like_k`: V must have K's strides.
@@ -43,7 +43,7 @@ class Strides:
                 return f"rows of {name} do not start at multiples of {self.multiple_of} elements"
         return None
 
-    def conform(self, case: Case) -> Case:
+    def nearest(self, case: Case) -> Case:
         """The nearest case that they allow: the same but for axis orders and padding."""
         if self.why_not(case) is None:
             return case
@@ -115,3 +115,6 @@ def _reordered(layout: Layout, order: tuple[str, ...], bare: str) -> Layout:
 def _alike(k: Layout, same_rows: bool) -> tuple[Layout, Layout | None]:
     """K and V with the same strides: equal layouts if their rows are equally long, else two planes of one buffer."""
     return (k, k) if same_rows else (Layout(("kv", *k.order), (0, *k.pad), k.offset), None)
+
+
+Strides = StrideRules  # the name under which targets declare them

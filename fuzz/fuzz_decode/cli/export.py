@@ -49,9 +49,9 @@ def _script(entry: Any, name: str, *, as_test: bool) -> str:
 
     if pick_device("auto") == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
-        from fuzz_decode.triton_interpreter import mend
+        from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
-        mend()
+        patch_triton_interpreter()
     from fuzz_decode.export.script import script
     from fuzz_decode.targets import resolve
 

@@ -21,7 +21,7 @@ def add_to(commands: Any) -> None:
 def _minimize(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.minimize import minimise
+    from fuzz_decode.campaign.minimize import minimize
     from fuzz_decode.corpus.lookup import find_files, target_of
     from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
@@ -30,7 +30,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
     entry = load(path)
     plan = plan_for(arguments, target_of(entry, arguments.target))
-    result = minimise(path, entry, plan, arguments.minimize_time)
+    result = minimize(path, entry, plan, arguments.minimize_time)
     if result is None:
         console.print(in_a_line(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
         return CLEAN

@@ -26,7 +26,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from fuzz_decode.corpus.lookup import find_files
     from fuzz_decode.corpus.read import load_files
     from fuzz_decode.outcome import KNOWN, QUARANTINED
-    from fuzz_decode.report.ci.summary import Told, replay_check, unreadable
+    from fuzz_decode.report.ci.summary import CiReport, replay_check, unreadable
     from fuzz_decode.report.terminal.finding import in_a_line
 
     must_be_writable("--junit", arguments.junit)
@@ -34,7 +34,9 @@ def _replay(arguments: argparse.Namespace) -> int:
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     plan = plan_for(arguments, arguments.target)
     failed = excused = out_of_date = 0
-    with Told(f"fuzz-decode replay on {plan.target}", arguments.junit, {"target": plan.target, "device": plan.device}) as told:
+    with CiReport(
+        f"fuzz-decode replay on {plan.target}", arguments.junit, {"target": plan.target, "device": plan.device}
+    ) as told:
         told.checks += map(unreadable, errors)
         for replayed in replay(entries, plan) if entries else ():
             _show(console, replayed, plan.target)
@@ -51,7 +53,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _show(console: Any, replayed: Any, target: str) -> None:
-    from fuzz_decode.corpus.lookup import as_found
+    from fuzz_decode.corpus.lookup import with_outcome
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
 
     path, outcome = replayed.path, replayed.outcome
@@ -59,6 +61,6 @@ def _show(console: Any, replayed: Any, target: str) -> None:
     style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
     console.print(in_a_line(words, style), soft_wrap=True)
     if outcome.findings:
-        show_finding(console, as_found(replayed.entry, outcome, target), repro_line(path, target), outcome.signature)
+        show_finding(console, with_outcome(replayed.entry, outcome, target), repro_line(path, target), outcome.signature)
     if replayed.out_of_date:
         console.print(in_a_line(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)

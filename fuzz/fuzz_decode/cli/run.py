@@ -51,9 +51,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from fuzz_decode.campaign.campaign import Budget, Campaign
     from fuzz_decode.campaign.checkpoint import NAME as JOURNAL
     from fuzz_decode.report.ci.check import Check
-    from fuzz_decode.report.ci.summary import Told
+    from fuzz_decode.report.ci.summary import CiReport
     from fuzz_decode.report.terminal.campaign import CampaignView
-    from fuzz_decode.workers.ray_pool import Fleet
+    from fuzz_decode.workers.ray_pool import RayPool
 
     plan = plan_for(arguments, arguments.target, arguments.dtypes)
     gpus = _gpus(arguments.devices, "ray" if arguments.ray else plan.device)
@@ -73,11 +73,11 @@ def _run(arguments: argparse.Namespace) -> int:
         gpus=gpus,
         journal=arguments.corpus / JOURNAL,
         resume=arguments.resume,
-        fleet=Fleet(plan, arguments.ray, arguments.jobs) if arguments.ray else None,
+        fleet=RayPool(plan, arguments.ray, arguments.jobs) if arguments.ray else None,
     )
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     written = time.monotonic()
-    with Told(f"fuzz-decode run on {plan.target}", arguments.junit) as told:
+    with CiReport(f"fuzz-decode run on {plan.target}", arguments.junit) as told:
         try:
             with view:
                 for event in campaign.events():

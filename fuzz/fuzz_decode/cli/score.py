@@ -38,20 +38,20 @@ def add_to(commands: Any) -> None:
 def _score(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.evaluate.measurements import Journal
+    from fuzz_decode.evaluate.measurements import MeasurementStore
     from fuzz_decode.evaluate.mutant_inventory import subjects
     from fuzz_decode.evaluate.score import Score
-    from fuzz_decode.evaluate.settings import Setting
+    from fuzz_decode.evaluate.settings import EvaluationSettings
     from fuzz_decode.report.terminal.score import ScoreView
     from fuzz_decode.workers.devices import pick_device
 
     for option in ("json", "markdown", "resume"):
         must_be_writable(f"--{option}", getattr(arguments, option))
     device = pick_device(arguments.device)
-    setting = Setting(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
+    setting = EvaluationSettings(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
     jobs = arguments.jobs or default_jobs(device)
     chosen = subjects(arguments.mutants)
-    score = Score(chosen, setting, arguments.seeds, arguments.clean, Journal(arguments.resume), jobs, arguments.diagnose)
+    score = Score(chosen, setting, arguments.seeds, arguments.clean, MeasurementStore(arguments.resume), jobs, arguments.diagnose)
     view = ScoreView(score, Console(highlight=False))
     try:
         with view:

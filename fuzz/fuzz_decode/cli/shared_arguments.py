@@ -37,9 +37,9 @@ def add_minimize_time(parser: argparse.ArgumentParser) -> None:
 def plan_for(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
     """The Plan of a target where the arguments say."""
     from fuzz_decode.workers.devices import pick_device
-    from fuzz_decode.workers.protocol import Plan
+    from fuzz_decode.workers.protocol import WorkerConfig
 
-    return Plan(target, pick_device(arguments.device), arguments.timeout, dtypes)
+    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout, dtypes)
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

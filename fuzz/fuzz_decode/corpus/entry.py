@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json, case_to_json
 
@@ -35,10 +35,10 @@ class Entry:
     fault: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    before: Calls = ()
+    before: CallSequence = ()
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> CallSequence:
         return (*self.before, self.case)
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import Calls, Run
+from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
@@ -78,20 +78,20 @@ class Ledger:
     target: str
     entries: tuple[KnownFailure, ...]
 
-    def crash(self, calls: Calls) -> KnownFailure | None:
+    def crash(self, calls: CallSequence) -> KnownFailure | None:
         """The entry that says that one of the calls must not be launched."""
         return next((e for e in self.entries if e.expect == CRASH and any(map(e.matches, calls))), None)
 
-    def quarantined(self, calls: Calls) -> Outcome | None:
+    def quarantined(self, calls: CallSequence) -> Outcome | None:
         """The outcome of calls that must not be made; None if they may."""
         crash = self.crash(calls)
         return crash.outcome() if crash else None
 
-    def failure(self, signature: str, calls: Calls) -> KnownFailure | None:
+    def failure(self, signature: str, calls: CallSequence) -> KnownFailure | None:
         """The entry that says that the last of the calls fails so."""
         return next((e for e in self.entries if (e.expect, e.signature) == (FAIL, signature) and e.matches(calls[-1])), None)
 
-    def entry(self, signature: str, calls: Calls) -> KnownFailure | None:
+    def entry(self, signature: str, calls: CallSequence) -> KnownFailure | None:
         """Either of the two."""
         return self.crash(calls) or self.failure(signature, calls)
 
@@ -99,15 +99,15 @@ class Ledger:
         """The entry that says that a stored case still fails, if this target is the one that it was stored for."""
         return self.failure(stored.signature, stored.calls) if stored.target == self.target else None
 
-    def same_bug(self, found: Entry, fails: Callable[[Calls], bool]) -> Callable[[Calls], bool]:
+    def same_bug(self, found: Entry, fails: Callable[[CallSequence], bool]) -> Callable[[CallSequence], bool]:
         """Whether calls that fail like those found are as much, or as little, known: a new bug is not the known one."""
         known = self.entry(found.signature, found.calls)
         return lambda calls: self.entry(found.signature, calls) == known and fails(calls)
 
-    def excusing(self, run: Run) -> Run:
+    def apply_ledger(self, run: Runner) -> Runner:
         """`run`, but a known crash is not launched, and a known failure has neither findings nor a signature."""
 
-        def run_or_excuse(calls: Calls) -> Outcome:
+        def run_or_excuse(calls: CallSequence) -> Outcome:
             if crash := self.crash(calls):
                 return crash.outcome()
             outcome = run(calls)

@@ -14,7 +14,7 @@ from fuzz_decode.outcome import Outcome
 MUTANT = "mutant:"  # what follows is looked up among the mutants; of other names those with a colon are imported
 
 
-def as_found(entry: Entry, outcome: Outcome, target: str) -> Entry:
+def with_outcome(entry: Entry, outcome: Outcome, target: str) -> Entry:
     """A stored entry with what a run of its case on some target found."""
     return dataclasses.replace(entry, target=target, signature=outcome.signature, finding=outcome.findings[0].to_json())
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import MAX_CALLS, Calls
+from fuzz_decode.cases.call_sequence import MAX_CALLS, CallSequence
 from fuzz_decode.cases.serialization import case_from_json, shown
 from fuzz_decode.corpus.entry import SCHEMA, Entry
 from fuzz_decode.errors import CaseError, FileError
@@ -95,7 +95,7 @@ def _check(name: str, value: Any) -> None:
         raise CaseError(f"{name}: {shown(value)} is none of {', '.join(_CHOICES[name])}")
 
 
-def _calls(data: Any) -> Calls:
+def _calls(data: Any) -> CallSequence:
     """The calls before the failing one. Raises CaseError naming the one that is wrong."""
     if not isinstance(data, list):
         raise CaseError(f"before: expected list, found {type(data).__name__}")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz_decode.cases.call_sequence import Calls, sort_key
+from fuzz_decode.cases.call_sequence import CallSequence, sort_key
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
@@ -36,7 +36,7 @@ def replace(old: Path, entry: Entry) -> Path:
     return path
 
 
-def settle(old: Path, entry: Entry, still_fails: Callable[[Calls], bool]) -> tuple[Path, Entry]:
+def replace_and_deduplicate(old: Path, entry: Entry, still_fails: Callable[[CallSequence], bool]) -> tuple[Path, Entry]:
     """Write the entry instead of `old`; of all entries of its bug that still fail, only the one with the simplest calls stays.
 
     Returns what stays. An entry that no longer fails guards a fix and is left alone.

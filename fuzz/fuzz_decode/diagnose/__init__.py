@@ -8,6 +8,6 @@ the bug. Where none does, only what is known is said.
 This module is light: what looks at tensors is imported by whoever runs a diagnosis.
 """
 
-from fuzz_decode.diagnose.diagnosis import Diagnosis, Examination, Trace, Tracing
+from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 
-__all__ = ["Diagnosis", "Examination", "Trace", "Tracing"]
+__all__ = ["DiagnoseRequest", "Diagnosis", "Trace", "TraceRequest"]

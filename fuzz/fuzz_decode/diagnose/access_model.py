@@ -16,7 +16,7 @@ Span = tuple[int, int]  # tokens [first, end)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorView:
     """Where a kernel believes a tensor to lie: an allocation (of Problem.buffers), and offset and strides in elements.
 
     `bits`: "": nothing wraps. "block-offset int32", "address int32": the product of block id and stride, or the whole offset of
@@ -30,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AccessModel:
     """The strides are those of q and out (row, head, dim), k and v (block, slot, head, dim) and table (sequence, column).
 
     A row is a query token: number seq * q_len + query. For each row, `spans`: the tokens that it sees, one in two of them counts
@@ -47,11 +47,11 @@ class Reading:
     nothing. `overhang`: dims stored beyond each row of out, negative if some are left out.
     """
 
-    q: Place
-    k: Place
-    v: Place
-    out: Place
-    table: Place
+    q: TensorView
+    k: TensorView
+    v: TensorView
+    out: TensorView
+    table: TensorView
     block_size: int
     columns: int
     q_head: tuple[int, ...]
@@ -89,13 +89,13 @@ class Reading:
     overhang: int = 0
 
 
-def read_correctly(problem: Problem) -> Reading:
+def read_correctly(problem: Problem) -> AccessModel:
     """What the contract asks a kernel to read."""
     case = problem.case
     kv_heads = tuple(head // case.group for head in range(case.num_q_heads))
     heads, rows = tuple(range(case.num_q_heads)), tuple(range(case.num_rows))
     ends = row_ends(case)
-    return Reading(
+    return AccessModel(
         q=place("q", problem.q),
         k=place("k", problem.k_cache),
         v=place("v" if "v" in problem.buffers else "k", problem.v_cache),
@@ -127,8 +127,8 @@ def row_ends(case: Case) -> tuple[int, ...]:
     return tuple(length - case.q_len + 1 + query for length in case.seq_lens for query in range(case.q_len))
 
 
-def place(buffer: str, tensor: Tensor) -> Place:
-    return Place(buffer, int(tensor.storage_offset()), tuple(tensor.stride()))
+def place(buffer: str, tensor: Tensor) -> TensorView:
+    return TensorView(buffer, int(tensor.storage_offset()), tuple(tensor.stride()))
 
 
 def visible(end: int, window: int | None) -> tuple[Span, ...]:

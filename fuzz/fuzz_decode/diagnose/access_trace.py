@@ -15,25 +15,25 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Place, Reading, Span, read_correctly, row_ends, span
-from fuzz_decode.diagnose.diagnosis import Access, Trace, Tracing
+from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView, read_correctly, row_ends, span
+from fuzz_decode.diagnose.diagnosis import Access, Trace, TraceRequest
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.predict import block_ids, cache_offsets, tokens_in
-from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, returned
-from fuzz_decode.problems.build import build
+from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, invoke
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Buffer, Problem
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import fenced
+from fuzz_decode.triton_interpreter.memory_fence import memory_fence
 
 MAX_TOKENS = 2**12  # of a row, that are followed
 MAX_PLACES = 2**10  # rows and heads among which a telling one is looked for
 TENSORS = {"q": "q", "k": "k_cache", "v": "v_cache", "table": "block_table", "out": "out"}
 
 
-def trace(asked: Tracing, target: Target | None = None) -> Trace:
+def trace(asked: TraceRequest, target: Target | None = None) -> Trace:
     """What is wanted and what the fault makes of it, for the row and head of `asked`, or for the first ones that tell them
     apart. A `target` is run, in the interpreter, if that does not say what it reads."""
-    problem = build(asked.case, "cpu")
+    problem = build_problem(asked.case, "cpu")
     correct = read_correctly(problem)
     faulty = _with_fault(asked.fault, problem, correct)
     row, head = _telling(problem, correct, faulty, asked.where)
@@ -45,7 +45,7 @@ def trace(asked: Tracing, target: Target | None = None) -> Trace:
     return Trace(faulty != correct, row, head, wanted, actual, _moved(correct, faulty), reads)
 
 
-def _with_fault(name: str, problem: Problem, correct: Reading) -> Reading:
+def _with_fault(name: str, problem: Problem, correct: AccessModel) -> AccessModel:
     """The reading with that fault, the correct one where it is unknown or does not apply."""
     if name.endswith("-unmasked"):
         ends = enumerate(row_ends(problem.case))
@@ -67,7 +67,7 @@ def _only_unmasked(name: str) -> tuple[str, ...]:
     return tuple(name.split("-")[1]) if name.endswith("-unmasked") else ()
 
 
-def _telling(problem: Problem, correct: Reading, faulty: Reading, first: tuple[int, int]) -> tuple[int, int]:
+def _telling(problem: Problem, correct: AccessModel, faulty: AccessModel, first: tuple[int, int]) -> tuple[int, int]:
     """The row and head of `first`, if there are such, or the first ones that tell the readings apart."""
     case = problem.case
     first = first if first[0] < case.num_rows and first[1] < case.num_q_heads else (0, 0)
@@ -77,7 +77,7 @@ def _telling(problem: Problem, correct: Reading, faulty: Reading, first: tuple[i
     return next(differ, first)
 
 
-def _accesses(problem: Problem, reading: Reading, row: int, head: int) -> Iterator[Access]:
+def _accesses(problem: Problem, reading: AccessModel, row: int, head: int) -> Iterator[Access]:
     """Of q, the table's entries, K and V of each token, and out."""
     case, tokens = problem.case, tokens_in(reading.spans[row])[:MAX_TOKENS]
     yield _row_access(problem, "q", reading.q, reading.q_row[row], reading.q_head[head], reading.head_dim)
@@ -98,25 +98,25 @@ def _accesses(problem: Problem, reading: Reading, row: int, head: int) -> Iterat
         yield _row_access(problem, "out", reading.out, reading.out_row[row], head, case.value_head_dim + reading.overhang)
 
 
-def _row_access(problem: Problem, tensor: str, place: Place, row: int, head: int, length: int) -> Access:
+def _row_access(problem: Problem, tensor: str, place: TensorView, row: int, head: int, length: int) -> Access:
     offset = row * place.strides[0] + head * place.strides[1]
     return _access(problem, tensor, place, offset, place.strides[2], length, 0)
 
 
-def _access(problem: Problem, tensor: str, place: Place, offset: int, step: int, length: int, token: int) -> Access:
+def _access(problem: Problem, tensor: str, place: TensorView, offset: int, step: int, length: int, token: int) -> Access:
     start = place.offset - problem.buffers[place.buffer].guard
     return Access(tensor, place.buffer, int(start + offset), step, length, token)
 
 
-def _moved(correct: Reading, faulty: Reading) -> dict[str, tuple[int, ...]]:
+def _moved(correct: AccessModel, faulty: AccessModel) -> dict[str, tuple[int, ...]]:
     places = {name: (getattr(correct, name), getattr(faulty, name)) for name in TENSORS}
     return {TENSORS[name]: now.strides for name, (was, now) in places.items() if was.strides != now.strides}
 
 
 def _watched(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
     """What the target reads of each buffer; None if no Triton kernel of it ran."""
-    with fenced(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
-        returned(problem, target)
+    with memory_fence(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
+        invoke(problem, target)
     if not fence.reads:
         return None
     addresses = np.unique(np.concatenate(fence.reads))

@@ -23,7 +23,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class DiagnoseRequest:
     """A failing case, the case as it was drawn (None: not kept), seconds that may be spent, and whether the kernel may be
     run on other cases than these: one that reads wildly may die of them."""
 
@@ -80,7 +80,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracing:
+class TraceRequest:
     """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling.
     `watch`: the kernel may be run, to see what it reads, where the fault does not tell."""
 

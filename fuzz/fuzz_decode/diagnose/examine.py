@@ -19,30 +19,30 @@ from fuzz_decode.diagnose.checks import conditional_faults as sometimes
 from fuzz_decode.diagnose.checks import fitted_faults as latent
 from fuzz_decode.diagnose.checks import unexplained as remains
 from fuzz_decode.diagnose.checks import unreferenced_memory as poison
-from fuzz_decode.diagnose.diagnosis import Diagnosis, Examination, beyond_reach
+from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, beyond_reach
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault
-from fuzz_decode.diagnose.observation import Observation, Scene
+from fuzz_decode.diagnose.observation import Experiment, Observation
 from fuzz_decode.diagnose.session import Examiner, differ, explains, is_right, predicted
 from fuzz_decode.diagnose.variations import fits, occupied, other_seed
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import PASSED, REJECTED
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import Fence, Wild, fenced
+from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess, memory_fence
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain although nothing else is left
 
 
-def examine(asked: Examination, target: Target, device: str) -> Diagnosis:
+def examine(asked: DiagnoseRequest, target: Target, device: str) -> Diagnosis:
     """What the target does wrong on the case. Empty if it does nothing wrong there. In the interpreter all runs are fenced."""
-    with fenced() if device == "cpu" else contextlib.nullcontext(Fence()) as fence:
+    with memory_fence() if device == "cpu" else contextlib.nullcontext(Fence()) as fence:
         found = _examine(asked, target, device, fence)
     if found.fault or fence.wild is None or not found.sentence:
         return found
     return dataclasses.replace(found, sentence=f"{found.sentence}; it {fence.wild.words}")
 
 
-def _examine(asked: Examination, target: Target, device: str, fence: Fence) -> Diagnosis:
+def _examine(asked: DiagnoseRequest, target: Target, device: str, fence: Fence) -> Diagnosis:
     outcome = run_case(asked.case, target, device)
     if outcome.status == REJECTED or (outcome.status == PASSED and fence.wild is None):
         return Diagnosis()
@@ -55,14 +55,14 @@ def _examine(asked: Examination, target: Target, device: str, fence: Fence) -> D
     return _look_at(asked, examiner, passed=outcome.status == PASSED)
 
 
-def _harmless_but_wild(wild: Wild) -> Diagnosis:
+def _harmless_but_wild(wild: OutOfBoundsAccess) -> Diagnosis:
     """It crashed, and does not where wild reads are harmless."""
     if wild.stored:
         return Diagnosis("wild-write", wild.words, True)
     return Diagnosis("wild-read", f"{wild.words}, and what is there weighs nothing", True)
 
 
-def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
+def _look_at(asked: DiagnoseRequest, examiner: Examiner, passed: bool) -> Diagnosis:
     """`passed`: the case did, but for the fence it would have crashed."""
     target, device = examiner.target, examiner.device
     first = examiner.look("the case", examiner.scene(asked.case))
@@ -71,7 +71,7 @@ def _look_at(asked: Examination, examiner: Examiner, passed: bool) -> Diagnosis:
     if found := dirt.unsteady(first, target) or dirt.depends_on_dirt(first, target):
         return found
     for label, case in _others(asked):
-        if case is not None and fits(case) and target.why_unsupported(case) is None:
+        if case is not None and fits(case) and target.unsupported_reason(case) is None:
             examiner.look(label, examiner.scene(case))
     if not examiner.wrong and asked.probes:
         for label, case in _plainer(asked.case, examiner):
@@ -96,7 +96,7 @@ def _between_calls(case: Case, examiner: Examiner) -> Diagnosis | None:
     """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
     process."""
     plain = in_plain_layout(case)
-    if plain == case or examiner.target.why_unsupported(plain) is not None:
+    if plain == case or examiner.target.unsupported_reason(plain) is not None:
         return None
     seen = examiner.look("the same laid out plainly, in a later call", examiner.scene(plain))
     if seen is None or is_right(seen):
@@ -111,16 +111,16 @@ def _honestly(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
     return dataclasses.replace(guess, sentence=f"{known.sentence}; {guess.sentence}")
 
 
-def _single_tokens(asked: Examination, examiner: Examiner) -> list[Observation]:
+def _single_tokens(asked: DiagnoseRequest, examiner: Examiner) -> list[Observation]:
     """Wrong runs, first one in which each sequence sees one token: its out is a row of V, which tells where it was read."""
     case = dataclasses.replace(asked.case, seq_lens=tuple(min(1, length) for length in asked.case.seq_lens))
-    if asked.probes and is_valid(case) and examiner.target.why_unsupported(case) is None:
+    if asked.probes and is_valid(case) and examiner.target.unsupported_reason(case) is None:
         examiner.look("with one token in each sequence", examiner.scene(case))
     wrong = examiner.wrong
     return [*wrong[-1:], *wrong[:-1]] if wrong[-1].label.startswith("with one token in") else wrong
 
 
-def _others(asked: Examination) -> Iterator[tuple[str, Case | None]]:
+def _others(asked: DiagnoseRequest) -> Iterator[tuple[str, Case | None]]:
     yield "the case with other data", other_seed(asked.case)
     if asked.raw != asked.case:
         yield "the case as it was drawn", asked.raw
@@ -140,7 +140,7 @@ def _speaks_of(fault: Fault, wrong: Observation) -> bool:
     return bool(known.all() if row is None else known[row].all())
 
 
-def _by_fault(suspects: list[Fault], wrong: Observation, asked: Examination, examiner: Examiner) -> Diagnosis | None:
+def _by_fault(suspects: list[Fault], wrong: Observation, asked: DiagnoseRequest, examiner: Examiner) -> Diagnosis | None:
     """The one of the suspects that explains every run."""
     on = wrong.scene
     for seen in examiner.observations:
@@ -191,7 +191,7 @@ def _told_apart(suspects: list[Fault], case: Case, examiner: Examiner) -> tuple[
     return suspects, True
 
 
-def _telling(suspects: list[Fault], on: Scene, lse: bool) -> bool:
+def _telling(suspects: list[Fault], on: Experiment, lse: bool) -> bool:
     """Whether the suspects predict different things there."""
     first = predicted(suspects[0], on)
     return any(differ(first, predicted(fault, on), lse) for fault in suspects[1:])
@@ -206,7 +206,7 @@ def _only_here(fault: Fault, wrong: Observation, examiner: Examiner) -> Diagnosi
     return Diagnosis(fault.name, sentence, False, evidence)
 
 
-def _confirm_latent(asked: Examination, examiner: Examiner) -> Iterator[Observation]:
+def _confirm_latent(asked: DiagnoseRequest, examiner: Examiner) -> Iterator[Observation]:
     """Runs on variations, for hypotheses whose numbers are found anew in each run."""
     for words, other in examiner.variations(asked.case) if asked.probes else ():
         if examiner.out_of_time:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Place, Reading, read_correctly
+from fuzz_decode.diagnose.access_model import AccessModel, TensorView, read_correctly
 from fuzz_decode.diagnose.predict import Prediction, predict
-from fuzz_decode.execute.invoke import returned
+from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.oracles.expected import rounding_of
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import POISON, is_unwritten
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
@@ -25,16 +25,16 @@ _BITS = {2: torch.int16, 4: torch.int32}
 
 
 @dataclass(slots=True)
-class Scene:
+class Experiment:
     """A case on memory of finite noise, its correct reading, and the predictions made for it so far. The reading's out is the
     problem's, or a contiguous tensor where the target has its own."""
 
     problem: Problem
-    correct: Reading
+    correct: AccessModel
     rounding: Rounding
-    _predictions: dict[Reading, Prediction] = dataclasses.field(default_factory=dict)
+    _predictions: dict[AccessModel, Prediction] = dataclasses.field(default_factory=dict)
 
-    def predict(self, reading: Reading) -> Prediction:
+    def predict(self, reading: AccessModel) -> Prediction:
         if reading not in self._predictions:
             self._predictions[reading] = predict(self.problem, reading, self.rounding)
         return self._predictions[reading]
@@ -45,7 +45,7 @@ class Observation:
     """What a run left: the memory of out as float64 on the CPU, which of it was never written, and lse if it was returned."""
 
     label: str
-    scene: Scene
+    scene: Experiment
     memory: Tensor
     unwritten: Tensor
     lse: Tensor | None
@@ -56,11 +56,11 @@ class Observation:
         case, place = self.scene.problem.case, self.scene.correct.out
         return self.memory.as_strided((case.num_rows, case.num_q_heads, case.value_head_dim), place.strides, place.offset)
 
-    def is_explained_by(self, reading: Reading) -> bool:
+    def is_explained_by(self, reading: AccessModel) -> bool:
         """Whether a kernel that reads so would have left this, to the bit in what it writes and within the bound in numbers."""
         return self.is_explained(self.scene.predict(reading))
 
-    def rules_out(self, reading: Reading) -> bool:
+    def rules_out(self, reading: AccessModel) -> bool:
         """Whether the shortest wrong row contradicts the reading, which is quick to tell; False where that tells nothing."""
         row, correct = self.telling_row, self.scene.correct
         if row is None or (reading.out, reading.out_row, reading.overhang) != (correct.out, correct.out_row, correct.overhang):
@@ -109,20 +109,20 @@ class Observation:
         return bool(explained[written].all())
 
 
-def scene(case: Case, target: Target, device: str) -> Scene:
+def scene(case: Case, target: Target, device: str) -> Experiment:
     """The case on memory of finite noise."""
-    problem = build(case, device, memory="random")
+    problem = build_problem(case, device, memory="random")
     correct = read_correctly(problem)
     if "out" not in target.options:
         shape = problem.out.shape
-        correct = dataclasses.replace(correct, out=Place("result", 0, (shape[1] * shape[2], shape[2], 1)))
+        correct = dataclasses.replace(correct, out=TensorView("result", 0, (shape[1] * shape[2], shape[2], 1)))
     rounding = rounding_of(target.arithmetic_of(case), case, interpreted=device == "cpu")
-    return Scene(problem, correct, rounding)
+    return Experiment(problem, correct, rounding)
 
 
-def observe(label: str, on: Scene, target: Target, dirt: int = POISON) -> Observation:
-    """Run the target on the scene. Memory that it allocates holds the byte `dirt`. Raises what `returned` raises."""
-    out, lse = returned(on.problem, target, dirt)
+def observe(label: str, on: Experiment, target: Target, dirt: int = POISON) -> Observation:
+    """Run the target on the scene. Memory that it allocates holds the byte `dirt`. Raises what `invoke` raises."""
+    out, lse = invoke(on.problem, target, dirt)
     if "out" in target.options:
         storage = on.problem.buffers["out"].storage
         unwritten = is_unwritten(storage)

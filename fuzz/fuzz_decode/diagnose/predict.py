@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fuzz_decode.diagnose.access_model import Place, Reading, Span
+from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.triton_interpreter.memory_fence import standing
 from fuzz_decode_reference import Rounding
@@ -65,7 +65,7 @@ class Prediction:
     """out [num_rows, num_q_heads, value_head_dim] and lse [num_rows, num_q_heads] in float64, and how far a kernel may be from
     them. Those [num_rows, num_q_heads] that are not `known` are made of what lies outside the storage."""
 
-    reading: Reading
+    reading: AccessModel
     out: Tensor
     lse: Tensor
     out_bound: Tensor
@@ -80,7 +80,7 @@ class Prediction:
         return self.reading.out.offset + (row[:, None] * s_row + head * s_head)[..., None] + dim * s_dim
 
 
-def predict(problem: Problem, reading: Reading, rounding: Rounding, only: int | None = None) -> Prediction:
+def predict(problem: Problem, reading: AccessModel, rounding: Rounding, only: int | None = None) -> Prediction:
     """The outcome of a kernel that reads so and is right otherwise; of one row `only`, if it is given."""
     shape = (problem.case.num_rows, problem.case.num_q_heads, problem.case.value_head_dim)
     empty_out = math.nan if reading.empty_out is None else reading.empty_out
@@ -108,7 +108,7 @@ def _reordered(found: Prediction) -> Prediction:
     return dataclasses.replace(found, lse=found.lse[:, order], lse_bound=found.lse_bound[:, order])
 
 
-def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
+def gather(problem: Problem, reading: AccessModel, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
     """What some q heads of one row are computed from, phantoms included, each with a KV head of its own, and which of them are
     known [heads]."""
     numbers = torch.tensor(reading.q_head)[heads]
@@ -146,12 +146,12 @@ def gather(problem: Problem, reading: Reading, row: int, heads: slice, tokens: T
     return found, q_known.all(-1) & k_known.all(-1).all(0) & v_known.all(-1).all(0) & told
 
 
-def _sinks(problem: Problem, reading: Reading, row: int, heads: slice) -> tuple[Tensor | None, Tensor]:
+def _sinks(problem: Problem, reading: AccessModel, row: int, heads: slice) -> tuple[Tensor | None, Tensor]:
     """The sinks of a row's heads, and which are known."""
     if problem.sinks is None or not reading.sink:
         return None, torch.tensor(True)
     offsets = torch.tensor(reading.sink)[heads] + row * reading.sink_step
-    found, known = _read(problem, Place("sinks", int(problem.sinks.storage_offset()), (1,)), offsets)
+    found, known = _read(problem, TensorView("sinks", int(problem.sinks.storage_offset()), (1,)), offsets)
     return found * reading.sink_factor, known
 
 
@@ -159,7 +159,7 @@ def _of_heads(numbers: Tensor | None, heads: tuple[int, ...], factor: float) -> 
     return None if numbers is None or not heads else numbers.double().cpu()[list(heads)] * factor
 
 
-def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
+def block_ids(problem: Problem, reading: AccessModel, row: int, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
     """The block of each token, and which of them the table's storage tells."""
     columns, seq = tokens // tile * tile // reading.columns, reading.table_row[row]
     read = columns if reading.last_column is None else columns.clamp(max=reading.last_column)
@@ -169,7 +169,7 @@ def block_ids(problem: Problem, reading: Reading, row: int, tokens: Tensor, tile
     return BLOCK_IDS[reading.block_id](ids.long(), seq, columns, problem.case.table_width), known
 
 
-def cache_offsets(problem: Problem, where: Place, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
+def cache_offsets(problem: Problem, where: TensorView, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
     """Elements from the cache's element 0, [tokens, heads, dims]."""
     s_block, s_slot, s_head, s_dim = where.strides
     first = blocks * s_block
@@ -210,7 +210,7 @@ def tokens_in(spans: tuple[Span, ...]) -> Tensor:
     return torch.cat([torch.arange(0), *(torch.arange(first, end) for first, end in spans)])
 
 
-def _read(problem: Problem, where: Place, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def _read(problem: Problem, where: TensorView, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """The numbers at these offsets from a place, float64 on the CPU, and which of them the storage and finite memory tell."""
     storage = problem.buffers[where.buffer].storage
     addresses = where.offset + offsets

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.faults.fault import Fault
-from fuzz_decode.diagnose.observation import Observation, Scene, observe, scene
+from fuzz_decode.diagnose.observation import Experiment, Observation, observe, scene
 from fuzz_decode.diagnose.predict import Prediction
 from fuzz_decode.diagnose.variations import variations
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
@@ -34,7 +34,7 @@ class Examiner:
     def out_of_time(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def look(self, label: str, on: Scene) -> Observation | None:
+    def look(self, label: str, on: Experiment) -> Observation | None:
         """Run the target and keep what it left; None if it did not finish."""
         try:
             seen = observe(label, on, self.target)
@@ -43,7 +43,7 @@ class Examiner:
         self.observations.append(seen)
         return seen
 
-    def scene(self, case: Case) -> Scene:
+    def scene(self, case: Case) -> Experiment:
         return scene(case, self.target, self.device)
 
     def variations(self, case: Case) -> Iterator[tuple[str, Case]]:
@@ -67,7 +67,7 @@ def explains(fault: Fault, seen: Observation) -> bool:
     return not seen.rules_out(reading) and seen.is_explained_by(reading)
 
 
-def predicted(fault: Fault, on: Scene) -> Prediction:
+def predicted(fault: Fault, on: Experiment) -> Prediction:
     """What the fault gives there: the correct answer where it changes nothing."""
     return on.predict(fault.apply(on.problem, on.correct) or on.correct)
 

@@ -28,7 +28,7 @@ def variations(case: Case, target: Target, device: str) -> Iterator[tuple[str, C
     seen = {case}
     room = MAX_EXTENT if device != "cpu" else max(MAX_EXTENT, int(SPREAD * _extent(case)))
     for words, change in (*_plainer(case), *SINGLE, *combined()):
-        other = target.strides.conform(change(case))
+        other = target.strides.nearest(change(case))
         if other not in seen and _suits(other, target, room):
             seen.add(other)
             yield words, other
@@ -43,7 +43,7 @@ def _plainer(case: Case) -> Iterator[tuple[str, Change]]:
 
 
 def _suits(case: Case, target: Target, room: int) -> bool:
-    return is_valid(case) and fits(case) and _extent(case) <= room and target.why_unsupported(case) is None
+    return is_valid(case) and fits(case) and _extent(case) <= room and target.unsupported_reason(case) is None
 
 
 def _extent(case: Case) -> int:

@@ -21,10 +21,10 @@ from fuzz_decode.cases.serialization import case_digest
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject
-from fuzz_decode.evaluate.settings import Setting
+from fuzz_decode.evaluate.settings import EvaluationSettings
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import FAILED, REJECTED, Finding, Outcome, failure
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.outcome import FAILED, REJECTED, Outcome, Violation, failure
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.worker import Worker
 
 Question = tuple[Case, Tolerance | None]
@@ -36,7 +36,7 @@ class Task:
 
     subject: Subject
     seed: int
-    setting: Setting
+    setting: EvaluationSettings
     diagnose: bool = False
 
     @property
@@ -46,7 +46,7 @@ class Task:
 
 
 @dataclass(slots=True)
-class _Seat:
+class _Slot:
     """A worker's place: tasks for its process, the one under way and what has come of it. `asking`: the failure in `first` is
     being diagnosed."""
 
@@ -65,19 +65,19 @@ class _Seat:
 
 
 @dataclass(slots=True)
-class Bench:
+class EvaluationPool:
     """`jobs` processes for the tasks of one device. Iterate over `measurements()`, then `close()`, whatever happened."""
 
-    plan: Plan
+    plan: WorkerConfig
     jobs: int
-    _seats: list[_Seat] = field(default_factory=list)
-    _drawn: dict[tuple[int, Setting], _Shared] = field(default_factory=dict)
+    _seats: list[_Slot] = field(default_factory=list)
+    _drawn: dict[tuple[int, EvaluationSettings], _Shared] = field(default_factory=dict)
     _generates: dict[str, Any] = field(default_factory=dict)
 
     def measurements(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
         """Each task with what was measured, as it is done. Raises HarnessError if our own code failed on the clean kernel."""
         batches = iter(batched(tasks))
-        self._seats = [_Seat(Worker(self.plan)) for _ in range(min(self.jobs, len(tasks)))]
+        self._seats = [_Slot(Worker(self.plan)) for _ in range(min(self.jobs, len(tasks)))]
         while True:
             for seat in self._seats:
                 yield from self._keep_busy(seat, batches)
@@ -94,14 +94,14 @@ class Bench:
         for seat in self._seats:
             seat.worker.close()
 
-    def _keep_busy(self, seat: _Seat, batches: Iterator[Sequence[Task]]) -> Iterator[tuple[Task, Measurement]]:
+    def _keep_busy(self, seat: _Slot, batches: Iterator[Sequence[Task]]) -> Iterator[tuple[Task, Measurement]]:
         """Ask the seat's next question; where a task has none left, tell what was measured and go to the next task."""
         while not seat.running:
             if not seat.todo:
                 seat.todo.extend(next(batches, ()))
                 if not seat.todo:
                     return
-                seat.worker.renew()
+                seat.worker.fresh_process()
                 self._replace_if_dead(seat)
             if seat.starting:
                 return
@@ -111,7 +111,7 @@ class Bench:
             yield seat.todo[0], self._told(seat)
             seat.todo.popleft()
 
-    def _ask(self, seat: _Seat) -> bool:
+    def _ask(self, seat: _Slot) -> bool:
         """Submit the next question of the task under way; False if it is over."""
         task = seat.todo[0]
         if seat.first is not None and task.stops:
@@ -131,12 +131,12 @@ class Bench:
         seat.running = True
         return True
 
-    def _wants_diagnosis(self, seat: _Seat) -> bool:
+    def _wants_diagnosis(self, seat: _Slot) -> bool:
         """Once, of a kernel that lived to be compared, or whose wild reads a fence can stop."""
         told = seat.first is not None and (seat.first.stage == "compare" or bool(self._crash(seat)))
         return told and not seat.asking and seat.todo[0].diagnose
 
-    def _crash(self, seat: _Seat) -> str:
+    def _crash(self, seat: _Slot) -> str:
         """The signature of a crash in the interpreter."""
         signature = seat.first.signature if seat.first else ""
         return signature if signature.startswith("crash-SIG") and self.plan.device == "cpu" else ""
@@ -147,12 +147,12 @@ class Bench:
             self._drawn[name] = _Shared(task.setting.questions(task.seed, self._generates))
         return self._drawn[name].get(number)
 
-    def _greet(self, seat: _Seat) -> None:
+    def _greet(self, seat: _Slot) -> None:
         self._generates = seat.worker.ready().generates
         seat.starting = False
-        seat.worker.renew()  # before it runs anything, so that later a fork is enough
+        seat.worker.fresh_process()  # before it runs anything, so that later a fork is enough
 
-    def _collect(self, seat: _Seat) -> None:
+    def _collect(self, seat: _Slot) -> None:
         outcome = self._result(seat)
         seat.running = False
         if seat.asking:
@@ -165,7 +165,7 @@ class Bench:
         seat.rejected += outcome.status == REJECTED
         self._replace_if_dead(seat)
 
-    def _result(self, seat: _Seat) -> Outcome:
+    def _result(self, seat: _Slot) -> Outcome:
         """The answer. A mutant may overwrite memory that is ours: our own failure is its own, if the kernel does not cause it."""
         try:
             return seat.worker.result()
@@ -177,9 +177,9 @@ class Bench:
                 other.result()  # raises if we are wrong
             if not seat.todo[0].stops:
                 raise
-            return failure("run", Finding("worker", "harness-error", "call", str(error).strip().splitlines()[-1][:300]))
+            return failure("run", Violation("worker", "harness-error", "call", str(error).strip().splitlines()[-1][:300]))
 
-    def _told(self, seat: _Seat) -> Measurement:
+    def _told(self, seat: _Slot) -> Measurement:
         """What was measured of the task under way; the seat forgets it."""
         task, first = seat.todo[0], seat.first
         measured = Measurement(
@@ -203,7 +203,7 @@ class Bench:
         seat.asking, seat.began = False, 0.0
         return measured
 
-    def _replace_if_dead(self, seat: _Seat) -> None:
+    def _replace_if_dead(self, seat: _Slot) -> None:
         if not seat.worker.alive:
             seat.worker, seat.starting = Worker(self.plan), True
 
@@ -234,7 +234,7 @@ def batched(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
         yield [task for _, task in group]
 
 
-def _awake(seats: Sequence[_Seat]) -> list[_Seat]:
+def _awake(seats: Sequence[_Slot]) -> list[_Slot]:
     """Seats that have something to say, or should have had by now."""
     patience = max(0.0, min(seat.worker.deadline for seat in seats) - time.monotonic())
     speaking = wait([seat.worker.connection for seat in seats], patience)

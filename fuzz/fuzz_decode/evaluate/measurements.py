@@ -11,7 +11,7 @@ from typing import Any
 
 from fuzz_decode.errors import UsageError
 from fuzz_decode.evaluate.mutant_inventory import Subject
-from fuzz_decode.evaluate.settings import Setting
+from fuzz_decode.evaluate.settings import EvaluationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Measurement:
         return self.failures > 0
 
 
-def key(subject: Subject, seed: int, setting: Setting, diagnose: bool = False) -> str:
+def key(subject: Subject, seed: int, setting: EvaluationSettings, diagnose: bool = False) -> str:
     """Names a measurement: another source, seed, device or set of cases is another one."""
     what = {
         "source": subject.digest,
@@ -52,7 +52,7 @@ def key(subject: Subject, seed: int, setting: Setting, diagnose: bool = False) -
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Journal:
+class MeasurementStore:
     """Measurements by key, kept in `path` if there is one. Raises UsageError if the file is something else."""
 
     def __init__(self, path: Path | None) -> None:

@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fuzz_decode.evaluate.measure import Bench, Task
-from fuzz_decode.evaluate.measurements import Journal, Measurement, key
+from fuzz_decode.evaluate.measure import EvaluationPool, Task
+from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore, key
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject, clean
-from fuzz_decode.evaluate.settings import CLEAN_SEED, Setting
+from fuzz_decode.evaluate.settings import CLEAN_SEED, EvaluationSettings
 from fuzz_decode.evaluate.tally import Tally, tally
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode_kernels.mutants.load import KINDS
 
 CLEAN_CASES = 100  # a run of the clean kernel: short, so that an interruption costs little
@@ -24,10 +24,10 @@ class Score:
     iterate over `events()` to measure what the journal lacks, `remembered` counts what it had."""
 
     subjects: Sequence[Subject]
-    setting: Setting
+    setting: EvaluationSettings
     seeds: int
     clean_cases: int
-    journal: Journal
+    journal: MeasurementStore
     jobs: int
     diagnosed_seeds: int = 0
     measured: list[Measurement] = field(default_factory=list)
@@ -61,8 +61,8 @@ class Score:
                 yield self._note(known)
         if missing:
             last = self.subjects[-1].target  # making the list of generic mutants takes a second: once, not in every fork
-            plan = Plan(CLEAN, self.setting.device, self.setting.timeout, preload=last)
-            with contextlib.closing(Bench(plan, self.jobs)) as bench:
+            plan = WorkerConfig(CLEAN, self.setting.device, self.setting.timeout, preload=last)
+            with contextlib.closing(EvaluationPool(plan, self.jobs)) as bench:
                 for task, measurement in bench.measurements(missing):
                     self.journal.add(key(task.subject, task.seed, task.setting, task.diagnose), measurement)
                     yield self._note(measurement)
@@ -75,7 +75,7 @@ class Score:
         return measurement
 
 
-def clean_tasks(setting: Setting, cases: int) -> Iterator[Task]:
+def clean_tasks(setting: EvaluationSettings, cases: int) -> Iterator[Task]:
     """Runs of the kernel itself that make so many cases; whole grids, if it is a grid that is measured."""
     each = setting.limit if setting.grid else CLEAN_CASES
     for number, first in enumerate(range(0, cases, each)):

@@ -15,7 +15,7 @@ from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS
 from fuzz_decode.generate.case_stream import case_stream, drawn_stream
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.workers.protocol import Trial
+from fuzz_decode.workers.protocol import EvaluateCase
 
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
 CASES = 500
@@ -24,7 +24,7 @@ MAX_LENGTHS = (200, 50, 10, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class EvaluationSettings:
     """`cases` for each run (None: CASES, or the whole grid), those of `grid` (a peer's name; fewer than it has are taken evenly
     from all of it) instead of the fuzzer's, or the fuzzer without one of its means (`ablate`, of ABLATIONS)."""
 
@@ -56,9 +56,9 @@ class Setting:
         for case in itertools.islice(stream, self.limit):
             yield self._without_means(case), None
 
-    def trial(self, target: str, case: Case, tolerance: Tolerance | None) -> Trial:
+    def trial(self, target: str, case: Case, tolerance: Tolerance | None) -> EvaluateCase:
         memory = "random" if self.ablate == "no-poison" or self.grid else "poisoned"
-        return Trial(target, case, memory, tolerance)
+        return EvaluateCase(target, case, memory, tolerance)
 
     def _without_means(self, case: Case) -> Case:
         if self.ablate == "no-tagged" and case.data == "tagged":

@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.invoke import returned
-from fuzz_decode.execute.run_case import guarded
-from fuzz_decode.oracles.kernel_run import place
+from fuzz_decode.execute.invoke import invoke
+from fuzz_decode.execute.run_case import run_checked
+from fuzz_decode.oracles.kernel_run import index_of
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import Finding, Outcome
-from fuzz_decode.problems.build import build
+from fuzz_decode.outcome import Outcome, Violation
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import gather_attention
 from fuzz_decode_reference.gather_attention import Options, gather_rows, weighted_sum
 
 
-def run_plainly(case: Case, target: Target, device: str, tolerance: Tolerance) -> Outcome:
+def compare_with_tolerance(case: Case, target: Target, device: str, tolerance: Tolerance) -> Outcome:
     """`run.run_case` with the peer's eyes: no poison, no guards, out zeroed, one tolerance."""
 
-    def examine() -> list[Finding]:
-        problem = build(case, device, memory="random")
+    def examine() -> list[Violation]:
+        problem = build_problem(case, device, memory="random")
         problem.buffers["out"].storage.zero_()
         out, _ = gather_attention(*problem.arguments(), **problem.options())
-        return _not_close(returned(problem, target, None)[0], out.cpu(), _allowed(problem, out, tolerance).cpu())
+        return _not_close(invoke(problem, target, None)[0], out.cpu(), _allowed(problem, out, tolerance).cpu())
 
-    return guarded(case, target, device, examine)
+    return run_checked(case, target, device, examine)
 
 
 def _allowed(problem: Problem, out: Tensor, tolerance: Tolerance) -> Tensor:
@@ -48,19 +48,19 @@ def _in_own_dtype(problem: Problem) -> Tensor:
     return out
 
 
-def _not_close(got: Tensor, expected: Tensor, allowed: Tensor) -> list[Finding]:
+def _not_close(got: Tensor, expected: Tensor, allowed: Tensor) -> list[Violation]:
     """What torch.testing.assert_close would complain of: a value too far off, or NaN."""
     wrong = ~((got.double() - expected).abs() <= allowed)
     if not bool(wrong.any()):
         return []
     at, count = int(wrong.flatten().int().argmax()), int(wrong.sum())
     return [
-        Finding(
+        Violation(
             oracle="allclose",
             symptom="wrong-value",
             tensor="out",
             message=f"{count} of {got.numel()} elements of out are not close",
-            where=place(at, got.shape),
+            where=index_of(at, got.shape),
             expected=expected.flatten()[at].item(),
             got=got.flatten()[at].item(),
             allowed=allowed.flatten()[at].item(),

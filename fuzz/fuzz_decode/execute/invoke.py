@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.outcome import Finding
-from fuzz_decode.problems.poison import POISON, dirty_allocations
+from fuzz_decode.outcome import Violation
+from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 
@@ -18,7 +18,7 @@ from fuzz_decode.targets.target import Target
 class TargetFailed(Exception):
     """The call itself failed: the finding says how."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: Violation) -> None:
         super().__init__(finding.message)
         self.finding = finding
 
@@ -27,9 +27,7 @@ class TargetRejected(Exception):
     """The target raised NotImplementedError."""
 
 
-def returned(
-    problem: Problem, target: Target, dirt: int | None = POISON, *, give_out: bool = True
-) -> tuple[Tensor, Tensor | None]:
+def invoke(problem: Problem, target: Target, dirt: int | None = POISON, *, give_out: bool = True) -> tuple[Tensor, Tensor | None]:
     """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that
     is not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
     out, lse = _answer(problem, target, dirt, give_out=give_out)
@@ -51,7 +49,7 @@ def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | 
     """The target's result, once the device has finished."""
     options = {"out": problem.out, **problem.options()}
     try:
-        with contextlib.nullcontext() if dirt is None else dirty_allocations(dirt):
+        with contextlib.nullcontext() if dirt is None else poisoned_allocations(dirt):
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(passed)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()
@@ -61,18 +59,18 @@ def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | 
         raised = _unwrapped(error)
         if isinstance(raised, NotImplementedError):
             raise TargetRejected(" ".join(f"NotImplementedError: {raised}".split())[:200]) from error
-        raise TargetFailed(Finding("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
+        raise TargetFailed(Violation("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
     return result
 
 
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
     """The result, if it is what it must be."""
     if not isinstance(got, Tensor):
-        raise TargetFailed(Finding("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
+        raise TargetFailed(Violation("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
     if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
         wanted = f"{list(shape)} {dtype} on {problem.q.device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
-        raise TargetFailed(Finding("contract", "wrong-shape", name, message))
+        raise TargetFailed(Violation("contract", "wrong-shape", name, message))
     return got
 
 

@@ -11,7 +11,7 @@ from fuzz_decode.export.literals import WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.report.facts import changes
 from fuzz_decode.targets.adapters import ADAPTERS
@@ -26,7 +26,7 @@ SET_DEVICE = [
     'if DEVICE == "cpu":',
     '    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported',
 ]
-MEND = ["    from fuzz_decode.triton_interpreter import mend", "", "    mend()"]
+MEND = ["    from fuzz_decode.triton_interpreter import patch_triton_interpreter", "", "    patch_triton_interpreter()"]
 DEFINITION = "# attention by its definition, in float64, and how far off a kernel may be that rounds as this one says it does"
 USE = [
     "    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right",
@@ -44,7 +44,7 @@ def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
     Raises UsageError if the target cannot take a call, or the text would be larger than 1 MiB.
     """
     for case in entry.calls:
-        if reason := target.why_unsupported(case):
+        if reason := target.unsupported_reason(case):
             raise UsageError(f"target {target.name} cannot take this case ({reason}); name another one with --target")
     constants: Constants = {}
     load, width = loading(target.name), WIDTH - 4 * as_test
@@ -67,11 +67,11 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
     lines: list[str] = []
     for number, case in enumerate(entry.before, 1):
         lines += [f"# call {number}; what the last one has instead: {changes(case, entry.case)}"]
-        lines += [*tensors(build(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
-    problem, case, symptom = build(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
+        lines += [*tensors(build_problem(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
+    problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
     relaid: list[str] = []
     if symptom == "layout-dependent":
-        plain = build(in_plain_layout(case), "cpu", problem.values)
+        plain = build_problem(in_plain_layout(case), "cpu", problem.values)
         relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
     return [
         *lines,

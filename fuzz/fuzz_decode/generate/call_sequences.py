@@ -6,9 +6,9 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from fuzz_decode.cases.call_sequence import CACHES, FLOAT8, Calls, altered, values
+from fuzz_decode.cases.call_sequence import CACHES, FLOAT8, CallSequence, altered, values
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import is_valid
 
 UNRELATED = 0.1  # of all calls after the first: other sizes, which may evict or outgrow what is cached
@@ -33,25 +33,27 @@ PARTS = (
 )
 
 
-def calls_from(first: Case, drawn: Sequence[Case], length: int, source: random.Random, strides: Strides = Strides()) -> Calls:
+def calls_from(
+    first: Case, drawn: Sequence[Case], length: int, source: random.Random, strides: StrideRules = StrideRules()
+) -> CallSequence:
     """`length` calls that begin with `first`; what differs in the others is taken from the `drawn` cases, within `strides`."""
     calls = [first]
     while len(calls) < length:
         unrelated = source.random() < UNRELATED
-        calls.append(source.choice(drawn) if unrelated else relative(source.choice(calls), drawn, source, strides))
+        calls.append(source.choice(drawn) if unrelated else mutate_call(source.choice(calls), drawn, source, strides))
     return tuple(calls)
 
 
-def relative(case: Case, drawn: Sequence[Case], source: random.Random, strides: Strides = Strides()) -> Case:
+def mutate_call(case: Case, drawn: Sequence[Case], source: random.Random, strides: StrideRules = StrideRules()) -> Case:
     """The case with one to three parts of drawn cases, where those fit it; else with other data."""
     changed = case
     for part in source.sample(PARTS, source.choice((1, 1, 1, 2, 3))):
-        others = (strides.conform(_transplant(changed, donor, part)) for donor in source.sample(drawn, len(drawn)))
+        others = (strides.nearest(_copy_fields(changed, donor, part)) for donor in source.sample(drawn, len(drawn)))
         changed = next((other for other in others if other != changed and is_valid(other)), changed)
     return changed if changed != case else dataclasses.replace(case, seed=source.randrange(MANY_SEEDS))
 
 
-def _transplant(case: Case, donor: Case, part: tuple[str, ...]) -> Case:
+def _copy_fields(case: Case, donor: Case, part: tuple[str, ...]) -> Case:
     if part == ("seq_lens",):
         return _with_lengths(case, donor)
     return altered(case, values(donor, part))

@@ -7,12 +7,12 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.generate.call_sequences import calls_from
 from fuzz_decode.generate.choices import RandomChoices, SimplestChoices
-from fuzz_decode.generate.pairwise_order import richest_first
+from fuzz_decode.generate.pairwise_order import order_by_new_pairs
 from fuzz_decode.generate.strategies import draw_case
 
 CHUNK = 100
@@ -23,7 +23,7 @@ def case_stream(seed: int, generates: dict[str, Any], start: int = 0) -> Iterato
     """The campaign's cases for a seed, from number `start` on: the same ones in the same order however they are run."""
     for epoch in itertools.count(start // EPOCH):
         first = epoch * EPOCH
-        steered = richest_first(itertools.islice(drawn_stream(seed, generates, first), EPOCH))
+        steered = order_by_new_pairs(itertools.islice(drawn_stream(seed, generates, first), EPOCH))
         yield from itertools.islice(steered, max(0, start - first), None)
 
 
@@ -35,12 +35,12 @@ def drawn_stream(seed: int, generates: dict[str, Any], start: int = 0) -> Iterat
         yield from (draw_case(source, **generates) for _ in range(CHUNK - 1))
 
 
-def call_stream(seed: int, generates: dict[str, Any], length: int, start: int = 0) -> Iterator[Calls]:
+def call_stream(seed: int, generates: dict[str, Any], length: int, start: int = 0) -> Iterator[CallSequence]:
     """The same for sequences of calls: each begins with another case of `case_stream`, and has relatives of it after it."""
     if length == 1:
         yield from ((case,) for case in case_stream(seed, generates, start))
     cases = case_stream(seed, generates, start - start % CHUNK)
     for number in itertools.count(start // CHUNK):
         source, chunk = random.Random(f"{seed}/{number}/calls"), list(itertools.islice(cases, CHUNK))
-        rows = [calls_from(first, chunk, length, source, generates.get("strides", Strides())) for first in chunk]
+        rows = [calls_from(first, chunk, length, source, generates.get("strides", StrideRules())) for first in chunk]
         yield from rows[max(0, start - number * CHUNK) :]

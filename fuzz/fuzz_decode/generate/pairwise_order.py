@@ -21,7 +21,7 @@ BLOCKS = (1, 15, 64)
 INT32 = 2**31
 
 
-def richest_first(cases: Iterable[Case]) -> Iterator[Case]:
+def order_by_new_pairs(cases: Iterable[Case]) -> Iterator[Case]:
     """The same cases, reordered within a pool; the same order for the same cases."""
     numbers: dict[object, int] = {}
     coming, seen = enumerate(cases), 0

@@ -23,15 +23,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import FLOAT8, Calls, altered, values
+from fuzz_decode.cases.call_sequence import FLOAT8, CallSequence, altered, values
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import BLOCK_SIZES, CACHE_DTYPES, DTYPES, GROUPS, HEAD_DIMS, NUM_KV_HEADS, VALUE_HEAD_DIMS
 from fuzz_decode.cases.layout import CACHE_AXES, dense
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.choices import RandomChoices
-from fuzz_decode.generate.pairwise_order import richest_first
+from fuzz_decode.generate.pairwise_order import order_by_new_pairs
 from fuzz_decode.generate.strategies import draw_case
 
 SINGLE, LARGEST = 16, 1024
@@ -63,7 +63,7 @@ PARTS: tuple[tuple[tuple[str, ...], tuple[object, ...], tuple[object, ...]], ...
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class CompileRound:
     """The first `take` of `size` cases that compile to the same as `first`, with which they begin; `seed` draws the others."""
 
     first: Case
@@ -76,7 +76,7 @@ class Round:
         return self.take
 
 
-def rounds(seed: int, generates: dict[str, Any], start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Round]]:
+def rounds(seed: int, generates: dict[str, Any], start: int = 0, stop: int | None = None) -> Iterator[tuple[int, CompileRound]]:
     """(number of its first case, round) of each round from the one with case `start` on, up to case `stop`."""
     begin, coming, covered = 0, case_stream(seed, generates), Counter[object]()
     for number in itertools.count():
@@ -86,7 +86,7 @@ def rounds(seed: int, generates: dict[str, Any], start: int = 0, stop: int | Non
         if take <= 0:
             return
         if begin + take > start:
-            yield begin, Round(first, size, take, f"{seed}/{number}/round", generates)
+            yield begin, CompileRound(first, size, take, f"{seed}/{number}/round", generates)
         begin += size
 
 
@@ -108,21 +108,21 @@ def size_of(number: int) -> int:
     return 1 if number < SINGLE else min(LARGEST, 2 << number.bit_length())
 
 
-def drawn(round: Round, compiles_for: CompilesFor) -> Calls:
+def draw_round(round: CompileRound, compiles_for: CompilesFor) -> CallSequence:
     """The round's cases."""
     others = itertools.islice(alike(round, compiles_for), round.size - 1)
-    return (round.first, *richest_first(others))[: round.take]
+    return (round.first, *order_by_new_pairs(others))[: round.take]
 
 
-def alike(round: Round, compiles_for: CompilesFor) -> Iterator[Case]:
+def alike(round: CompileRound, compiles_for: CompilesFor) -> Iterator[Case]:
     """Cases without end that compile to the same as the round's first."""
     first, wanted, source = round.first, compiles_for(round.first), RandomChoices(random.Random(round.seed))
     narrow = {**round.generates, **_narrowed(first, round.generates, compiles_for)}
     fixed = _fixed(first, compiles_for)
-    strides = round.generates.get("strides", Strides())
+    strides = round.generates.get("strides", StrideRules())
     while True:
         draws = (draw_case(source, **narrow) for _ in range(TRIES))
-        forms = (form for case in draws for form in (case, strides.conform(altered(case, fixed))))
+        forms = (form for case in draws for form in (case, strides.nearest(altered(case, fixed))))
         fitting = (form for form in forms if compiles_for(form) == wanted and is_valid(form))
         yield next(fitting, None) or dataclasses.replace(first, seed=source.integer(0, 2**16))
 

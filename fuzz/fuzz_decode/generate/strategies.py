@@ -29,7 +29,7 @@ from fuzz_decode.cases.domain import (
     VALUE_HEAD_DIMS,
 )
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.choices import Choices
 
@@ -62,7 +62,7 @@ def draw_case(
     min_seq_len: int = 0,
     max_seq_len: int = 2048,
     huge_spans: bool = True,
-    strides: Strides = Strides(),
+    strides: StrideRules = StrideRules(),
 ) -> Case:
     """Any decode problem that a target with these capabilities can get.
 
@@ -107,7 +107,7 @@ def draw_case(
     case = _with_cache(source, case)
     if huge_spans and _percent(source, 4):
         case = _with_huge_span(source, case)
-    case = strides.conform(case)
+    case = strides.nearest(case)
     return dataclasses.replace(case, data=source.one_of(_data_modes(case)))
 
 
@@ -138,13 +138,13 @@ def _strategy(drawn: Callable[Concatenate[Choices, P], Case]) -> Callable[P, Sea
         return drawn(HypothesisChoices(draw), *args, **kwargs)
 
     @functools.wraps(drawn)
-    def cases(*args: P.args, **kwargs: P.kwargs) -> SearchStrategy[Case]:
+    def decode_cases(*args: P.args, **kwargs: P.kwargs) -> SearchStrategy[Case]:
         return strategy(*args, **kwargs)
 
-    return cases
+    return decode_cases
 
 
-cases = _strategy(draw_case)
+decode_cases = _strategy(draw_case)
 
 
 def _percent(source: Choices, percent: int) -> bool:

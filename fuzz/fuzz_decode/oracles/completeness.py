@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fuzz_decode.oracles.kernel_run import Run, place
-from fuzz_decode.outcome import Finding
+from fuzz_decode.oracles.kernel_run import KernelRun, index_of
+from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.poison import is_unwritten
 from fuzz_decode.problems.problem import Problem
 
 
-def written(problem: Problem, run: Run) -> list[Finding]:
+def written(problem: Problem, run: KernelRun) -> list[Violation]:
     """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
     findings = []
     for name, got, expected, allowed in run.results():
@@ -26,12 +26,12 @@ def written(problem: Problem, run: Run) -> list[Finding]:
                 continue
             first = int(mask.flatten().int().argmax())
             findings.append(
-                Finding(
+                Violation(
                     oracle="written",
                     symptom=symptom,
                     tensor=name,
                     message=f"{int(mask.sum())} of {got.numel()} elements of {name} {words}",
-                    where=place(first, got.shape),
+                    where=index_of(first, got.shape),
                     expected=expected.flatten()[first].item(),
                     got=got.flatten()[first].item(),
                     allowed=allowed.flatten()[first].item(),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fuzz_decode.oracles.kernel_run import Run
-from fuzz_decode.outcome import Finding
+from fuzz_decode.oracles.kernel_run import KernelRun
+from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.poison import is_unwritten
 from fuzz_decode.problems.problem import Problem
 
 
-def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
+def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
     """Nothing around out, between its rows or beyond its ends was touched."""
     buffer = problem.buffers["out"]
     storage = buffer.storage.cpu()
@@ -22,7 +22,7 @@ def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
     first, count = int(stray.int().argmax()), int(stray.sum())
     place_of_first = first - int(problem.out.storage_offset())
     return [
-        Finding(
+        Violation(
             oracle="guards",
             symptom="stray-write",
             tensor="out",
@@ -34,7 +34,7 @@ def no_stray_writes(problem: Problem, run: Run) -> list[Finding]:
     ]
 
 
-def inputs_intact(problem: Problem, run: Run) -> list[Finding]:
+def inputs_intact(problem: Problem, run: KernelRun) -> list[Violation]:
     """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
     # nothing is compared of huge caches without tokens
     differs = {name: before != _bytes_of(problem, name) for name, before in run.before.items() if before.numel()}
@@ -42,7 +42,7 @@ def inputs_intact(problem: Problem, run: Run) -> list[Finding]:
     changed = torch.stack([different.view(torch.uint8).max() for different in differs.values()]).tolist()
     counts = {name: int(differs[name].sum()) for name, any_is in zip(differs, changed, strict=True) if any_is}
     return [
-        Finding("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
+        Violation("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
         for name, count in counts.items()
     ]
 

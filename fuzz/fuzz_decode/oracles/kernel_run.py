@@ -12,7 +12,7 @@ from fuzz_decode.problems.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class KernelRun:
     """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, where the problem lies.
     `left`: the problem with its memory after the run, if that is not the problem itself."""
 
@@ -30,7 +30,7 @@ class Run:
         return found
 
 
-def place(flat: int, shape: torch.Size) -> tuple[int, ...]:
+def index_of(flat: int, shape: torch.Size) -> tuple[int, ...]:
     """The index of a flat position."""
     index = []
     for size in reversed(shape):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from fuzz_decode.oracles.kernel_run import Run, place
-from fuzz_decode.outcome import Finding
+from fuzz_decode.oracles.kernel_run import KernelRun, index_of
+from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.problem import Problem
 
 
-def within_bound(problem: Problem, run: Run) -> list[Finding]:
+def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
     """Elements that are not finite, or should not be, are `written`'s business."""
     findings = []
     for name, got, expected, allowed in run.results():
@@ -20,12 +20,12 @@ def within_bound(problem: Problem, run: Run) -> list[Finding]:
             continue
         worst = int(torch.where(excess > 0, error / allowed.clamp(min=1e-300), 0.0).argmax())
         findings.append(
-            Finding(
+            Violation(
                 oracle="numeric",
                 symptom="wrong-value",
                 tensor=name,
                 message=f"{wrong} of {got.numel()} elements of {name} are wrong",
-                where=place(worst, got.shape),
+                where=index_of(worst, got.shape),
                 expected=expected.flatten()[worst].item(),
                 got=got.flatten()[worst].item(),
                 allowed=allowed.flatten()[worst].item(),

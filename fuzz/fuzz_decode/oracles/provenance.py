@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from fuzz_decode.oracles.kernel_run import Run
-from fuzz_decode.outcome import Finding
+from fuzz_decode.oracles.kernel_run import KernelRun
+from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.values import TAG_NOISE, read_tag, tag_base
 
@@ -16,7 +16,7 @@ SHOWN = 16
 Address = dict[str, int] | None
 
 
-def reads_what_it_should(problem: Problem, run: Run) -> list[Finding]:
+def reads_what_it_should(problem: Problem, run: KernelRun) -> list[Violation]:
     """Every row with a chosen token spells that token's block, slot and KV head; the finding tells what was read where it does
     not. A row that is not finite spells nothing, and is `written`'s business."""
     wrong = [read for read in _reads(problem, run) if read[2] != read[3]]
@@ -28,7 +28,7 @@ def reads_what_it_should(problem: Problem, run: Run) -> list[Finding]:
     lines = [_told(problem, *read) for read in wrong]
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return [
-        Finding(
+        Violation(
             oracle="provenance",
             symptom="wrong-value",
             tensor="out",
@@ -44,7 +44,7 @@ def reads_what_it_should(problem: Problem, run: Run) -> list[Finding]:
     ]
 
 
-def _reads(problem: Problem, run: Run) -> Iterator[tuple[int, int, Address, Address]]:
+def _reads(problem: Problem, run: KernelRun) -> Iterator[tuple[int, int, Address, Address]]:
     """Row, q head, what it should have read and what it read, for each finite row with a chosen token that does not just round to
     that token's tag."""
     chosen, case = problem.values.chosen, problem.case

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
-from fuzz_decode.oracles.kernel_run import Run, place
-from fuzz_decode.outcome import Finding
+from fuzz_decode.oracles.kernel_run import KernelRun, index_of
+from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Arithmetic
 
-Launch = Callable[[Problem], Run]
-Judge = Callable[[Problem, Run], list[Finding]]
+Launch = Callable[[Problem], KernelRun]
+Judge = Callable[[Problem, KernelRun], list[Violation]]
 
 
 def repeatable(
-    problem: Problem, run: Run, arithmetic: Arithmetic, launch: Launch, judge: Judge, relay: Callable[[Case], Problem]
-) -> list[Finding]:
+    problem: Problem, run: KernelRun, arithmetic: Arithmetic, launch: Launch, judge: Judge, relay: Callable[[Case], Problem]
+) -> list[Violation]:
     """The same problem again, or the same values laid out plainly (`relay`), give the same bits.
 
     One extra run does for both when the target promises the same bits anywhere: only if the plain layout differs is the
@@ -37,26 +37,26 @@ def repeatable(
     return relayout and (judge(relaid_problem, relaid) or _again(problem, first, launch) or relayout)
 
 
-def _again(problem: Problem, first: Run, launch: Launch) -> list[Finding]:
+def _again(problem: Problem, first: KernelRun, launch: Launch) -> list[Violation]:
     poison_out(problem)
     return _difference(first, launch(problem), "determinism", "nondeterministic", "of a second run")
 
 
-def _difference(first: Run, second: Run, oracle: str, symptom: str, words: str) -> list[Finding]:
+def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: str, words: str) -> list[Violation]:
     if (first.lse is None) != (second.lse is None):
-        return [Finding(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {words}")]
+        return [Violation(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {words}")]
     for (name, a, _, _), (_, b, _, _) in zip(first.results(), second.results(), strict=True):
         differs = _bits(a) != _bits(b)
         if bool(differs.any()):
             at = int(differs.flatten().int().argmax())
             count = int(differs.sum())
             return [
-                Finding(
+                Violation(
                     oracle,
                     symptom,
                     name,
                     f"{count} of {a.numel()} elements of {name} differ in their bits from those {words}",
-                    where=place(at, a.shape),
+                    where=index_of(at, a.shape),
                     expected=b.flatten()[at].item(),
                     got=a.flatten()[at].item(),
                     allowed=0.0,

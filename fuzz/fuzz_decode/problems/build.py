@@ -22,7 +22,7 @@ MEMORY = ("poisoned", "random")  # what fills all that a case does not reference
 _HEAD = dense(("head",))
 
 
-def build(case: Case, device: str, values: Values | None = None, memory: str = "poisoned") -> Problem:
+def build_problem(case: Case, device: str, values: Values | None = None, memory: str = "poisoned") -> Problem:
     """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out elsewhere.
 
     `memory` is one of MEMORY. "random" puts finite numbers where NaN would be, another one in every place, so that an output

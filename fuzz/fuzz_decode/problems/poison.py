@@ -31,7 +31,7 @@ def is_unwritten(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def dirty_allocations(dirt: int = POISON) -> Iterator[None]:
+def poisoned_allocations(dirt: int = POISON) -> Iterator[None]:
     """While active, memory that torch.empty and its relatives hand out is filled with the byte `dirt`: fresh processes get
     zeros, which hide uninitialised scratch."""
     with _DirtyEmpty(dirt):

@@ -15,23 +15,23 @@ ALIGNED = 256  # bytes, as allocations of their own are
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
-    """`problem` lies on a device, all of its buffers in `cargo`; `home` is what it was on the CPU."""
+class DeviceCopy:
+    """`problem` lies on a device, all of its buffers in `packed`; `home` is what it was on the CPU."""
 
     problem: Problem
     home: Problem
-    cargo: Tensor
+    packed: Tensor
 
     def left(self) -> Problem:
         """The problem on the CPU, with its buffers as they are now on the device."""
-        return dataclasses.replace(self.home, buffers=_unpacked(self.home, _pinned(self.cargo.numel()).copy_(self.cargo)))
+        return dataclasses.replace(self.home, buffers=_unpacked(self.home, _pinned(self.packed.numel()).copy_(self.packed)))
 
     def out(self, left: Problem) -> Tensor:
         """`out` in the buffers of what is left."""
         return _in(left.buffers["out"], self.home.out)
 
 
-def ship(problem: Problem, device: str) -> Shipment:
+def copy_to_device(problem: Problem, device: str) -> DeviceCopy:
     """A problem of the CPU on `device`: the same views of the same bytes."""
     packed = _pinned(_starts(problem)[-1])
     for name, buffer in _unpacked(problem, packed).items():
@@ -51,7 +51,7 @@ def ship(problem: Problem, device: str) -> Shipment:
         sinks=None if problem.sinks is None else _in(there["sinks"], problem.sinks),
         buffers=there,
     )
-    return Shipment(moved, problem, cargo)
+    return DeviceCopy(moved, problem, cargo)
 
 
 def _pinned(size: int) -> Tensor:

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fuzz_decode.cases.call_sequence import Calls, Run, altered, differences, sort_key, unlike_parts, values
+from fuzz_decode.cases.call_sequence import CallSequence, Runner, altered, differences, sort_key, unlike_parts, values
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, without_feature
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.outcome import PASSED, Outcome
 from fuzz_decode.shrink.passes import PASSES, Pass
 
-CallsPass = Callable[[Calls], Iterator[Calls]]
+CallsPass = Callable[[CallSequence], Iterator[CallSequence]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Shrunk:
     needed: dict[str, str]
     runs: int
     complete: bool
-    before: Calls = ()
+    before: CallSequence = ()
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> CallSequence:
         return (*self.before, self.case)
 
 
-def shrink_calls(calls: Calls, outcome: Outcome, run: Run, seconds: float = 60.0) -> Shrunk:
+def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: float = 60.0) -> Shrunk:
     """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a process in which nothing ran before."""
     gate = Gate(calls, outcome, run, time.monotonic() + seconds)
     before = None
@@ -55,11 +55,11 @@ def shrink_calls(calls: Calls, outcome: Outcome, run: Run, seconds: float = 60.0
 class Gate:
     """The one place where a candidate is accepted. `best` only ever gets simpler; `seen` keeps every verdict."""
 
-    best: Calls
+    best: CallSequence
     outcome: Outcome
-    run: Run
+    run: Runner
     deadline: float
-    seen: dict[Calls, str] = field(default_factory=dict)
+    seen: dict[CallSequence, str] = field(default_factory=dict)
 
     @property
     def out_of_time(self) -> bool:
@@ -70,7 +70,7 @@ class Gate:
         while any(self.consider(candidate) for candidate in propose(self.best)):
             pass
 
-    def consider(self, candidate: Calls) -> bool:
+    def consider(self, candidate: CallSequence) -> bool:
         if self.out_of_time or candidate in self.seen or not _valid(candidate) or sort_key(candidate) >= sort_key(self.best):
             return False
         outcome = self.run(candidate)
@@ -92,7 +92,7 @@ class Gate:
         return self.seen[candidate]
 
 
-def fewer_calls(calls: Calls) -> Iterator[Calls]:
+def fewer_calls(calls: CallSequence) -> Iterator[CallSequence]:
     """One call before the last, then half of them, then all but one."""
     before, last = calls[:-1], calls[-1:]
     half = len(before) // 2
@@ -103,7 +103,7 @@ def fewer_calls(calls: Calls) -> Iterator[Calls]:
         yield before[:place] + before[place + 1 :] + last
 
 
-def more_alike(calls: Calls) -> Iterator[Calls]:
+def more_alike(calls: CallSequence) -> Iterator[CallSequence]:
     """An earlier call like the last but for one thing; one thing less that differs, set to either value; the calls backwards."""
     last = calls[-1]
     for place, case in enumerate(calls[:-1]):
@@ -119,7 +119,7 @@ def more_alike(calls: Calls) -> Iterator[Calls]:
 def in_step(propose: Pass) -> CallsPass:
     """The pass on calls that must stay related: as it is, and with pool and table of one size for all calls."""
 
-    def proposals(calls: Calls) -> Iterator[Calls]:
+    def proposals(calls: CallSequence) -> Iterator[CallSequence]:
         if len(calls) == 1:
             yield from ((simpler,) for simpler in propose(calls[0]))
             return
@@ -130,7 +130,7 @@ def in_step(propose: Pass) -> CallsPass:
     return proposals
 
 
-def _simplified(propose: Pass, calls: Calls) -> Iterator[Calls]:
+def _simplified(propose: Pass, calls: CallSequence) -> Iterator[CallSequence]:
     """One call simplified and the same change made in all, then in it alone, the last call first; then each in its own way."""
     for place in reversed(range(len(calls))):
         for simpler in propose(calls[place]):
@@ -140,7 +140,7 @@ def _simplified(propose: Pass, calls: Calls) -> Iterator[Calls]:
     yield from zip(*map(propose, calls), strict=False)
 
 
-def in_one_room(calls: Calls) -> Calls:
+def in_one_room(calls: CallSequence) -> CallSequence:
     """The calls with pools and tables just large enough for each of them, since shapes are what caches are keyed on."""
     bare = [altered(case, {"table.spare_blocks": 0, "table.extra_columns": 0}) for case in calls]
     blocks, columns = max(case.num_blocks for case in bare), max(case.table_width for case in bare)
@@ -150,7 +150,7 @@ def in_one_room(calls: Calls) -> Calls:
     )
 
 
-def _valid(calls: Calls) -> bool:
+def _valid(calls: CallSequence) -> bool:
     return all(is_valid(case) for case in calls)
 
 

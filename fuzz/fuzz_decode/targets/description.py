@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.target import COMPILED_FOR, GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
 
 Rows = tuple[tuple[str, str], ...]
@@ -117,7 +117,7 @@ def _size_limits(target: Target) -> Iterator[tuple[str, str]]:
         yield f"seq_len {target.min_seq_len} or more", shorter
 
 
-def _stride_limits(strides: Strides) -> Iterator[tuple[str, str]]:
+def _stride_limits(strides: StrideRules) -> Iterator[tuple[str, str]]:
     if strides.contiguous:
         names = _listed(name for name in STRIDED if STRIDED[name] in strides.contiguous)
         yield f"contiguous last axis of {names}", "other strides there"

@@ -14,7 +14,7 @@ import fuzz_decode.targets.bundled_kernel as bundled_kernel
 import fuzz_decode.targets.partial_import as partial_import
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.target import Target, understand
+from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant
 from fuzz_decode_kernels.mutation.generic import generic_mutants, load_generic
 
@@ -27,9 +27,9 @@ BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled_kernel.arithmetic, 
 def resolve(name: str) -> Target:
     """The target of that name; imports whatever it needs. Raises TargetError saying what is wrong and what would be right."""
     if name == BUNDLED:
-        return understand(name, _bundled(), **BUNDLED_DECLARATION)
+        return target_from_function(name, _bundled(), **BUNDLED_DECLARATION)
     if name.startswith(MUTANT):
-        return understand(name, _mutant(name.removeprefix(MUTANT)), **BUNDLED_DECLARATION)
+        return target_from_function(name, _mutant(name.removeprefix(MUTANT)), **BUNDLED_DECLARATION)
     if name in ADAPTERS:
         return _adapted(name)
     module_name, colon, function = name.rpartition(":")
@@ -42,7 +42,7 @@ def resolve(name: str) -> Target:
     found = getattr(module, function, None)
     if not callable(found):
         raise TargetError(f"target {name}: {module_name} has no function {function!r}")
-    return understand(name, found)
+    return target_from_function(name, found)
 
 
 def _bundled() -> Callable[..., Any]:
@@ -76,7 +76,7 @@ def declared(name: str) -> Target:
     """An adapter's Target, whether or not the package that it runs is installed. Raises TargetError if it does not import."""
     adapter = ADAPTERS[name]
     module = _guarded(name, lambda: importlib.import_module(adapter.module))
-    return understand(name, getattr(module, adapter.function))
+    return target_from_function(name, getattr(module, adapter.function))
 
 
 def _import(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError
 
 POSITIONAL = ("q", "k_cache", "v_cache", "block_table", "seq_lens", "scale")
@@ -69,14 +69,14 @@ class Target:
     groups: tuple[int, ...] | None = None
     num_kv_heads: tuple[int, ...] | None = None
     min_seq_len: int = 0
-    strides: Strides = Strides()
+    strides: StrideRules = StrideRules()
     supports: Callable[[Case], str | None] | None = None
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic()
     devices: tuple[str, ...] = DEVICES
     compiles_for: CompilesFor = None
     may_allocate: bool = False
 
-    def why_unsupported(self, case: Case) -> str | None:
+    def unsupported_reason(self, case: Case) -> str | None:
         """Why the target cannot take the case; None if it can."""
         value_head_dims = (case.head_dim,) if self.value_head_dims == "head_dim" else self.value_head_dims
         lists = (
@@ -133,7 +133,7 @@ def target(
     groups: tuple[int, ...] | None = None,
     num_kv_heads: tuple[int, ...] | None = None,
     min_seq_len: int = 0,
-    strides: Strides = Strides(),
+    strides: StrideRules = StrideRules(),
     supports: Callable[[Case], str | None] | None = None,
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic(),
     devices: tuple[str, ...] = DEVICES,
@@ -183,7 +183,7 @@ def parameters(fn: Callable[..., Any]) -> tuple[list[str], list[inspect.Paramete
     return names, [*positional[len(POSITIONAL) :], *(p for p in every if p.kind is p.KEYWORD_ONLY)]
 
 
-def understand(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
+def target_from_function(name: str, fn: Callable[..., Any], **limits: Any) -> Target:
     """The Target that a function's signature and declaration describe. Raises TargetError if it cannot be called as one."""
     try:
         first, rest = parameters(fn)

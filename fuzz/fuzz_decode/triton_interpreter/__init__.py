@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import functools
 
-from fuzz_decode.triton_interpreter.fake_device import pretend_device
+from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
-from fuzz_decode.triton_interpreter.narrow_floats import mend_narrow_floats
-from fuzz_decode.triton_interpreter.speed.builder_shortcuts import take_shortcuts
-from fuzz_decode.triton_interpreter.speed.install import is_known, mend_speed
+from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats
+from fuzz_decode.triton_interpreter.speed.builder_shortcuts import install_builder_shortcuts
+from fuzz_decode.triton_interpreter.speed.install import install_speedups, is_known
 
 
 @functools.cache
-def mend() -> None:
+def patch_triton_interpreter() -> None:
     """Call after TRITON_INTERPRET is set and before any kernel is imported; harmless when repeated."""
     from triton.runtime import interpreter
 
     known = is_known(interpreter)
     if known:
-        mend_speed()
-    mend_narrow_floats()
+        install_speedups()
+    patch_narrow_floats()
     if known:
-        take_shortcuts(interpreter)
+        install_builder_shortcuts(interpreter)
     provide_libdevice()
-    pretend_device()
+    install_fake_device()
 
 
 __all__ = ["mend"]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 
-def pretend_device() -> None:
+def install_fake_device() -> None:
     """Answer as a machine with one GPU does. An autotuned kernel takes its first configuration: times mean nothing here."""
     import torch
     from triton.backends.compiler import GPUTarget

@@ -20,7 +20,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Wild:
+class OutOfBoundsAccess:
     """An access outside its storage: the kernel's name of the tensor, and how many elements after the storage's last one
     (negative: before its first one) it was."""
 
@@ -46,7 +46,7 @@ class Fence:
     names: list[str] = field(default_factory=list)
     starts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
-    wild: Wild | None = None
+    wild: OutOfBoundsAccess | None = None
     wild_elements: int = 0
     reads: list[Any] | None = None
 
@@ -79,12 +79,12 @@ class Fence:
             self.wild = self.wild or self._nearest(int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored)
         return inside
 
-    def _nearest(self, pointer: int, size: int, stored: bool) -> Wild:
+    def _nearest(self, pointer: int, size: int, stored: bool) -> OutOfBoundsAccess:
         ranges = [(start, end - size) for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
         gaps = [pointer - start if pointer < start else max(0, pointer - last) for start, last in ranges]
         nearest = min(range(len(gaps)), key=lambda place: abs(gaps[place]))
         elements = -(-abs(gaps[nearest]) // size)
-        return Wild(self.names[nearest], -elements if gaps[nearest] < 0 else elements, stored)
+        return OutOfBoundsAccess(self.names[nearest], -elements if gaps[nearest] < 0 else elements, stored)
 
 
 ADDRESS_BITS = 48  # of a process's memory; pointers have 64
@@ -97,7 +97,7 @@ def standing() -> bool:
 
 
 @contextlib.contextmanager
-def fenced(*, keep_reads: bool = False) -> Iterator[Fence]:
+def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
     """Put a fence up in Triton's interpreter, and take it down again."""
     from triton.runtime import interpreter
 

@@ -35,7 +35,7 @@ WITH_CODEC = {BFLOAT16, "fp16", "fp32", "fp64", *FLOAT8}
 NARROW_SUMS = (BFLOAT16, "fp16")
 
 
-def mend_narrow_floats() -> None:
+def patch_narrow_floats() -> None:
     """Patch triton.runtime.interpreter in this process."""
     from triton.runtime import interpreter
 

@@ -12,22 +12,22 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json
-from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.generate.rounds import Round, drawn
-from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.generate.rounds import CompileRound, draw_round
+from fuzz_decode.outcome import Outcome, Violation, failure
 from fuzz_decode.targets.description import describe
 from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
-from fuzz_decode.workers.fork_server import RENEW, return_in_forks
-from fuzz_decode.workers.protocol import Plan, Ready, Trial
+from fuzz_decode.workers.fork_server import EXIT_REFORK, fork_per_request
+from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig, WorkerInfo
 
 DEAD_DEVICE = "crash-device"
 
 
-def serve(connection: Connection, plan: Plan, log: str) -> None:
+def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
     """Answer Ready or an error once, then every Case or Trial with an Outcome, Calls with one each, a Round with its cases, every
     Examination with a Diagnosis, every Tracing with a Trace, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
@@ -50,9 +50,9 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
         except EOFError:
             return
         if asked is None and forked:
-            os._exit(RENEW)
+            os._exit(EXIT_REFORK)
         if asked is None:
-            return_in_forks()
+            fork_per_request()
             forked = True
             continue
         for one in asked if isinstance(asked, tuple) else (asked,):
@@ -64,24 +64,24 @@ def serve(connection: Connection, plan: Plan, log: str) -> None:
 
 
 def _answer(asked: Any, target: Any, device: str) -> Any:
-    if isinstance(asked, Round):
-        return drawn_guarded(asked, target)
-    if isinstance(asked, Examination):
-        return examine_guarded(asked, target, device)
-    if isinstance(asked, Tracing):
+    if isinstance(asked, CompileRound):
+        return handle_round(asked, target)
+    if isinstance(asked, DiagnoseRequest):
+        return handle_diagnosis(asked, target, device)
+    if isinstance(asked, TraceRequest):
         watched = target if asked.watch and device == "cpu" else None
-        return trace_guarded(asked, watched)
-    return run_guarded(asked, target, device)
+        return handle_trace(asked, watched)
+    return handle_case(asked, target, device)
 
 
-def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | HarnessError:
+def handle_case(asked: Case | EvaluateCase, target: Any, device: str) -> Outcome | HarnessError:
     """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
     from fuzz_decode.execute.run_case import run_case
-    from fuzz_decode.workers.evaluate_case import attempt
+    from fuzz_decode.workers.evaluate_case import evaluate_case
 
-    case = asked.case if isinstance(asked, Trial) else asked
+    case = asked.case if isinstance(asked, EvaluateCase) else asked
     try:
-        outcome = attempt(asked, device) if isinstance(asked, Trial) else run_case(case, target, device)
+        outcome = evaluate_case(asked, device) if isinstance(asked, EvaluateCase) else run_case(case, target, device)
     except Exception:
         story = traceback.format_exc()
         return _crash(story) if is_dead(device) else HarnessError(f"on case {canonical_json(case)}\n{story}")
@@ -90,15 +90,15 @@ def run_guarded(asked: Case | Trial, target: Any, device: str) -> Outcome | Harn
     return outcome
 
 
-def drawn_guarded(asked: Round, target: Any) -> tuple[Calls, str] | UsageError:
+def handle_round(asked: CompileRound, target: Any) -> tuple[CallSequence, str] | UsageError:
     """A round's cases, and what they compile for, in words."""
     try:
-        return drawn(asked, target.compile_key), str(target.compile_key(asked.first))
+        return draw_round(asked, target.compile_key), str(target.compile_key(asked.first))
     except Exception as error:
         return TargetError(f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"[:500])
 
 
-def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
+def handle_diagnosis(asked: DiagnoseRequest, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
     """Diagnose a case. A context that died on the way is the target's crash."""
     from fuzz_decode.diagnose.examine import examine
 
@@ -110,7 +110,7 @@ def examine_guarded(asked: Examination, target: Any, device: str) -> Diagnosis |
     return _crash(found.sentence) if is_dead(device) else found
 
 
-def trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
+def handle_trace(asked: TraceRequest, target: Any) -> Trace | HarnessError:
     """Follow a case's addresses."""
     from fuzz_decode.diagnose.access_trace import trace
 
@@ -120,7 +120,7 @@ def trace_guarded(asked: Tracing, target: Any) -> Trace | HarnessError:
         return HarnessError(f"while tracing case {canonical_json(asked.case)}\n{traceback.format_exc()}")
 
 
-def _prepare(plan: Plan) -> tuple[Any, Ready]:
+def _prepare(plan: WorkerConfig) -> tuple[Any, WorkerInfo]:
     import torch
 
     torch.set_num_threads(1)
@@ -129,16 +129,16 @@ def _prepare(plan: Plan) -> tuple[Any, Ready]:
 
     if plan.preload:
         resolve(plan.preload)
-    return introduced(resolve(plan.target), plan, refused)
+    return describe_target(resolve(plan.target), plan, refused)
 
 
-def introduced(target: Any, plan: Plan, refused: dict[str, str]) -> tuple[Any, Ready]:
+def describe_target(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Any, WorkerInfo]:
     """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
-    target = _fitting(target, plan, refused)
-    return target, Ready(target.generates(), versions(plan.device), describe(target), refused)
+    target = _restrict_to_machine(target, plan, refused)
+    return target, WorkerInfo(target.generates(), versions(plan.device), describe(target), refused)
 
 
-def _fitting(target: Any, plan: Plan, refused: dict[str, str]) -> Any:
+def _restrict_to_machine(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> Any:
     """The target with the wanted dtypes that are right here; float8 caches may go altogether. Raises UsageError if no dtype is
     left, or on the wrong device."""
     if plan.device not in target.devices:
@@ -162,4 +162,4 @@ def _redirect_output(log: str) -> None:
 
 
 def _crash(message: str) -> Outcome:
-    return failure("run", Finding("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))
+    return failure("run", Violation("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))

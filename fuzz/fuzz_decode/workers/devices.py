@@ -62,9 +62,9 @@ def refused_dtypes(device: str) -> dict[str, str]:
 
 def _mended_interpreter() -> dict[str, str]:
     """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
-    from fuzz_decode.triton_interpreter import mend
+    from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
-    mend()
+    patch_triton_interpreter()
     from fuzz_decode.triton_interpreter.self_test import refused
 
     return refused()

@@ -9,29 +9,29 @@ import dataclasses
 import functools
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import Examination
+from fuzz_decode.diagnose.diagnosis import DiagnoseRequest
 from fuzz_decode.diagnose.examine import examine
-from fuzz_decode.execute.compare_with_tolerance import run_plainly
+from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.outcome import Outcome, Violation, failure
 from fuzz_decode.shrink.shrinker import shrink_calls
 from fuzz_decode.targets.resolve import resolve
 from fuzz_decode.targets.target import Target
-from fuzz_decode.workers.protocol import Trial
+from fuzz_decode.workers.protocol import EvaluateCase
 
 SHRINK_SECONDS, EXAMINE_SECONDS = 15.0, 20.0
 
 loaded = functools.lru_cache(maxsize=1)(resolve)  # a fork evaluates many cases of one mutant in a row
 
 
-def attempt(trial: Trial, device: str) -> Outcome:
+def evaluate_case(trial: EvaluateCase, device: str) -> Outcome:
     """The trial's outcome. Raises TargetError if there is no such target."""
     target = loaded(trial.target)
     if trial.crashed:
         symptom, _, tensor = trial.crashed.partition(":")
-        outcome = failure("run", Finding("worker", symptom, tensor, "it died of this case"))
+        outcome = failure("run", Violation("worker", symptom, tensor, "it died of this case"))
     elif trial.tolerance is not None:
-        outcome = run_plainly(trial.case, target, device, trial.tolerance)
+        outcome = compare_with_tolerance(trial.case, target, device, trial.tolerance)
     else:
         outcome = run_case(trial.case, target, device, trial.memory)
     if not (trial.diagnose and outcome.findings):
@@ -46,5 +46,5 @@ def diagnose(case: Case, target: Target, device: str, outcome: Outcome) -> tuple
     simplest = case
     if outcome.stage != "run":
         simplest = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS).case
-    found = examine(Examination(simplest, case, EXAMINE_SECONDS), target, device)
+    found = examine(DiagnoseRequest(simplest, case, EXAMINE_SECONDS), target, device)
     return found.fault, found.confident

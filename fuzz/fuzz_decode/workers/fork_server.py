@@ -11,16 +11,16 @@ import importlib
 import os
 import signal
 
-RENEW = 86  # exit code of a fork that is to be followed by another
+EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
 PR_SET_PDEATHSIG = 1
 
 
-def return_in_forks() -> None:
+def fork_per_request() -> None:
     """Return in a fork of this process, and in another one whenever a fork ends with RENEW; end as any other fork ended."""
     importlib.import_module("fuzz_decode.execute.run_case")  # else the first case in every fork would
     while child := os.fork():
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code != RENEW:
+        if code != EXIT_REFORK:
             _end_with(code)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a case that hangs must not outlive a killed worker
 

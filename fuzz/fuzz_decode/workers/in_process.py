@@ -13,32 +13,32 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose import Diagnosis, Examination
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.generate.rounds import Round
-from fuzz_decode.outcome import Outcome, of_the_last
-from fuzz_decode.workers.child import drawn_guarded, examine_guarded, introduced, run_guarded
+from fuzz_decode.generate.rounds import CompileRound
+from fuzz_decode.outcome import Outcome, last_call_outcome
+from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round
 from fuzz_decode.workers.devices import is_dead, refused_dtypes
-from fuzz_decode.workers.pool import Done, Excuse, Run
-from fuzz_decode.workers.protocol import Plan, Ready
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.pool import CompletedCall, Quarantine, WorkItem
+from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 NOT_INTERPRETED = "a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its module was imported"
 
 
-class Here(PatientWorker):
+class InProcessBackend(ResilientWorker):
     """A PatientWorker, and a Pool of one, without a process of its own. Raises UsageError if the function cannot be a target."""
 
-    def __init__(self, plan: Plan, fn: Callable[..., Any]) -> None:
-        from fuzz_decode.targets.target import understand
+    def __init__(self, plan: WorkerConfig, fn: Callable[..., Any]) -> None:
+        from fuzz_decode.targets.target import target_from_function
 
         self.plan = plan
         self._compiled = plan.device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
         with _as_in_a_new_process():
             refused = {} if self._compiled else refused_dtypes(plan.device)
-            self._target, self.ready = introduced(understand(plan.target, fn), plan, refused)
+            self._target, self.ready = describe_target(target_from_function(plan.target, fn), plan, refused)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -47,45 +47,45 @@ class Here(PatientWorker):
             yield
 
     def run(self, case: Case) -> Outcome:
-        outcome: Outcome = self._guarded(run_guarded, case)
+        outcome: Outcome = self._guarded(handle_case, case)
         return outcome
 
-    def run_fresh(self, calls: Calls) -> Outcome:
-        return of_the_last([self.run(case) for case in calls], len(calls))
+    def run_fresh(self, calls: CallSequence) -> Outcome:
+        return last_call_outcome([self.run(case) for case in calls], len(calls))
 
     def close(self) -> None:
         """There is nothing to close."""
 
-    def start(self) -> Ready:
+    def start(self) -> WorkerInfo:
         return self.ready
 
     def outcomes(
         self,
-        runs: Iterable[Run],
+        runs: Iterable[WorkItem],
         *,
         fresh: bool = False,
         start: int = 0,
-        excuse: Excuse = lambda calls: None,
+        quarantine: Quarantine = lambda calls: None,
         until: float = math.inf,
-    ) -> Iterator[Done]:
+    ) -> Iterator[CompletedCall]:
         """(number, calls, outcome) of each call, like `Pool.outcomes`, one after another. None of them is `fresh`."""
         number = itertools.count(start)
         for run in runs:
-            cases, key = self._drawn(run) if isinstance(run, Round) else (run, "")
+            cases, key = self._drawn(run) if isinstance(run, CompileRound) else (run, "")
             for case in cases:
                 if time.monotonic() > until:
                     return
-                outcome = excuse((case,)) or dataclasses.replace(self.run(case), compiled_for=key)
+                outcome = quarantine((case,)) or dataclasses.replace(self.run(case), compiled_for=key)
                 yield next(number), (case,), outcome
 
-    def _drawn(self, asked: Round) -> tuple[Calls, str]:
-        answer = drawn_guarded(asked, self._target)
+    def _drawn(self, asked: CompileRound) -> tuple[CallSequence, str]:
+        answer = handle_round(asked, self._target)
         if isinstance(answer, UsageError):
             raise answer
         return answer
 
-    def _examined(self, asked: Examination) -> Diagnosis | Outcome:
-        found: Diagnosis | Outcome = self._guarded(examine_guarded, asked)
+    def _examined(self, asked: DiagnoseRequest) -> Diagnosis | Outcome:
+        found: Diagnosis | Outcome = self._guarded(handle_diagnosis, asked)
         return found
 
     def _guarded(self, ask: Callable[[Any, Any, str], Any], asked: Any) -> Any:

@@ -12,7 +12,7 @@ from fuzz_decode.targets.description import Description
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WorkerConfig:
     """What a worker is told once: the target's name, the device, seconds a case may take, the dtypes wanted (none: all),
     `preload`, a target to load before the first fork for what it brings along, and `gpu`, which one it is to use, as
     CUDA_VISIBLE_DEVICES has it (empty: the first)."""
@@ -24,13 +24,13 @@ class Plan:
     preload: str = ""
     gpu: str = ""
 
-    def on(self, gpu: str) -> Plan:
+    def on(self, gpu: str) -> WorkerConfig:
         """The same on one of several GPUs."""
         return dataclasses.replace(self, gpu=gpu)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerInfo:
     """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, the target in
     words, and dtypes, of q or of caches, that Triton's interpreter computes wrongly here, with what is wrong: not drawn."""
 
@@ -41,7 +41,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class EvaluateCase:
     """`memory` is one of `build.MEMORY`, and memory that the target allocates is dirty only when that is "poisoned".
     With a `tolerance`, out is compared and nothing else is asked; without one every oracle is. `diagnose` asks for the fault
     behind a failure as well: apart from the first run, since a diagnosis that takes the process with it must not be taken for the

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuzz_decode.errors import HarnessError, UsageError
-from fuzz_decode.generate.rounds import Round
-from fuzz_decode.workers.pool import AHEAD, Done, Excuse, Pool, Run
-from fuzz_decode.workers.protocol import Plan, Ready
+from fuzz_decode.generate.rounds import CompileRound
+from fuzz_decode.workers.pool import AHEAD, CompletedCall, ProcessPool, Quarantine, WorkItem
+from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 LOCAL = "local"
 CALLS = 16  # in a task, where they come one by one
@@ -29,18 +29,18 @@ GRACE = 0.5  # seconds between looks at the clock
 
 
 @dataclass(slots=True)
-class Fleet:
+class RayPool:
     """`Pool` on the Ray cluster at `address`, or on one of this machine if that is LOCAL; at most `jobs` tasks at once (None: as
     many as it has cores, or PER_GPU for each GPU)."""
 
-    plan: Plan
+    plan: WorkerConfig
     address: str
     jobs: int | None = None
     _ray: Any = None
     _slots: int = 1
     _waiting: dict[Any, int] = field(default_factory=dict)
 
-    def start(self) -> Ready:
+    def start(self) -> WorkerInfo:
         """Connect, and have one task import the target. Raises UsageError if there is no Ray, no cluster or no such target."""
         self._ray = _connected(self.address, self.jobs)
         places = self._ray.cluster_resources()
@@ -51,18 +51,18 @@ class Fleet:
         answer = self._ray.get(self._task(introduce).remote(self.plan))
         if isinstance(answer, UsageError):
             raise answer
-        assert isinstance(answer, Ready)
+        assert isinstance(answer, WorkerInfo)
         return answer
 
     def outcomes(
         self,
-        runs: Iterable[Run],
+        runs: Iterable[WorkItem],
         *,
         fresh: bool = False,
         start: int = 0,
-        excuse: Excuse = lambda calls: None,
+        quarantine: Quarantine = lambda calls: None,
         until: float = math.inf,
-    ) -> Iterator[Done]:
+    ) -> Iterator[CompletedCall]:
         """(number, calls, outcome) of each call, like `Pool.outcomes`, a task's at a time. Raises HarnessError if a task was lost
         RETRIES times."""
         coming, number, task = _bundles(runs), start, self._task(make)
@@ -71,7 +71,7 @@ class Fleet:
                 bundle = next(coming, ())
                 if not bundle:
                     break
-                self._waiting[task.remote(self.plan, bundle, fresh, number, excuse)] = number
+                self._waiting[task.remote(self.plan, bundle, fresh, number, quarantine)] = number
                 number += sum(map(len, bundle))
             if not self._waiting:
                 return
@@ -83,14 +83,14 @@ class Fleet:
         if self._ray is not None:
             self._ray.shutdown()  # tasks under way end with it
 
-    def _told(self, done: Any) -> list[Done]:
+    def _told(self, done: Any) -> list[CompletedCall]:
         try:
             answer = self._ray.get(done)
         except self._ray.exceptions.RayError as error:
             raise HarnessError(f"a Ray task was lost {RETRIES} times\n{error}") from error
         if isinstance(answer, Exception):
             raise answer
-        told: list[Done] = answer
+        told: list[CompletedCall] = answer
         return told
 
     def _task(self, work: Any) -> Any:
@@ -112,20 +112,20 @@ def _connected(address: str, jobs: int | None) -> Any:
     return ray
 
 
-def _bundles(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
+def _bundles(runs: Iterable[WorkItem]) -> Iterator[tuple[WorkItem, ...]]:
     """What goes into a task each: a round, or several calls."""
     coming = iter(runs)
     for run in coming:
-        more = () if isinstance(run, Round) else itertools.islice(coming, CALLS // len(run) - 1 if len(run) < CALLS else 0)
+        more = () if isinstance(run, CompileRound) else itertools.islice(coming, CALLS // len(run) - 1 if len(run) < CALLS else 0)
         yield (run, *more)
 
 
 # on the cluster
 
-_pools: dict[Plan, tuple[Pool, Ready]] = {}  # of this process; Ray uses it again for the next task
+_pools: dict[WorkerConfig, tuple[ProcessPool, WorkerInfo]] = {}  # of this process; Ray uses it again for the next task
 
 
-def introduce(plan: Plan) -> Ready | UsageError:
+def introduce(plan: WorkerConfig) -> WorkerInfo | UsageError:
     """What the plan's target is like there."""
     try:
         return _started(plan)[1]
@@ -133,20 +133,22 @@ def introduce(plan: Plan) -> Ready | UsageError:
         return error
 
 
-def make(plan: Plan, runs: tuple[Run, ...], fresh: bool, number: int, excuse: Excuse) -> list[Done] | Exception:
-    """What `Pool.outcomes` tells of some runs, the first call's number being `number`."""
+def make(
+    plan: WorkerConfig, runs: tuple[WorkItem, ...], fresh: bool, number: int, quarantine: Quarantine
+) -> list[CompletedCall] | Exception:
+    """What `ProcessPool.outcomes` tells of some runs, the first call's number being `number`."""
     try:
-        return list(_started(plan)[0].outcomes(runs, fresh=fresh, start=number, excuse=excuse))
+        return list(_started(plan)[0].outcomes(runs, fresh=fresh, start=number, quarantine=quarantine))
     except (UsageError, HarnessError) as error:
         return error
 
 
-def _started(plan: Plan) -> tuple[Pool, Ready]:
+def _started(plan: WorkerConfig) -> tuple[ProcessPool, WorkerInfo]:
     here = plan.on(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if plan.device == "cuda" else plan
     if here not in _pools:
         for pool, _ in _pools.values():
             pool.close()
         _pools.clear()
-        pool = Pool(here, 1)
+        pool = ProcessPool(here, 1)
         _pools[here] = pool, pool.start()
     return _pools[here]

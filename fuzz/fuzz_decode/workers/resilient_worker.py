@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.diagnose.diagnosis import SECONDS
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Outcome, of_the_last
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.outcome import Outcome, last_call_outcome
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.worker import Worker
 
 
-class PatientWorker:
+class ResilientWorker:
     """A worker for one case after another (shrinking, replay), replaced whenever a case kills it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self._worker = Worker(plan)
         self.ready = self._worker.ready()
@@ -28,21 +28,21 @@ class PatientWorker:
         self._worker.submit(case)
         return self._worker.result()
 
-    def run_fresh(self, calls: Calls) -> Outcome:
+    def run_fresh(self, calls: CallSequence) -> Outcome:
         """The outcome of the last of the calls, made one after another in a process in which nothing ran before."""
-        self._worker.renew()
+        self._worker.fresh_process()
         self._revive()
-        self._worker.renew()  # if it was replaced: from now on a fork is enough
+        self._worker.fresh_process()  # if it was replaced: from now on a fork is enough
         outcomes: list[Outcome] = []
         while len(outcomes) < len(calls) and self._worker.alive:
             outcomes.append(self.run(calls[len(outcomes)]))
-        return of_the_last(outcomes, len(calls))
+        return last_call_outcome(outcomes, len(calls))
 
-    def run_calls(self, calls: Calls) -> Outcome:
+    def run_calls(self, calls: CallSequence) -> Outcome:
         """A case as it is, several calls in a process of their own."""
         return self.run_fresh(calls) if len(calls) > 1 else self.run(calls[0])
 
-    def failing_as(self, signature: str) -> Callable[[Calls], bool]:
+    def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         """Whether calls fail with that signature in a fresh process, as a question to ask."""
         return lambda calls: self.run_fresh(calls).signature == signature
 
@@ -52,7 +52,7 @@ class PatientWorker:
         how = ""
         for probes in (True, False):
             try:
-                answer = self._examined(Examination(case, raw if probes else None, seconds, probes))
+                answer = self._examined(DiagnoseRequest(case, raw if probes else None, seconds, probes))
             except HarnessError as error:  # a finding is worth more than what can be said about it
                 return Diagnosis(
                     sentence=f"could not be examined: {str(error).strip().splitlines()[-1]}"[:300], evidence=(str(error),)
@@ -69,15 +69,15 @@ class PatientWorker:
         for watch in (True, False):
             if found is None:
                 self._revive()
-                self._worker.submit(Tracing(case, fault, where, watch))
+                self._worker.submit(TraceRequest(case, fault, where, watch))
                 found = self._worker.trace()
         return found
 
     def close(self) -> None:
         self._worker.close()
 
-    def _examined(self, asked: Examination) -> Diagnosis | Outcome:
-        self._worker.renew()
+    def _examined(self, asked: DiagnoseRequest) -> Diagnosis | Outcome:
+        self._worker.fresh_process()
         self._revive()
         self._worker.submit(asked)
         return self._worker.diagnosis()
@@ -87,7 +87,7 @@ class PatientWorker:
             self._worker = Worker(self.plan)
             self._worker.ready()
 
-    def __enter__(self) -> PatientWorker:
+    def __enter__(self) -> ResilientWorker:
         return self
 
     def __exit__(self, *exc: object) -> None:

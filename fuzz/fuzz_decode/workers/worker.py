@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose import Diagnosis, Examination, Trace, Tracing
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.generate.rounds import Round
-from fuzz_decode.outcome import Finding, Outcome, failure
+from fuzz_decode.generate.rounds import CompileRound
+from fuzz_decode.outcome import Outcome, Violation, failure
 from fuzz_decode.workers.child import DEAD_DEVICE, serve
-from fuzz_decode.workers.protocol import Plan, Ready, Trial
+from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig, WorkerInfo
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
@@ -42,7 +42,7 @@ class WorkerDied(Exception):
 class Worker:
     """One child process that runs one case after another. It must be `ready()` before the first `submit`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self.deadline = time.monotonic() + START_SECONDS
         self._log = tempfile.NamedTemporaryFile(prefix="fuzz-decode-", suffix=".log")  # noqa: SIM115  closed by close()
@@ -55,7 +55,7 @@ class Worker:
         theirs.close()
         self._unused, self._forks = True, False
 
-    def ready(self) -> Ready:
+    def ready(self) -> WorkerInfo:
         """Wait until the target is imported. Raises UsageError if it cannot be."""
         try:
             answer = self._receive()
@@ -66,14 +66,14 @@ class Worker:
         if isinstance(answer, UsageError):
             self.close()
             raise answer
-        assert isinstance(answer, Ready)
+        assert isinstance(answer, WorkerInfo)
         return answer
 
-    def submit(self, asked: Case | Calls | Round | Trial | Examination | Tracing) -> None:
+    def submit(self, asked: Case | CallSequence | CompileRound | EvaluateCase | DiagnoseRequest | TraceRequest) -> None:
         """Start a case or several, the drawing of a round, a trial of another target than the plan's, or the examination or
         tracing of a case."""
         self._unused = False
-        more = asked.seconds if isinstance(asked, Examination) else 0.0
+        more = asked.seconds if isinstance(asked, DiagnoseRequest) else 0.0
         self.deadline = time.monotonic() + self.plan.timeout + more
         with contextlib.suppress(BrokenPipeError):  # result() tells of the death
             self.connection.send(asked)
@@ -89,7 +89,7 @@ class Worker:
         answer = self._answer()
         return answer if isinstance(answer, Trace) else None
 
-    def drawn(self) -> tuple[Calls, str] | None:
+    def drawn(self) -> tuple[CallSequence, str] | None:
         """Wait for the submitted round's cases, and what they compile for, in words; None if the process died. Raises UsageError
         if the target does not say what it compiles for."""
         answer: Any = None
@@ -119,11 +119,11 @@ class Worker:
             answer = self._receive()
         except TimeoutError:
             self.close()
-            finding = Finding("worker", "timeout", "call", f"no answer within {self.plan.timeout:g} s")
+            finding = Violation("worker", "timeout", "call", f"no answer within {self.plan.timeout:g} s")
             return failure("run", finding, seconds=self.plan.timeout)
         except WorkerDied as death:
             self.close()
-            return failure("run", Finding("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death)))
+            return failure("run", Violation("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death)))
         if isinstance(answer, HarnessError):
             self.close()
             raise answer
@@ -131,7 +131,7 @@ class Worker:
             self.close()
         return answer
 
-    def renew(self) -> None:
+    def fresh_process(self) -> None:
         """Let the next case be the first of its process: a fork that is made before anything has run.
 
         Where that cannot be (on CUDA, or when the process itself has run a case) the worker is closed.

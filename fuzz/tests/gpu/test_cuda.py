@@ -10,8 +10,8 @@ import sample_cuda_targets
 from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.workers.devices import pick_device
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
 
@@ -28,7 +28,7 @@ GOOD, CURSED = Case(seq_lens=(5,), block_size=4), Case(seq_lens=(5, 3), block_si
     ],
 )
 def test_a_spoiled_context_costs_one_case(target: str, signature: str) -> None:
-    with PatientWorker(Plan(f"{SAMPLES}:{target}", "cuda", 20.0)) as worker:
+    with ResilientWorker(WorkerConfig(f"{SAMPLES}:{target}", "cuda", 20.0)) as worker:
         outcomes = [worker.run(case) for case in (GOOD, CURSED, GOOD, GOOD, CURSED, GOOD)]
 
     assert [outcome.status for outcome in outcomes] == [PASSED, FAILED, PASSED, PASSED, FAILED, PASSED]

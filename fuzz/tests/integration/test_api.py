@@ -22,9 +22,9 @@ import torch
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
 from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.read import load
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 SEED, CASES = 3, 8
@@ -59,13 +59,13 @@ def refuses(*args: Any) -> Any:
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """What the command line would run."""
     target, folder = f"{Path(sample_targets.__file__).resolve()}:five_percent_off", tmp_path_factory.mktemp("corpus")
-    running = Campaign(Plan(target, "cpu", 60.0), SEED, Budget(CASES), 1, folder)
+    running = Campaign(WorkerConfig(target, "cpu", 60.0), SEED, Budget(CASES), 1, folder)
     for _ in running.events():
         pass
     return running
 
 
-def simple_stream(*_: Any) -> Iterator[Calls]:
+def simple_stream(*_: Any) -> Iterator[CallSequence]:
     yield from ((Case(seq_lens=(length,)),) for length in itertools.count(1))
 
 

@@ -8,19 +8,19 @@ import pytest
 import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
-from fuzz_decode.campaign.events import CaseDone, Found, Minimised, OnlySlow, Started
+from fuzz_decode.campaign.events import CaseDone, Found, Minimised, SpuriousTimeout, Started
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, simplicity_key
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.errors import TargetError
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 
 
 def campaign(target: str, folder: Path, *, seed: int = 0, jobs: int = 2, timeout: float = 20.0, **budget: int) -> Campaign:
-    return Campaign(Plan(target, "cpu", timeout), seed, Budget(**budget), jobs, folder)
+    return Campaign(WorkerConfig(target, "cpu", timeout), seed, Budget(**budget), jobs, folder)
 
 
 def finished(target: str, folder: Path, **options: int | float) -> Campaign:
@@ -135,7 +135,7 @@ def test_a_case_that_was_only_slow_is_no_finding(tmp_path: Path) -> None:
     events = list(run.events())
 
     assert (tmp_path / "slow.seen").exists()
-    assert sum(isinstance(event, OnlySlow) for event in events) == 1
+    assert sum(isinstance(event, SpuriousTimeout) for event in events) == 1
     assert dict(run.rejected) == {"no answer within 5 s, but in time when run alone": 1}
     assert (run.bugs, run.done, list((tmp_path / "corpus").iterdir())) == ({}, 30, [])
 
@@ -152,7 +152,7 @@ def test_a_target_that_does_not_import_ends_the_campaign_at_once(tmp_path: Path)
 
 
 def test_a_time_budget_ends_it(tmp_path: Path) -> None:
-    run = Campaign(Plan("bundled", "cpu", 20.0), 0, Budget(seconds=1.0), 1, tmp_path)
+    run = Campaign(WorkerConfig("bundled", "cpu", 20.0), 0, Budget(seconds=1.0), 1, tmp_path)
     done = [event.case for event in run.events() if isinstance(event, CaseDone)]
 
     assert done[:1] == [Case()]

@@ -24,7 +24,7 @@ from fuzz_decode.corpus.store import save
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.report.ci.github import MOST, RESUME, annotation, summary
 from fuzz_decode.report.ci.junit import junit
-from fuzz_decode.report.ci.summary import Told
+from fuzz_decode.report.ci.summary import CiReport
 
 MINDS_STRIDES = f"{Path(sample_targets.__file__)}:minds_the_block_stride"
 SIGNATURE = "layout-dependent:out"
@@ -233,7 +233,7 @@ def test_any_text_makes_a_file_that_parses() -> None:
 def test_a_report_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     report = tmp_path / "junit.xml"
     report.write_text("of an earlier run")
-    with Told("title", report) as told:
+    with CiReport("title", report) as told:
         told.checks.append(Check("x"))
         assert report.read_text() == "of an earlier run"
     assert cases(report).keys() == {"x"}
@@ -243,7 +243,7 @@ def test_a_report_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_link_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "junit.xml")
     for path in (tmp_path / "link", Path("/dev/null")):
-        with Told("title", path) as told:
+        with CiReport("title", path) as told:
             told.checks.append(Check("x"))
     assert (tmp_path / "link").is_symlink()
     assert cases(tmp_path / "junit.xml").keys() == {"x"}
@@ -318,12 +318,12 @@ def test_a_summary_is_appended_and_one_that_cannot_be_written_is_no_failure(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     for title in ("one", "two"):
-        with Told(title, None):
+        with CiReport(title, None):
             pass
     assert (tmp_path / "summary.md").read_text() == "### one\n\n### two\n\n"
 
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    with Told("three", None):
+    with CiReport("three", None):
         pass
     assert "cannot be written: Is a directory" in capsys.readouterr().err
 
@@ -332,7 +332,7 @@ def test_outside_of_github_nothing_is_said_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    with Told("title", None) as told:
+    with CiReport("title", None) as told:
         told.checks.append(Check("x", FAILED, "x"))
     assert main(["merge", str(tmp_path), "--corpus", str(tmp_path)]) == CLEAN
     assert "::" not in capsys.readouterr().out

@@ -13,7 +13,7 @@ import sample_targets
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone
-from fuzz_decode.cases.call_sequence import Calls
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
@@ -23,9 +23,9 @@ from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Finding, Outcome, failure
+from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Outcome, Violation, failure
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
@@ -136,9 +136,11 @@ def test_a_known_crash_is_counted_and_not_launched(jobs: str, tmp_path: Path, ca
 
 def test_quarantined_cases_keep_their_place_in_the_stream(tmp_path: Path) -> None:
     target = f"{SAMPLES}:honest"
-    campaign = Campaign(Plan(target, "cpu", 20.0), 0, Budget(25), 2, write(tmp_path / "corpus", {**CRASHES, "target": target}))
+    campaign = Campaign(
+        WorkerConfig(target, "cpu", 20.0), 0, Budget(25), 2, write(tmp_path / "corpus", {**CRASHES, "target": target})
+    )
     watched = [(event.case, event.outcome.status) for event in campaign.events() if isinstance(event, CaseDone)]
-    plain = Campaign(Plan(target, "cpu", 20.0), 0, Budget(25), 2, tmp_path / "none")
+    plain = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(25), 2, tmp_path / "none")
 
     assert [case for case, _ in watched] == [event.case for event in plain.events() if isinstance(event, CaseDone)]
     assert all((status == QUARANTINED) == (case.num_seqs == 2) for case, status in watched)
@@ -154,12 +156,12 @@ def test_when_every_case_is_quarantined_the_campaign_ends(tmp_path: Path) -> Non
 def test_the_shrinker_launches_no_known_crash_and_sees_no_known_failure() -> None:
     launched: list[Case] = []
 
-    def fails(calls: Calls) -> Outcome:
+    def fails(calls: CallSequence) -> Outcome:
         launched.extend(calls)
-        return failure("compare", Finding("bound", "wrong-value", "out", ""))
+        return failure("compare", Violation("bound", "wrong-value", "out", ""))
 
     ledger = Ledger(BUG, (dataclasses.replace(known(num_seqs=2), expect="crash"), known(num_seqs=1)))
-    outcomes = [ledger.excusing(fails)((Case(seq_lens=(1,) * count),)) for count in (1, 2, 3)]
+    outcomes = [ledger.apply_ledger(fails)((Case(seq_lens=(1,) * count),)) for count in (1, 2, 3)]
 
     assert [(outcome.status, outcome.signature) for outcome in outcomes] == [
         *((KNOWN, ""), (QUARANTINED, ""), (FAILED, "wrong-value:out")),

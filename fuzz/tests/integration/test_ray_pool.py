@@ -13,9 +13,9 @@ from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
-from fuzz_decode.generate.rounds import Round
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.ray_pool import CALLS, LOCAL, Fleet, _bundles
+from fuzz_decode.generate.rounds import CompileRound
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.ray_pool import CALLS, LOCAL, RayPool, _bundles
 
 SAMPLES = Path(sample_targets.__file__)
 CASES = 24  # seventeen tasks
@@ -37,7 +37,7 @@ def decode(q, *rest, out):
 
 
 def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
-    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=1.0, **options)
+    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=1.0, **options)
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
@@ -53,7 +53,7 @@ def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) ->
     target = f"{tmp_path}/deadly.py:decode"
     here, cases = finished(target, tmp_path / "here", in_rounds=True)
     (tmp_path / "deadly.armed").touch()
-    fleet = Fleet(Plan(target, "cpu", 20.0), LOCAL, 2)
+    fleet = RayPool(WorkerConfig(target, "cpu", 20.0), LOCAL, 2)
     there, same = finished(target, tmp_path / "there", in_rounds=True, fleet=fleet)
 
     assert (tmp_path / "deadly.killed").exists()
@@ -62,7 +62,7 @@ def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) ->
 
 
 def test_a_task_has_a_round_or_several_calls() -> None:
-    round = Round(Case(), 4, 4, "0", {})
+    round = CompileRound(Case(), 4, 4, "0", {})
     single, rows = [(Case(),)] * (CALLS + 1), [(Case(),) * 3] * 6
 
     assert [len(bundle) for bundle in _bundles(iter(single))] == [CALLS, 1]

@@ -15,13 +15,13 @@ import pytest
 import sample_targets
 
 from fuzz_decode.campaign.campaign import NO_TIME, Budget, Campaign
-from fuzz_decode.campaign.checkpoint import NAME, Journal
+from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 WRONG = f"{SAMPLES}:five_percent_off"
@@ -30,7 +30,7 @@ CASES = 21
 
 def campaign(folder: Path, **options: Any) -> Campaign:
     options = {"resume": True, "minimise_seconds": 5.0, **options}
-    return Campaign(Plan(WRONG, "cpu", 20.0), 0, Budget(CASES), 2, folder, journal=folder / NAME, **options)
+    return Campaign(WorkerConfig(WRONG, "cpu", 20.0), 0, Budget(CASES), 2, folder, journal=folder / NAME, **options)
 
 
 def judged(running: Campaign, stop: int = CASES) -> list[Case]:
@@ -77,7 +77,7 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
 def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     folder = tmp_path / "corpus"
-    running = Campaign(Plan("bundled", "cpu", 20.0), 0, Budget(3), 1, folder, journal=folder / NAME)
+    running = Campaign(WorkerConfig("bundled", "cpu", 20.0), 0, Budget(3), 1, folder, journal=folder / NAME)
     kept = [folder.exists() for event in running.events() if isinstance(event, CaseDone)]
 
     assert any(kept)
@@ -85,10 +85,10 @@ def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path
 
 
 def test_another_campaign_is_not_resumed(tmp_path: Path) -> None:
-    Journal(tmp_path / NAME, {"target": "bundled", "seed": 3}).write({"next": 5})
+    Checkpoint(tmp_path / NAME, {"target": "bundled", "seed": 3}).write({"next": 5})
 
     with pytest.raises(UsageError, match=r"is of a campaign with seed 3, not seed 4; give the options that it was started with"):
-        Journal(tmp_path / NAME, {"target": "bundled", "seed": 4}).read()
+        Checkpoint(tmp_path / NAME, {"target": "bundled", "seed": 4}).read()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"of": 3, "state": {}}', '{"of": {}, "state"', "[" * 10**5, "\x00"])
@@ -96,7 +96,7 @@ def test_a_journal_that_is_none_is_a_usage_error(text: str, tmp_path: Path, caps
     (tmp_path / NAME).write_text(text)
 
     with pytest.raises(UsageError, match="is not what a campaign wrote"):
-        Journal(tmp_path / NAME, {"seed": 4}).read()
+        Checkpoint(tmp_path / NAME, {"seed": 4}).read()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: py
 
 def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> tuple[Campaign, float]:
     """A campaign of that many seconds that is over, and how long it went on after its start."""
-    running = Campaign(Plan(f"{SAMPLES}:{target}", "cpu", timeout), 0, Budget(seconds=seconds), 2, folder)
+    running = Campaign(WorkerConfig(f"{SAMPLES}:{target}", "cpu", timeout), 0, Budget(seconds=seconds), 2, folder)
     events = running.events()
     next(events)
     started = time.monotonic()

@@ -17,18 +17,18 @@ from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import family
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.rounds import LARGEST, Round, drawn, rounds, size_of
+from fuzz_decode.generate.rounds import LARGEST, CompileRound, draw_round, rounds, size_of
 from fuzz_decode.targets import bundled_kernel
-from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
+from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
 from fuzz_decode.workers.devices import pick_gpus
-from fuzz_decode.workers.in_process import Here
-from fuzz_decode.workers.pool import Pool, _Batch, _Seat
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.in_process import InProcessBackend
+from fuzz_decode.workers.pool import ProcessPool, WorkerSlot, _Batch
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 SAMPLES = Path(sample_targets.__file__)
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
@@ -39,7 +39,7 @@ KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_kernel.compiles_
 def whole(key: str, count: int, size: int = 40, **generates: Any) -> list[tuple[Case, ...]]:
     """The first rounds, all of one size."""
     taken = (round for _, round in islice(rounds(SEED, generates), count))
-    return [drawn(dataclasses.replace(round, size=size, take=size), KEYS[key]) for round in taken]
+    return [draw_round(dataclasses.replace(round, size=size, take=size), KEYS[key]) for round in taken]
 
 
 @pytest.fixture(scope="module", params=KEYS)
@@ -83,7 +83,7 @@ def test_every_case_of_a_round_is_valid(some: tuple[str, list[tuple[Case, ...]]]
 
 
 def test_a_round_keeps_to_what_the_target_takes() -> None:
-    strides = Strides(contiguous=("q", "k", "v", "table"), multiple_of=8)
+    strides = StrideRules(contiguous=("q", "k", "v", "table"), multiple_of=8)
     taken = {
         "dtypes": ("float16",),
         "head_dims": (64, 80),
@@ -100,7 +100,7 @@ def test_a_round_keeps_to_what_the_target_takes() -> None:
 
 def test_a_kernel_that_fits_one_case_only_gets_it_again_with_other_data() -> None:
     first = Case(seq_lens=(7, 3), group=3)
-    cases = drawn(Round(first, 5, 5, "0", {}), lambda case: (case.seq_lens, case.k, case.table, case.q, case.group))
+    cases = draw_round(CompileRound(first, 5, 5, "0", {}), lambda case: (case.seq_lens, case.k, case.table, case.q, case.group))
     assert {dataclasses.replace(case, seed=0) for case in cases} == {first}
     assert len({case.seed for case in cases}) == 5
 
@@ -123,7 +123,7 @@ def test_rounds_begin_and_stop_at_any_case(start: int, stop: int) -> None:
 
 
 def compiled(compiles_for: Any, **fields: Any) -> object:
-    return understand("sample", sample_targets.honest, compiles_for=compiles_for).compile_key(Case(**fields))
+    return target_from_function("sample", sample_targets.honest, compiles_for=compiles_for).compile_key(Case(**fields))
 
 
 def test_a_target_says_what_it_compiles_for() -> None:
@@ -144,7 +144,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
-    running = Campaign(Plan(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
+    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
@@ -152,8 +152,8 @@ def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Cam
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
     (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
-    plan = Plan("five percent off", "cpu", 20.0)
-    here = Here(plan, sample_targets.five_percent_off)
+    plan = WorkerConfig("five percent off", "cpu", 20.0)
+    here = InProcessBackend(plan, sample_targets.five_percent_off)
     with here.at_work():
         third = Campaign(plan, 0, Budget(24), 1, tmp_path / "here", minimise_seconds=2.0, here=here, in_rounds=True)
         in_this_process = [event.case for event in third.events() if isinstance(event, CaseDone)]
@@ -200,10 +200,10 @@ def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str
 
 
 def test_a_round_whose_kernels_are_being_compiled_is_put_off_for_another() -> None:
-    compiling = _Seat(None, starting=False, compiling=True, key="a")  # type: ignore[arg-type]  # nothing runs
-    idle = _Seat(None, starting=False)  # type: ignore[arg-type]
+    compiling = WorkerSlot(None, starting=False, compiling=True, key="a")  # type: ignore[arg-type]  # nothing runs
+    idle = WorkerSlot(None, starting=False)  # type: ignore[arg-type]
     first, second = _Batch(0, (Case(),), "a"), _Batch(1, (Case(),), "b")
-    pool = Pool(Plan("bundled", "cpu", 1.0), 2, _seats=[compiling, idle], _held=[first])
+    pool = ProcessPool(WorkerConfig("bundled", "cpu", 1.0), 2, _seats=[compiling, idle], _held=[first])
 
     assert pool._put_off() is None
     pool._held.append(second)
@@ -217,12 +217,12 @@ def test_a_round_whose_kernels_are_being_compiled_is_put_off_for_another() -> No
 
 
 def test_a_worker_sees_the_gpu_that_it_is_to_use(odd: str) -> None:
-    with PatientWorker(Plan(f"{odd}:tells_its_gpu", "cpu", 20.0).on("7")) as worker:
+    with ResilientWorker(WorkerConfig(f"{odd}:tells_its_gpu", "cpu", 20.0).on("7")) as worker:
         assert worker.run(Case()).reason == "NotImplementedError: 7"
 
 
 def test_workers_take_the_gpus_in_turn(odd: str) -> None:
-    with closing(Pool(Plan(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
+    with closing(ProcessPool(WorkerConfig(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
         pool.start()
         assert [seat.worker.plan.gpu for seat in pool._seats] == ["4", "GPU-5", "4"]
 

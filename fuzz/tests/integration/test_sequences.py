@@ -11,22 +11,22 @@ import sample_targets
 from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import Found, Minimised
 from fuzz_decode.campaign.reproduce import shrink_in_fresh
-from fuzz_decode.cases.call_sequence import Calls, differences
+from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus.read import load, load_folder
-from fuzz_decode.outcome import PASSED, Finding, Outcome, failure
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.outcome import PASSED, Outcome, Violation, failure
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 SAMPLES = Path(sample_targets.__file__)
 SCALE = f"{SAMPLES}:remembers_the_scale"
-WRONG = failure("compare", Finding("numeric", "wrong-value", "out", "all"))
+WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "all"))
 ON_CPU = ["--device", "cpu"]
 
 
 def campaign(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
-    return Campaign(Plan(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, sequence=sequence)
+    return Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, sequence=sequence)
 
 
 def finished(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
@@ -149,16 +149,16 @@ def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
     assert (run.done, run.bugs) == (24, {})
 
 
-class Polluted(PatientWorker):
+class Polluted(ResilientWorker):
     """Whatever runs after something else fails; in a fresh process only a group of three does."""
 
     def __init__(self) -> None:
-        self.runs_in_fresh: list[Calls] = []
+        self.runs_in_fresh: list[CallSequence] = []
 
     def run(self, case: Case) -> Outcome:
         return WRONG
 
-    def run_fresh(self, calls: Calls) -> Outcome:
+    def run_fresh(self, calls: CallSequence) -> Outcome:
         self.runs_in_fresh.append(calls)
         return WRONG if calls[-1].group == 3 else Outcome(PASSED)
 

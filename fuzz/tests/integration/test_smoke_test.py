@@ -14,12 +14,12 @@ import sample_targets
 from fuzz_decode.campaign.smoke_test import probes
 from fuzz_decode.cases.domain import DTYPES
 from fuzz_decode.cases.simplicity import features_of
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.description import describe, limits
-from fuzz_decode.targets.target import GENERATED_OPTIONS, understand
+from fuzz_decode.targets.target import GENERATED_OPTIONS, target_from_function
 
 SAMPLES = Path(sample_targets.__file__)
 QUESTIONS = ["plain", "blocks and heads", "strides", "lengths", "options"]
@@ -135,22 +135,22 @@ def test_what_cannot_be_a_target_is_bad_input(source: str, words: str, tmp_path:
         {"dtypes": ("bfloat16",), "head_dims": (96, 128), "value_head_dims": (64,), "groups": (1,)},
         {"block_sizes": (1,), "min_seq_len": 1, "groups": (8, 1)},
         {"block_sizes": (256, 64), "min_seq_len": 70, "value_head_dims": "head_dim"},
-        {"strides": Strides(contiguous=("q", "k", "v", "out", "table"), one_slot_stride=True)},
-        {"strides": Strides(v_like_k=True), "head_dims": (576,), "value_head_dims": (512,)},
+        {"strides": StrideRules(contiguous=("q", "k", "v", "out", "table"), one_slot_stride=True)},
+        {"strides": StrideRules(v_like_k=True), "head_dims": (576,), "value_head_dims": (512,)},
     ],
 )
 @pytest.mark.parametrize("fn", [six, sample_targets.honest])
 def test_the_questions_keep_to_what_is_declared(declared: dict[str, Any], fn: Callable[..., Any]) -> None:
-    found = understand("t", fn, **declared)
+    found = target_from_function("t", fn, **declared)
     asked = probes(found.generates())
 
     assert [probe.question for probe in asked] == (QUESTIONS if found.options else QUESTIONS[:-1])
-    assert [found.why_unsupported(validate(probe.case)) for probe in asked] == [None] * len(asked)
+    assert [found.unsupported_reason(validate(probe.case)) for probe in asked] == [None] * len(asked)
 
 
 def test_each_question_is_about_what_it_says() -> None:
     plain, several, strides, lengths, options = (
-        probe.case for probe in probes(understand("t", sample_targets.honest).generates())
+        probe.case for probe in probes(target_from_function("t", sample_targets.honest).generates())
     )
 
     assert features_of(plain) == {}
@@ -163,7 +163,7 @@ def test_each_question_is_about_what_it_says() -> None:
 
 
 def test_a_description_uses_the_names_of_the_function() -> None:
-    found = describe(understand("t", target(min_seq_len=1, strides=Strides(contiguous=("k",)))(mine)))
+    found = describe(target_from_function("t", target(min_seq_len=1, strides=StrideRules(contiguous=("k",)))(mine)))
 
     assert [name for name, _ in found.arguments] == ["query", "keys", "values", "*rest", "*rest", "*rest"]
     assert found.arguments[1][1].endswith("dtype of q\nlogical order, contiguous last axis, else arbitrary strides")
@@ -183,8 +183,8 @@ def test_a_description_uses_the_names_of_the_function() -> None:
 
 
 def test_a_description_names_the_dtypes_of_float8_caches() -> None:
-    plain = describe(understand("t", mine))
-    found = describe(understand("t", sample_targets.honest_in_everything, cache_dtypes=("float8_e5m2",)))
+    plain = describe(target_from_function("t", mine))
+    found = describe(target_from_function("t", sample_targets.honest_in_everything, cache_dtypes=("float8_e5m2",)))
 
     assert plain.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q")
     assert found.arguments[1][1].splitlines()[0].endswith("head_dim], dtype of q or float8_e5m2")
@@ -197,11 +197,11 @@ def test_a_description_names_the_dtypes_of_float8_caches() -> None:
 
 
 def test_the_last_question_uses_every_option() -> None:
-    case = validate(probes(understand("t", sample_targets.honest_in_everything).generates())[-1].case)
+    case = validate(probes(target_from_function("t", sample_targets.honest_in_everything).generates())[-1].case)
 
     assert case.options() | {"out"} == GENERATED_OPTIONS
     assert case.out.padded
-    half = probes({**understand("t", mine).generates(), "options": frozenset({"k_scale"})})
+    half = probes({**target_from_function("t", mine).generates(), "options": frozenset({"k_scale"})})
     assert [probe.question for probe in half] == QUESTIONS[:-1]
 
 
@@ -228,16 +228,16 @@ STRIDES: dict[str, Any] = {"contiguous": ("k",), "one_slot_stride": True, "v_lik
 
 @pytest.mark.parametrize(
     "declared",
-    [*({name: value} for name, value in LIMITS.items()), *({"strides": Strides(**{n: v})} for n, v in STRIDES.items())],
+    [*({name: value} for name, value in LIMITS.items()), *({"strides": StrideRules(**{n: v})} for n, v in STRIDES.items())],
 )
 def test_every_limit_that_can_be_declared_is_told(declared: dict[str, Any]) -> None:
-    assert len(limits(understand("t", six, **declared))) == 1
+    assert len(limits(target_from_function("t", six, **declared))) == 1
 
 
 def test_no_limit_is_forgotten() -> None:
     told_otherwise = {"dtypes", "cache_dtypes", "strides", "arithmetic", "devices", "compiles_for"}
     assert set(inspect.signature(target).parameters) - told_otherwise == set(LIMITS)
-    assert {field.name for field in dataclasses.fields(Strides)} == set(STRIDES)
+    assert {field.name for field in dataclasses.fields(StrideRules)} == set(STRIDES)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_no_limit_is_forgotten() -> None:
     ],
 )
 def test_arithmetic_is_told_in_words(arithmetic: Any, phrase: str) -> None:
-    assert phrase in describe(understand("t", six, arithmetic=arithmetic)).arithmetic
+    assert phrase in describe(target_from_function("t", six, arithmetic=arithmetic)).arithmetic
 
 
 @pytest.mark.parametrize(
@@ -266,4 +266,4 @@ def test_arithmetic_is_told_in_words(arithmetic: Any, phrase: str) -> None:
     ],
 )
 def test_what_a_kernel_is_compiled_for_is_told(compiles_for: Any, words: str) -> None:
-    assert describe(understand("t", six, compiles_for=compiles_for)).compiled_for == words
+    assert describe(target_from_function("t", six, compiles_for=compiles_for)).compiled_for == words

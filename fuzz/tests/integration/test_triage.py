@@ -14,7 +14,7 @@ from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load, load_files
 from fuzz_decode.corpus.store import save
-from fuzz_decode.workers.protocol import Plan
+from fuzz_decode.workers.protocol import WorkerConfig
 
 BUG = "mutant:k-block-stride-dense"
 CASE = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
@@ -26,7 +26,7 @@ ON_CPU = ["--device", "cpu"]
 
 def triaged(*entries: Entry, folder: Path, target: str | None = None) -> list[Triaged]:
     paths = [save(folder, entry) for entry in entries]
-    return list(triage(load_files(paths)[0], Plan("", "cpu", 60.0), target, 20.0))
+    return list(triage(load_files(paths)[0], WorkerConfig("", "cpu", 60.0), target, 20.0))
 
 
 @pytest.fixture(scope="module")

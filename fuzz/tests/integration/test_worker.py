@@ -16,12 +16,12 @@ from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
-from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, understand
-from fuzz_decode.workers.child import _fitting
+from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
+from fuzz_decode.workers.child import _restrict_to_machine
 from fuzz_decode.workers.devices import pick_device
-from fuzz_decode.workers.pool import Pool
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.pool import ProcessPool
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode.workers.worker import Worker
 
 SAMPLES = Path(sample_targets.__file__)
@@ -30,37 +30,37 @@ CURSED = Case(seq_lens=(1, 1))  # two sequences
 PATIENT = 20.0  # seconds; a crash is noticed at once
 
 
-def plan(function: str, timeout: float = PATIENT) -> Plan:
-    return Plan(f"{SAMPLES}:{function}", "cpu", timeout)
+def plan(function: str, timeout: float = PATIENT) -> WorkerConfig:
+    return WorkerConfig(f"{SAMPLES}:{function}", "cpu", timeout)
 
 
 @contextmanager
-def started(plan: Plan) -> Iterator[Worker]:
+def started(plan: WorkerConfig) -> Iterator[Worker]:
     with closing(Worker(plan)) as worker:
         worker.ready()
         yield worker
 
 
 def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> None:
-    with PatientWorker(plan("honest")) as worker:
+    with ResilientWorker(plan("honest")) as worker:
         assert worker.run(GOOD).status == PASSED
         assert worker.ready.generates["options"] == {"out", "window", "softcap"}
         assert set(worker.ready.versions) == {"python", "torch", "triton"}
 
 
 def test_a_finding_crosses_the_border_whole() -> None:
-    with PatientWorker(plan("five_percent_off")) as worker:
+    with ResilientWorker(plan("five_percent_off")) as worker:
         outcome = worker.run(GOOD)
     assert (outcome.status, outcome.signature, outcome.findings[0].where) == (FAILED, "wrong-value:out", (0, 0, 15))
 
 
 def test_the_interpreter_is_on_in_the_child() -> None:
-    with PatientWorker(Plan("mutant:lse-base-2", "cpu", PATIENT)) as worker:
+    with ResilientWorker(WorkerConfig("mutant:lse-base-2", "cpu", PATIENT)) as worker:
         assert worker.run(GOOD).signature == "wrong-value:lse"
 
 
 def test_a_segfault_costs_one_case() -> None:
-    with PatientWorker(plan("segfaults_on_two")) as worker:
+    with ResilientWorker(plan("segfaults_on_two")) as worker:
         assert worker.run(GOOD).status == PASSED
         crash = worker.run(CURSED)
         assert (crash.status, crash.stage, crash.signature) == (FAILED, "run", "crash-SIGSEGV:call")
@@ -68,7 +68,7 @@ def test_a_segfault_costs_one_case() -> None:
 
 
 def test_a_target_that_exits_says_how_and_its_last_words() -> None:
-    with PatientWorker(plan("leaves_on_two")) as worker:
+    with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run(CURSED)
         assert crash.signature == "crash-exit-3:call"
         assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
@@ -76,7 +76,7 @@ def test_a_target_that_exits_says_how_and_its_last_words() -> None:
 
 
 def test_a_hang_ends_when_its_time_is_up() -> None:
-    with PatientWorker(plan("hangs_on_two", timeout=1.5)) as worker:
+    with ResilientWorker(plan("hangs_on_two", timeout=1.5)) as worker:
         worker.run(GOOD)
         started_at = time.monotonic()
         hang = worker.run(CURSED)
@@ -87,7 +87,7 @@ def test_a_hang_ends_when_its_time_is_up() -> None:
 
 
 def test_printing_blocks_nobody() -> None:
-    with PatientWorker(plan("talks_a_lot")) as worker:
+    with ResilientWorker(plan("talks_a_lot")) as worker:
         assert [worker.run(GOOD).status for _ in range(3)] == [PASSED] * 3
 
 
@@ -114,7 +114,7 @@ def test_exceptions_and_rejections_do_not_end_the_process() -> None:
 def test_a_target_that_does_not_import_is_a_usage_error(tmp_path: Path, source: str, words: str) -> None:
     file = tmp_path / "broken_target.py"
     file.write_text(source)
-    with closing(Worker(Plan(f"{file}:decode", "cpu", PATIENT))) as worker:
+    with closing(Worker(WorkerConfig(f"{file}:decode", "cpu", PATIENT))) as worker:
         with pytest.raises(TargetError, match=str(file)) as caught:
             worker.ready()
         assert words in str(caught.value)
@@ -143,7 +143,7 @@ UNSCALED = Case(seq_lens=(2,))
 
 
 def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
-    with PatientWorker(plan("remembers_the_scale")) as worker:
+    with ResilientWorker(plan("remembers_the_scale")) as worker:
         assert worker.run(UNSCALED).status == PASSED
         assert worker.run(SCALED).signature == "wrong-value:out"
         assert worker.run_fresh((SCALED,)).status == PASSED
@@ -153,21 +153,21 @@ def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
 
 
 def test_a_crash_in_a_fresh_process_costs_that_one() -> None:
-    with PatientWorker(plan("segfaults_on_two")) as worker:
+    with ResilientWorker(plan("segfaults_on_two")) as worker:
         for _ in range(2):
             assert worker.run_fresh((GOOD, CURSED)).signature == "crash-SIGSEGV:call"
             assert worker.run_fresh((GOOD, GOOD)).status == PASSED
 
 
 def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
-    with PatientWorker(plan("leaves_on_two")) as worker:
+    with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run_fresh((CURSED, GOOD))
         assert crash.signature == "crash-exit-3:call of an earlier call"
         assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
 
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
-    with PatientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
+    with ResilientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
         assert worker.run_fresh((GOOD,)).status == PASSED
         parent = worker._worker._process.pid
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -184,7 +184,7 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
     if how == "restart":
         monkeypatch.setattr(Worker, "renew", lambda self: self._unused or self.close())
     runs = [(GOOD, UNSCALED, SCALED), (SCALED, UNSCALED), (UNSCALED,)]
-    with closing(Pool(plan("remembers_the_scale"), 2)) as pool:
+    with closing(ProcessPool(plan("remembers_the_scale"), 2)) as pool:
         pool.start()
         done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), fresh=True)}
     assert done == {
@@ -198,7 +198,7 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
 
 
 def test_what_follows_a_crash_is_run_in_another_process() -> None:
-    with closing(Pool(plan("segfaults_on_two"), 1)) as pool:
+    with closing(ProcessPool(plan("segfaults_on_two"), 1)) as pool:
         pool.start()
         done = list(pool.outcomes(iter([(GOOD, CURSED, GOOD, SCALED)]), fresh=True))
     assert [(number, calls) for number, calls, _ in done] == [
@@ -207,14 +207,14 @@ def test_what_follows_a_crash_is_run_in_another_process() -> None:
     assert [outcome.status for _, _, outcome in done] == [PASSED, FAILED, PASSED, PASSED]
 
 
-def run_all(pool: Pool, cases: list[Case]) -> list[tuple[int, Case, Outcome]]:
+def run_all(pool: ProcessPool, cases: list[Case]) -> list[tuple[int, Case, Outcome]]:
     pool.start()
     return [(number, case, outcome) for number, (case,), outcome in pool.outcomes((case,) for case in cases)]
 
 
 def test_a_pool_gives_every_case_once_although_some_crash() -> None:
     cases = [CURSED if number in {2, 3, 6} else Case(seq_lens=(number + 1,)) for number in range(8)]
-    with closing(Pool(plan("segfaults_on_two"), 2)) as pool:
+    with closing(ProcessPool(plan("segfaults_on_two"), 2)) as pool:
         done = run_all(pool, cases)
     assert sorted(number for number, _, _ in done) == list(range(8))
     for number, case, outcome in done:
@@ -224,7 +224,7 @@ def test_a_pool_gives_every_case_once_although_some_crash() -> None:
 
 def test_a_pool_goes_on_while_one_case_hangs() -> None:
     cases = [CURSED, *(Case(seq_lens=(length,)) for length in range(1, 7))]
-    with closing(Pool(plan("hangs_on_two", timeout=2.0), 2)) as pool:
+    with closing(ProcessPool(plan("hangs_on_two", timeout=2.0), 2)) as pool:
         done = run_all(pool, cases)
     assert sorted(number for number, _, _ in done) == list(range(7))
     assert {outcome.signature for number, _, outcome in done if number == 0} == {"timeout:call"}
@@ -232,13 +232,13 @@ def test_a_pool_goes_on_while_one_case_hangs() -> None:
 
 
 def test_a_pool_without_cases_is_done_at_once() -> None:
-    with closing(Pool(plan("honest"), 1)) as pool:
+    with closing(ProcessPool(plan("honest"), 1)) as pool:
         assert run_all(pool, []) == []
 
 
 def test_a_pool_for_a_target_that_does_not_import_is_a_usage_error() -> None:
-    nowhere = Plan("no_such_package:decode", "cpu", PATIENT)
-    with closing(Pool(nowhere, 2)) as pool, pytest.raises(TargetError, match="does not import"):
+    nowhere = WorkerConfig("no_such_package:decode", "cpu", PATIENT)
+    with closing(ProcessPool(nowhere, 2)) as pool, pytest.raises(TargetError, match="does not import"):
         pool.start()
 
 
@@ -249,21 +249,21 @@ def test_a_device_that_was_named_is_taken_as_it_is() -> None:
 
 
 def _sample(**limits: object) -> Target:
-    return understand("sample", sample_targets.honest, **limits)
+    return target_from_function("sample", sample_targets.honest, **limits)
 
 
 def test_a_target_keeps_to_the_wanted_dtypes_that_are_right_here() -> None:
-    plan = Plan("sample", "cpu", 1.0, ("bfloat16", "float16"))
-    assert _fitting(_sample(), plan, {}).dtypes == ("float16", "bfloat16")
-    assert _fitting(_sample(), plan, {"bfloat16": "dot differs from torch"}).dtypes == ("float16",)
+    plan = WorkerConfig("sample", "cpu", 1.0, ("bfloat16", "float16"))
+    assert _restrict_to_machine(_sample(), plan, {}).dtypes == ("float16", "bfloat16")
+    assert _restrict_to_machine(_sample(), plan, {"bfloat16": "dot differs from torch"}).dtypes == ("float16",)
 
 
 def test_a_target_loses_float8_caches_that_are_not_read_right_here() -> None:
     """All of them, if need be: then none are drawn."""
-    plan, wrong = Plan("sample", "cpu", 1.0), "widening to float32 differs from torch"
-    assert _fitting(_sample(), plan, {}).cache_dtypes == CACHE_DTYPES
-    assert _fitting(_sample(), plan, {"float8_e5m2": wrong}).cache_dtypes == ("float8_e4m3fn",)
-    none = _fitting(_sample(), plan, dict.fromkeys(CACHE_DTYPES, wrong))
+    plan, wrong = WorkerConfig("sample", "cpu", 1.0), "widening to float32 differs from torch"
+    assert _restrict_to_machine(_sample(), plan, {}).cache_dtypes == CACHE_DTYPES
+    assert _restrict_to_machine(_sample(), plan, {"float8_e5m2": wrong}).cache_dtypes == ("float8_e4m3fn",)
+    none = _restrict_to_machine(_sample(), plan, dict.fromkeys(CACHE_DTYPES, wrong))
     assert (none.dtypes, none.cache_dtypes) == (DTYPES, ())
     options = {**none.generates(), "options": GENERATED_OPTIONS, "huge_spans": False}
     assert all(case.cache_dtype is None for case in islice(case_stream(0, options), 100))
@@ -281,4 +281,4 @@ def test_a_target_with_nothing_left_to_run_is_a_usage_error(
     limits: dict[str, object], refused: dict[str, str], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        _fitting(_sample(**limits), Plan("sample", "cpu", 1.0, ("bfloat16",)), refused)
+        _restrict_to_machine(_sample(**limits), WorkerConfig("sample", "cpu", 1.0, ("bfloat16",)), refused)

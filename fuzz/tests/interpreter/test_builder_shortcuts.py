@@ -24,7 +24,7 @@ import fuzz_decode.triton_interpreter as interpreter
 if sys.argv[1] == "plain":
     interpreter.is_known = lambda _: False
 interpreter.mend()
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.execute.run_case import returned
 from fuzz_decode.generate.case_stream import drawn_stream
 from fuzz_decode.targets import resolve

@@ -13,8 +13,8 @@ from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
 from fuzz_decode.workers.devices import pick_device
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode_kernels.mutants import load as mutants
 from fuzz_decode_kernels.mutants.load import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
 
@@ -85,7 +85,7 @@ def test_a_mutant_fails_on_its_case_and_the_kernel_does_not(name: str) -> None:
 @pytest.mark.parametrize("name", DEADLY)
 def test_a_mutant_dies_of_its_case_and_the_kernel_does_not(name: str) -> None:
     case = killing_case(name)
-    with PatientWorker(Plan(f"mutant:{name}", DEVICE, 60.0)) as worker:
+    with ResilientWorker(WorkerConfig(f"mutant:{name}", DEVICE, 60.0)) as worker:
         assert worker.run(case).signature.startswith("crash-")
     assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
 

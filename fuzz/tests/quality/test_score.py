@@ -23,29 +23,29 @@ from fuzz_decode.cli import main
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.errors import UsageError
 from fuzz_decode.evaluate import settings as setting_module
-from fuzz_decode.evaluate.measure import Bench, Task, batched
-from fuzz_decode.evaluate.measurements import Journal, Measurement, key
+from fuzz_decode.evaluate.measure import EvaluationPool, Task, batched
+from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore, key
 from fuzz_decode.evaluate.mutant_inventory import Subject, clean, real, subjects
 from fuzz_decode.evaluate.score import Score, clean_tasks
-from fuzz_decode.evaluate.settings import CASES, Setting, with_random_lengths
+from fuzz_decode.evaluate.settings import CASES, EvaluationSettings, with_random_lengths
 from fuzz_decode.evaluate.statistics import quantile, upper_bound
 from fuzz_decode.evaluate.tally import tally
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.report.terminal.score import ScoreView
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.devices import pick_device
-from fuzz_decode.workers.evaluate_case import attempt
-from fuzz_decode.workers.protocol import Plan, Trial
+from fuzz_decode.workers.evaluate_case import evaluate_case
+from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 
 DEVICE = pick_device("auto")
 SAMPLES = Path(sample_targets.__file__)
-SETTING = Setting("cpu", 30.0, 3)
+SETTING = EvaluationSettings("cpu", 30.0, 3)
 GENERATES: dict[str, Any] = {}
 
 
@@ -53,8 +53,8 @@ def sample(function: str) -> Subject:
     return Subject(function, f"{SAMPLES}:{function}", "X", function)
 
 
-def score(folder: Path, *wanted: Subject, seeds: int = 1, setting: Setting = SETTING, clean_cases: int = 0) -> Score:
-    return Score(wanted, setting, seeds, clean_cases, Journal(folder / "journal.jsonl"), jobs=2)
+def score(folder: Path, *wanted: Subject, seeds: int = 1, setting: EvaluationSettings = SETTING, clean_cases: int = 0) -> Score:
+    return Score(wanted, setting, seeds, clean_cases, MeasurementStore(folder / "journal.jsonl"), jobs=2)
 
 
 # statistics
@@ -152,8 +152,8 @@ def test_without_poison_only_noise_is_read() -> None:
     assert run_case(case, resolve(target), DEVICE).signature == "wrong-value:out"
     assert run_case(case, resolve(target), DEVICE, "random").signature == ""
     trial = dataclasses.replace(SETTING, ablate="no-poison").trial(target, case, None)
-    assert attempt(trial, DEVICE).signature == ""
-    assert build(case, DEVICE, memory=trial.memory).k_cache.isfinite().all()
+    assert evaluate_case(trial, DEVICE).signature == ""
+    assert build_problem(case, DEVICE, memory=trial.memory).k_cache.isfinite().all()
 
 
 def test_without_poison_allocations_are_clean() -> None:
@@ -162,11 +162,11 @@ def test_without_poison_allocations_are_clean() -> None:
 
 
 def test_limits() -> None:
-    assert Setting("cpu", 1.0).limit == CASES
-    assert Setting("cpu", 1.0, grid="sglang").limit == 28
-    assert Setting("cpu", 1.0, 5, grid="sglang").limit == 5
-    every = [case for case, _ in Setting("cpu", 1.0, grid="sglang").questions(0, GENERATES)]
-    few = [case for case, _ in Setting("cpu", 1.0, 5, grid="sglang").questions(0, GENERATES)]
+    assert EvaluationSettings("cpu", 1.0).limit == CASES
+    assert EvaluationSettings("cpu", 1.0, grid="sglang").limit == 28
+    assert EvaluationSettings("cpu", 1.0, 5, grid="sglang").limit == 5
+    every = [case for case, _ in EvaluationSettings("cpu", 1.0, grid="sglang").questions(0, GENERATES)]
+    few = [case for case, _ in EvaluationSettings("cpu", 1.0, 5, grid="sglang").questions(0, GENERATES)]
     assert few == [every[place] for place in (0, 5, 11, 16, 22)]
     assert score_command.ABLATIONS == setting_module.ABLATIONS
 
@@ -174,13 +174,13 @@ def test_limits() -> None:
 def test_the_clean_kernel_gets_the_cases_it_is_asked_for() -> None:
     assert [task.setting.limit for task in clean_tasks(SETTING, 250)] == [100, 100, 50]
     assert len({task.seed for task in clean_tasks(SETTING, 250)}) == 3
-    assert len(list(clean_tasks(Setting("cpu", 1.0, grid="sglang"), 50))) == 2
+    assert len(list(clean_tasks(EvaluationSettings("cpu", 1.0, grid="sglang"), 50))) == 2
     assert not list(clean_tasks(SETTING, 0))
 
 
 def test_a_process_takes_one_run_or_on_cuda_one_kernel() -> None:
     def tasks(device: str) -> list[Task]:
-        made = Score(subjects("lse-base-2,gqa-modulo"), Setting(device, 1.0, 3), 2, 0, Journal(None), 1)
+        made = Score(subjects("lse-base-2,gqa-modulo"), EvaluationSettings(device, 1.0, 3), 2, 0, MeasurementStore(None), 1)
         return made.tasks()
 
     assert [[task.seed for task in batch] for batch in batched(tasks("cpu"))] == [[0], [0], [1], [1]]
@@ -218,10 +218,10 @@ CHANGES: tuple[dict[str, Any], ...] = ({"device": "cuda"}, {"cases": 4}, {"ablat
 
 def test_a_line_that_was_not_finished_is_measured_again(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    Journal(path).add("a", Measurement("x", "", 0, 3))
+    MeasurementStore(path).add("a", Measurement("x", "", 0, 3))
     whole = path.read_text()
     path.write_text(whole + whole[:20])
-    journal = Journal(path)
+    journal = MeasurementStore(path)
     assert (journal.get("a"), path.read_text()) == (Measurement("x", "", 0, 3), whole)
 
 
@@ -230,7 +230,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> N
     path = tmp_path / "journal.jsonl"
     path.write_text(text)
     with pytest.raises(UsageError, match="--resume"):
-        Journal(path)
+        MeasurementStore(path)
     assert path.read_text() == text
 
 
@@ -260,14 +260,14 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
 
 def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path: Path) -> None:
     crash, honest = sample("segfaults_on_two"), sample("honest")
-    made = Score([crash, honest], Setting("cpu", 30.0, 150), 1, 0, Journal(None), jobs=1)
+    made = Score([crash, honest], EvaluationSettings("cpu", 30.0, 150), 1, 0, MeasurementStore(None), jobs=1)
     measured = {each.subject: each for each in made.events()}
     assert (measured[crash.name].oracle, measured[crash.name].signature) == ("worker", "crash-SIGSEGV:call")
     assert (measured[honest.name].killed, measured[honest.name].cases) == (False, 150)
 
 
 def test_a_hang_is_a_kill() -> None:
-    made = Score([sample("hangs_on_two")], Setting("cpu", 5.0, 150), 1, 0, Journal(None), jobs=1)
+    made = Score([sample("hangs_on_two")], EvaluationSettings("cpu", 5.0, 150), 1, 0, MeasurementStore(None), jobs=1)
     assert [(each.oracle, each.signature) for each in made.events()] == [("worker", "timeout:call")]
 
 
@@ -287,7 +287,7 @@ def test_mutants_that_are_the_kernel_count_in_nothing() -> None:
 
 def test_what_is_beyond_reach_counts_as_a_mutant_is_told_and_not_run() -> None:
     far, near = Subject("a", "", "M1", "", beyond="GPU only: a dot"), Subject("b", "", "M1", "")
-    score = Score([far, near], SETTING, 1, 0, Journal(None), 1, measured=[Measurement("b", "M1", 0, 500)])
+    score = Score([far, near], SETTING, 1, 0, MeasurementStore(None), 1, measured=[Measurement("b", "M1", 0, 500)])
     assert {task.subject.name for task in score.tasks()} == {"b"}
     told = score.tally()
     assert (told.mutants, told.detected) == (2, 0)
@@ -310,16 +310,16 @@ def names_it(case: Case, target: Target, device: str, outcome: Outcome) -> tuple
 
 def test_a_failure_is_diagnosed_when_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_decode.workers.evaluate_case.diagnose", names_it)
-    trial = Trial("mutant:lse-base-2", Case(seq_lens=(3,)), diagnose=True)
-    told = attempt(trial, DEVICE)
+    trial = EvaluateCase("mutant:lse-base-2", Case(seq_lens=(3,)), diagnose=True)
+    told = evaluate_case(trial, DEVICE)
     assert (told.diagnosed, told.confident) == ("mutant:lse-base-2 wrong-value:lse", True)
-    assert not attempt(dataclasses.replace(trial, diagnose=False), DEVICE).diagnosed
-    assert not attempt(dataclasses.replace(trial, target="bundled"), DEVICE).diagnosed
+    assert not evaluate_case(dataclasses.replace(trial, diagnose=False), DEVICE).diagnosed
+    assert not evaluate_case(dataclasses.replace(trial, target="bundled"), DEVICE).diagnosed
 
 
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
-    with closing(Bench(Plan("bundled", "cpu", 30.0), 1)) as bench:
+    with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as bench:
         ((_, measured),) = bench.measurements(tasks)
     assert (measured.cases, measured.failures, measured.signature) == (1, 1, "wrong-value:lse")
     assert (measured.asked, measured.diagnosed) == (True, "lse in base 2")

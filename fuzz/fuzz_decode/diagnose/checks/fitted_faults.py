@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Reading, Span, span
+from fuzz_decode.diagnose.access_model import AccessModel, Span, span
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Observation
 from fuzz_decode.diagnose.predict import gather
@@ -30,8 +30,8 @@ class Found:
     """The correct reading of a run and the one that explains it."""
 
     case: Case
-    correct: Reading
-    faulty: Reading
+    correct: AccessModel
+    faulty: AccessModel
 
     @property
     def changed(self) -> list[int]:
@@ -43,7 +43,7 @@ class Found:
 class Latent:
     """`find` gives the reading that may explain a run; `words` names and says what was found in all that are wrong."""
 
-    find: Callable[[Observation], Reading | None]
+    find: Callable[[Observation], AccessModel | None]
     words: Callable[[list[Found]], tuple[str, str]]
 
 
@@ -98,10 +98,10 @@ def _weights(run: Observation, row: int, head: int) -> tuple[Tensor, Tensor]:
     return weights, weights[1:, None] * seen.v[:, 0] * seen.v_scale
 
 
-def _counted(times: int) -> Callable[[Observation], Reading | None]:
+def _counted(times: int) -> Callable[[Observation], AccessModel | None]:
     """For each wrong row the run of tokens [a, b) that, counted so many times, comes nearest to the output."""
 
-    def find(run: Observation) -> Reading | None:
+    def find(run: Observation) -> AccessModel | None:
         reading = run.scene.correct
         spans = list(reading.spans)
         for row, head in wrong_heads(run).items():
@@ -135,7 +135,7 @@ def _respanned(visible: Span, a: int, b: int, times: int) -> tuple[Span, ...]:
     return (visible, (first + a, first + b))
 
 
-def _sinks(run: Observation) -> Reading | None:
+def _sinks(run: Observation) -> AccessModel | None:
     """How many times the sinks count, 0 included."""
     correct = run.scene.correct
     if not correct.sink:
@@ -145,7 +145,7 @@ def _sinks(run: Observation) -> Reading | None:
     return next((reading for reading in readings if run.is_explained_by(reading)), None)
 
 
-def _phantoms(run: Observation) -> Reading | None:
+def _phantoms(run: Observation) -> AccessModel | None:
     """How many tokens of score 0 and value 0 each row must have seen besides its own."""
     counts = [0] * run.scene.problem.case.num_rows
     for row, head in wrong_heads(run).items():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.access_model import AccessModel
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Observation
 from fuzz_decode.diagnose.predict import block_ids, cache_offsets
@@ -91,7 +91,7 @@ def _read_instead(run: Observation) -> Iterator[str]:
                 yield f"{problem.case.row_name(row)}, q head {head} read {here}, wanted {there}"
 
 
-def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | None:
+def _find(problem: Problem, reading: AccessModel, row: Tensor) -> tuple[str, int] | None:
     """The one address where this row lies, dims strided as in V, and its allocation; addresses count from the layout's start."""
     place, close = reading.v, torch.finfo(problem.q.dtype).eps * row.abs()
     for name in dict.fromkeys((place.buffer, "k", "v", "q")):
@@ -108,7 +108,7 @@ def _find(problem: Problem, reading: Reading, row: Tensor) -> tuple[str, int] | 
     return None
 
 
-def _wanted(problem: Problem, reading: Reading, row: int, head: int, token: int) -> int:
+def _wanted(problem: Problem, reading: AccessModel, row: int, head: int, token: int) -> int:
     tokens = torch.tensor([token])
     blocks, _ = block_ids(problem, reading, row, tokens)
     heads = torch.tensor([reading.v_head[head]])
@@ -116,7 +116,7 @@ def _wanted(problem: Problem, reading: Reading, row: int, head: int, token: int)
     return reading.v.offset + int(offset) - problem.buffers[reading.v.buffer].guard
 
 
-def _address(problem: Problem, reading: Reading, name: str, at: int) -> str:
+def _address(problem: Problem, reading: AccessModel, name: str, at: int) -> str:
     """` (block 3, slot 0, head 1 of V)` if a row of V or K starts there."""
     case = problem.case
     for place, words in ((reading.v, "V"), (reading.k, "K")):

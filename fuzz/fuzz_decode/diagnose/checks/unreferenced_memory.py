@@ -48,7 +48,7 @@ def what_matters(case: Case, target: Target, device: str) -> Diagnosis:
         case.table, first_block=max(2, case.table.first_block), spare_blocks=max(2, case.table.spare_blocks)
     )
     spread = dataclasses.replace(case, table=table)
-    if is_valid(spread) and target.why_unsupported(spread) is None and run_case(spread, target, device).findings:
+    if is_valid(spread) and target.unsupported_reason(spread) is None and run_case(spread, target, device).findings:
         return _what_matters(spread, target, device)
     return _what_matters(case, target, device)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Place, Reading
+from fuzz_decode.diagnose.access_model import AccessModel, TensorView
 from fuzz_decode.diagnose.faults.fault import AXES, Fault, misplaced, together, with_place
 from fuzz_decode.diagnose.predict import element_of
 from fuzz_decode.problems.problem import Problem
@@ -110,11 +110,11 @@ def _exchanged() -> Iterator[Fault]:
     yield misplaced("v-from-k-rows", "v", why, _prefix_of_k)
 
 
-def _prefix_of_k(problem: Problem, correct: Reading) -> Place | None:
+def _prefix_of_k(problem: Problem, correct: AccessModel) -> TensorView | None:
     return correct.k if problem.case.head_dim > problem.case.value_head_dim else None
 
 
-def _behind_k(problem: Problem, correct: Reading) -> Place | None:
+def _behind_k(problem: Problem, correct: AccessModel) -> TensorView | None:
     """Where both lie in one buffer."""
     case = problem.case
     after = correct.k.offset + case.block_size * case.num_kv_heads * case.head_dim
@@ -178,8 +178,8 @@ def _row_of(tensor: str, case: Case) -> int:
 
 
 def _restrided(name: str, tensor: str, axis: int, why: str, rule: Rule) -> Fault:
-    def move(problem: Problem, correct: Reading) -> Place:
-        place: Place = getattr(correct, tensor)
+    def move(problem: Problem, correct: AccessModel) -> TensorView:
+        place: TensorView = getattr(correct, tensor)
         stride = rule(problem.case, place.strides, _row_of(tensor, problem.case))
         return dataclasses.replace(place, strides=(*place.strides[:axis], stride, *place.strides[axis + 1 :]))
 
@@ -187,8 +187,8 @@ def _restrided(name: str, tensor: str, axis: int, why: str, rule: Rule) -> Fault
 
 
 def _replaced(name: str, tensor: str, why: str, strides: Callable[[Case, tuple[int, ...], int], tuple[int, ...]]) -> Fault:
-    def move(problem: Problem, correct: Reading) -> Place:
-        place: Place = getattr(correct, tensor)
+    def move(problem: Problem, correct: AccessModel) -> TensorView:
+        place: TensorView = getattr(correct, tensor)
         return dataclasses.replace(place, strides=strides(problem.case, place.strides, _row_of(tensor, problem.case)))
 
     return misplaced(name, tensor, why, move)
@@ -196,20 +196,20 @@ def _replaced(name: str, tensor: str, why: str, strides: Callable[[Case, tuple[i
 
 def _borrowed(
     mine: str, other: str, strides: range | tuple[int, ...] = (), start: bool = False
-) -> Callable[[Problem, Reading], Place]:
-    def move(problem: Problem, correct: Reading) -> Place:
+) -> Callable[[Problem, AccessModel], TensorView]:
+    def move(problem: Problem, correct: AccessModel) -> TensorView:
         place, source = getattr(correct, mine), getattr(correct, other)
         taken = tuple(source.strides[axis] if axis in strides else stride for axis, stride in enumerate(place.strides))
         if start:
-            return Place(source.buffer, source.offset, taken)
-        return Place(place.buffer, place.offset, taken)
+            return TensorView(source.buffer, source.offset, taken)
+        return TensorView(place.buffer, place.offset, taken)
 
     return move
 
 
-def _from_start(tensor: str) -> Callable[[Problem, Reading], Place | None]:
-    def move(problem: Problem, correct: Reading) -> Place | None:
-        place: Place = getattr(correct, tensor)
+def _from_start(tensor: str) -> Callable[[Problem, AccessModel], TensorView | None]:
+    def move(problem: Problem, correct: AccessModel) -> TensorView | None:
+        place: TensorView = getattr(correct, tensor)
         buffer = problem.buffers.get(place.buffer)
         return None if buffer is None else dataclasses.replace(place, offset=buffer.guard)
 
@@ -219,13 +219,13 @@ def _from_start(tensor: str) -> Callable[[Problem, Reading], Place | None]:
 def _wrapped(name: str, tensor: str, bits: str) -> Fault:
     """A block's offset or an element's, in 32 bits."""
 
-    def change(problem: Problem, correct: Reading) -> Reading | None:
-        place: Place = getattr(correct, tensor)
+    def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
+        place: TensorView = getattr(correct, tensor)
         far = _first_beyond(problem, place, bits) is not None
         return with_place(correct, tensor, dataclasses.replace(place, bits=bits)) if far else None
 
-    def words(problem: Problem, correct: Reading, faulty: Reading) -> str:
-        place: Place = getattr(correct, tensor)
+    def words(problem: Problem, correct: AccessModel, faulty: AccessModel) -> str:
+        place: TensorView = getattr(correct, tensor)
         block, unit = _first_beyond(problem, place, bits), UNITS[bits.split()[-1]]
         what = "addresses" if bits.startswith("address") else "block id * block stride"
         return f"{what} of {tensor.upper()} computed in 32 bits{unit}: block {block} * {place.strides[BLOCK]} wraps"
@@ -233,7 +233,7 @@ def _wrapped(name: str, tensor: str, bits: str) -> Fault:
     return Fault(name, change, words)
 
 
-def _first_beyond(problem: Problem, place: Place, bits: str) -> int | None:
+def _first_beyond(problem: Problem, place: TensorView, bits: str) -> int | None:
     """The first block in use that 32 bits do not reach."""
     limit, size = 2**31 // element_of(bits, problem), problem.case.block_size * abs(place.strides[SLOT])
     slots = size if bits.startswith("address") else 0

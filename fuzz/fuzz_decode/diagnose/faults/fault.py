@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from fuzz_decode.diagnose.access_model import Place, Reading
+from fuzz_decode.diagnose.access_model import AccessModel, TensorView
 from fuzz_decode.problems.problem import Problem
 
 # None where the fault changes nothing or makes no sense
-Change = Callable[[Problem, Reading], Reading | None]
-Words = Callable[[Problem, Reading, Reading], str]
+Change = Callable[[Problem, AccessModel], AccessModel | None]
+Words = Callable[[Problem, AccessModel, AccessModel], str]
 
 NAMES = {"q": "q", "k": "K", "v": "V", "out": "out", "table": "the block table"}
 AXES = {
@@ -31,12 +31,12 @@ class Fault:
     change: Change
     words: Words
 
-    def apply(self, problem: Problem, correct: Reading) -> Reading | None:
+    def apply(self, problem: Problem, correct: AccessModel) -> AccessModel | None:
         """The faulty reading; None where it is the correct one."""
         faulty = self.change(problem, correct)
         return None if faulty == correct else faulty
 
-    def sentence(self, problem: Problem, correct: Reading) -> str:
+    def sentence(self, problem: Problem, correct: AccessModel) -> str:
         """What is wrong on this problem. Only where the fault applies."""
         return self.words(problem, correct, self.apply(problem, correct) or correct)
 
@@ -46,10 +46,10 @@ def simple(name: str, words: str, change: Change) -> Fault:
     return Fault(name, change, lambda problem, correct, faulty: words)
 
 
-def misplaced(name: str, tensor: str, why: str, move: Callable[[Problem, Reading], Place | None]) -> Fault:
+def misplaced(name: str, tensor: str, why: str, move: Callable[[Problem, AccessModel], TensorView | None]) -> Fault:
     """A tensor that is taken to lie elsewhere; `why` says how its offset and strides came about."""
 
-    def change(problem: Problem, correct: Reading) -> Reading | None:
+    def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
         place = move(problem, correct)
         return None if place is None else with_place(correct, tensor, place)
 
@@ -59,34 +59,34 @@ def misplaced(name: str, tensor: str, why: str, move: Callable[[Problem, Reading
 def together(name: str, *faults: Fault) -> Fault:
     """Several faults at once, where each of them makes sense; one that changes nothing is no obstacle."""
 
-    def change(problem: Problem, correct: Reading) -> Reading | None:
+    def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
         # each is asked about the correct reading, so that one does not see what another one moved
         changes = [faulty for fault in faults if (faulty := fault.apply(problem, correct)) is not None]
         return merged(correct, changes) if changes else None
 
-    def words(problem: Problem, correct: Reading, faulty: Reading) -> str:
+    def words(problem: Problem, correct: AccessModel, faulty: AccessModel) -> str:
         return ", and ".join(fault.sentence(problem, correct) for fault in faults if fault.apply(problem, correct))
 
     return Fault(name, change, words)
 
 
-def merged(correct: Reading, changes: list[Reading]) -> Reading:
+def merged(correct: AccessModel, changes: list[AccessModel]) -> AccessModel:
     """The reading with every field that one of the changes changes."""
     changed = {
         f.name: getattr(other, f.name)
         for other in changes
-        for f in fields(Reading)
+        for f in fields(AccessModel)
         if getattr(other, f.name) != getattr(correct, f.name)
     }
     return dataclasses.replace(correct, **changed)
 
 
-def with_place(reading: Reading, tensor: str, place: Place) -> Reading:
-    changes: dict[str, Place] = {tensor: place}
+def with_place(reading: AccessModel, tensor: str, place: TensorView) -> AccessModel:
+    changes: dict[str, TensorView] = {tensor: place}
     return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
 
 
-def moved(tensor: str, correct: Reading, faulty: Reading, why: str) -> str:
+def moved(tensor: str, correct: AccessModel, faulty: AccessModel, why: str) -> str:
     """`block stride of K read as 64 (block_size * slot stride) instead of 128 (stride(0))`."""
     was, now = getattr(correct, tensor), getattr(faulty, tensor)
     verb = "written" if tensor == "out" else "read"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.access_model import AccessModel
 from fuzz_decode.diagnose.faults.fault import Fault, simple
 from fuzz_decode.diagnose.faults.visibility import resized
 from fuzz_decode.diagnose.predict import BLOCK_IDS
@@ -127,31 +127,31 @@ def rows() -> Iterator[Fault]:
     yield simple("seq-len-shortest", "each sequence uses the shortest one's length", resized(lambda c, n: min(c.seq_lens)))
 
 
-def _transformed(name: str) -> Callable[[Problem, Reading], Reading]:
+def _transformed(name: str) -> Callable[[Problem, AccessModel], AccessModel]:
     assert name in BLOCK_IDS
     return lambda problem, reading: dataclasses.replace(reading, block_id=name)
 
 
-def _set(field: str, value: int) -> Callable[[Problem, Reading], Reading]:
+def _set(field: str, value: int) -> Callable[[Problem, AccessModel], AccessModel]:
     changes: dict[str, Any] = {field: value}
     return lambda problem, reading: dataclasses.replace(reading, **changes)
 
 
-def _beyond(field: str, slots: int) -> Callable[[Problem, Reading], Reading | None]:
+def _beyond(field: str, slots: int) -> Callable[[Problem, AccessModel], AccessModel | None]:
     """Only where a block has more slots."""
     return lambda problem, reading: _set(field, slots)(problem, reading) if problem.case.block_size > slots else None
 
 
 def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         taken = size(problem.case.block_size)
         return dataclasses.replace(reading, block_size=taken, columns=taken)
 
     return simple(name, f"block_size taken to be {words}", change)
 
 
-def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, Reading], Reading]:
-    def change(problem: Problem, reading: Reading) -> Reading:
+def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, AccessModel], AccessModel]:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         read = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
         changes: dict[str, Any] = dict.fromkeys(names, read)
         return dataclasses.replace(reading, **changes)
@@ -159,8 +159,8 @@ def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable
     return change
 
 
-def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
-    def change(problem: Problem, reading: Reading) -> Reading:
+def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         case = problem.case
         return dataclasses.replace(
             reading, table_row=tuple(rule(case.num_seqs, row // case.q_len) for row in range(case.num_rows))
@@ -169,8 +169,8 @@ def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], 
     return change
 
 
-def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
-    def change(problem: Problem, reading: Reading) -> Reading:
+def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         case, n = problem.case, problem.case.q_len
         used = tuple(rule(case.num_seqs, row // n) * n + row % n for row in range(case.num_rows))
         return dataclasses.replace(reading, q_row=used)
@@ -178,11 +178,11 @@ def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading],
     return change
 
 
-def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
     return resized(lambda case, seq: case.seq_lens[rule(case.num_seqs, seq)])
 
 
-def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, Reading], Reading]:
+def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
     return lambda problem, reading: _lengths_of(rule)(problem, _tables_of(rule)(problem, reading))
 
 

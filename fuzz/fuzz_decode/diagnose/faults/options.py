@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.access_model import AccessModel
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
 from fuzz_decode.problems.problem import Problem
 
@@ -87,7 +87,7 @@ def _if(field: str, change: Change) -> Change:
 
 
 def _other(field: str, rule: Callable[[Case, int], int]) -> Change:
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         heads = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
         return dataclasses.replace(reading, slope=heads) if field == "slope" else dataclasses.replace(reading, sink=heads)
 
@@ -95,7 +95,7 @@ def _other(field: str, rule: Callable[[Case, int], int]) -> Change:
 
 
 def _positioned(rule: Callable[[Case, int, int], int]) -> Change:
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         places = (rule(problem.case, row, position + 1) for row, position in enumerate(reading.position))
         return dataclasses.replace(reading, position=tuple(places))
 
@@ -107,7 +107,7 @@ def _counting(count: int) -> Change:
 
 
 def _rescaled(rule: Callable[[float, float], tuple[float, float]]) -> Change:
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         k, v = rule(reading.k_scale, reading.v_scale)
         return dataclasses.replace(reading, k_scale=k, v_scale=v)
 

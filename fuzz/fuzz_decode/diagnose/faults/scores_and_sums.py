@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Reading
+from fuzz_decode.diagnose.access_model import AccessModel
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
 from fuzz_decode.problems.problem import Problem
 
@@ -135,7 +135,7 @@ def _set(field: str, value: Any) -> Change:
 
 
 def _lse_order(rule: Callable[[Case, int], int]) -> Change:
-    def change(problem: Problem, reading: Reading) -> Reading | None:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
         heads = range(problem.case.num_q_heads)
         order = tuple(rule(problem.case, head) for head in heads)
         return None if order == tuple(heads) else dataclasses.replace(reading, lse_head=order)
@@ -148,12 +148,12 @@ def _if_empty(change: Change) -> Change:
     return lambda problem, reading: None if all(reading.spans) else change(problem, reading)
 
 
-def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, Reading], Reading]:
+def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, AccessModel], AccessModel]:
     return lambda problem, reading: dataclasses.replace(reading, scale=rule(problem.case, reading.scale))
 
 
-def _capped(rule: Callable[[float, float], tuple[float, float | None]]) -> Callable[[Problem, Reading], Reading | None]:
-    def change(problem: Problem, reading: Reading) -> Reading | None:
+def _capped(rule: Callable[[float, float], tuple[float, float | None]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
         if reading.softcap is None:
             return None
         scale, softcap = rule(reading.scale, reading.softcap)

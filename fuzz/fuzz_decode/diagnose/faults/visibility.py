@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import Reading, Span, row_ends, span, visible
+from fuzz_decode.diagnose.access_model import AccessModel, Span, row_ends, span, visible
 from fuzz_decode.diagnose.faults.fault import Fault, simple
 from fuzz_decode.problems.problem import Problem
 
@@ -137,20 +137,20 @@ def _tiled(tile: int) -> Iterator[Fault]:
     yield simple(f"only-last-{tile}", f"only the last {tile} tokens are visible", last)
 
 
-def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading]:
+def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel]:
     """What a row sees by how many tokens there are up to it; one that sees nothing still does."""
 
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         spans = (rule(problem.case, end) if end > 0 else () for end in row_ends(problem.case))
         return dataclasses.replace(reading, spans=tuple(spans))
 
     return change
 
 
-def _per_query(rule: Callable[[Case, int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
+def _per_query(rule: Callable[[Case, int, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
     """By the row's own end and that of its sequence's last row."""
 
-    def change(problem: Problem, reading: Reading) -> Reading | None:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
         case, ends = problem.case, row_ends(problem.case)
         if case.q_len == 1:
             return None
@@ -175,10 +175,10 @@ def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
 
 def _repacked(
     place: Callable[[Case, int], int], names: tuple[str, ...], single: bool = False
-) -> Callable[[Problem, Reading], Reading | None]:
+) -> Callable[[Problem, AccessModel], AccessModel | None]:
     """Another row of some tensors for each row; where each sequence has one, only if that is `single`."""
 
-    def change(problem: Problem, reading: Reading) -> Reading | None:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
         if problem.case.q_len == 1 and not single:
             return None
         used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
@@ -188,16 +188,16 @@ def _repacked(
     return change
 
 
-def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, Reading], Reading]:
+def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
     """The first visible token stays."""
     return _respanned(lambda case, n: span(0 if case.window is None else n - case.window, rule(case, n)))
 
 
-def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Callable[[Problem, Reading], Reading]:
+def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Callable[[Problem, AccessModel], AccessModel]:
     """Another length for each sequence, given its number, its window's start and empty ones included. `within_table`: no row sees
     more tokens than a row of the block table has room for, but the last ones."""
 
-    def change(problem: Problem, reading: Reading) -> Reading:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel:
         case = problem.case
         lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
         ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
@@ -208,15 +208,15 @@ def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Cal
     return change
 
 
-def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem, Reading], Reading | None]:
-    def change(problem: Problem, reading: Reading) -> Reading | None:
+def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
+    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
         window = problem.case.window
         return None if window is None else _respanned(lambda case, n: rule(window, n))(problem, reading)
 
     return change
 
 
-def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, Reading], Reading]:
+def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, AccessModel], AccessModel]:
     return _respanned(lambda case, n: span((n - (case.window or n)) // size(case) * size(case), n))
 
 

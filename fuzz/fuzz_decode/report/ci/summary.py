@@ -11,7 +11,7 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.replay import Replayed
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure
-from fuzz_decode.corpus.lookup import as_found
+from fuzz_decode.corpus.lookup import with_outcome
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import write_report
 from fuzz_decode.outcome import PASSED
@@ -26,7 +26,7 @@ LONGEST = 2**16  # characters of a story: texts in a case file may be much longe
 
 
 @dataclass(slots=True)
-class Told:
+class CiReport:
     """Use as a context manager around the work, and fill in `checks`, `lines` of the summary and `properties` meanwhile.
 
     JUnit XML goes to `junit`, if that is given, and everything to GitHub, if that is where we are.
@@ -39,7 +39,7 @@ class Told:
     lines: list[str] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
-    def __enter__(self) -> Told:
+    def __enter__(self) -> CiReport:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -71,7 +71,7 @@ def replay_check(replayed: Replayed, target: str) -> Check:
     """What became of a stored case."""
     path, outcome = replayed.path, replayed.outcome
     if outcome.findings:
-        return _failure(str(path), as_found(replayed.entry, outcome, target), path, seconds=outcome.seconds)
+        return _failure(str(path), with_outcome(replayed.entry, outcome, target), path, seconds=outcome.seconds)
     if replayed.out_of_date:
         return _stale(str(path), replayed.out_of_date, path)
     if outcome.status == PASSED:

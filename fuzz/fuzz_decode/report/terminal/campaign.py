@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, OnlySlow, Started
+from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
@@ -19,7 +19,7 @@ from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.shrink.shrinker import Shrunk
-from fuzz_decode.workers.protocol import Ready
+from fuzz_decode.workers.protocol import WorkerInfo
 
 PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: that long apart, later on longer, so that a night fits on a page
 LOOK_SECONDS = 0.1
@@ -61,7 +61,7 @@ class CampaignView:
             case Minimised(entry, path, shrunk):
                 again = repro_line(path, entry.target)
                 show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
-            case OnlySlow(path, reason):
+            case SpuriousTimeout(path, reason):
                 self.console.print(clean(f"{path} is no finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
@@ -101,7 +101,7 @@ class CampaignView:
     def rate(self) -> float:
         return self.campaign.done / max(self.seconds, 1e-9)
 
-    def _header(self, ready: Ready) -> None:
+    def _header(self, ready: WorkerInfo) -> None:
         campaign = self.campaign
         sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
         gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.workers.protocol import Plan, Ready
+from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 
-def show_header(console: Console, plan: Plan, ready: Ready, more: str = "") -> None:
+def show_header(console: Console, plan: WorkerConfig, ready: WorkerInfo, more: str = "") -> None:
     """`more` goes between the device and the versions."""
     where = "cpu (Triton interpreter)" if plan.device == "cpu" else plan.device
     versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())

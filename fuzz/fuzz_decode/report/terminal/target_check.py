@@ -16,16 +16,16 @@ from fuzz_decode.outcome import FAILED, PASSED, REJECTED
 from fuzz_decode.report.terminal.finding import clean, finding_panel
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.targets.description import Description
-from fuzz_decode.workers.protocol import Plan, Ready
+from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
 
 
-def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -> bool:
+def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo | Answer]) -> bool:
     """Print a check as it goes on; whether something failed."""
     statuses: list[str] = []
     for event in events:
-        if isinstance(event, Ready):
+        if isinstance(event, WorkerInfo):
             _show_understood(console, plan, event)
             continue
         _show_answer(console, event)
@@ -36,7 +36,7 @@ def show_check(console: Console, plan: Plan, events: Iterable[Ready | Answer]) -
     return FAILED in statuses
 
 
-def _show_understood(console: Console, plan: Plan, ready: Ready) -> None:
+def _show_understood(console: Console, plan: WorkerConfig, ready: WorkerInfo) -> None:
     show_header(console, plan, ready)
     for title, rows in _sections(ready.description):
         console.print(Text(f"\n{title}", "dim"))
@@ -72,7 +72,7 @@ def _show_answer(console: Console, answer: Answer) -> None:
     console.print(Text.assemble((f"{verdict:<13}", style), words, clean(why and f" - {why}", style)), soft_wrap=True)
 
 
-def _show_next(console: Console, plan: Plan, statuses: list[str]) -> None:
+def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:
     failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
     if failed:
         verdict, command = f"{failed} of {len(statuses)} fail; find and minimise the failure with", f"{run} --stop-after 1"

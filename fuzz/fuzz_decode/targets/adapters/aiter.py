@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.partial_import import load_module
 from fuzz_decode.targets.target import DEVICES, Arithmetic, target
 
@@ -68,7 +68,7 @@ def decode(
     value_head_dims="head_dim",
     block_sizes=(16, 32, 64, 128, 256),
     min_seq_len=1,
-    strides=Strides(contiguous=("q", "out", "table")),
+    strides=StrideRules(contiguous=("q", "out", "table")),
     arithmetic=Arithmetic(scaled_after_sum=True),
     devices=DEVICES if torch.version.hip else ("cpu",),  # its launch options are AMD's
 )

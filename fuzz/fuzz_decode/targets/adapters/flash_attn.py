@@ -13,7 +13,7 @@ import importlib
 import torch
 from torch import Tensor
 
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.target import Arithmetic, target
 
 
@@ -27,7 +27,7 @@ def load(function: str) -> None:
     head_dims=(64, 128, 32, 256, 16, 40, 72, 80, 96, 192),
     value_head_dims="head_dim",
     block_sizes=(256,),
-    strides=Strides(contiguous=("q", "k", "v", "table"), multiple_of=8),
+    strides=StrideRules(contiguous=("q", "k", "v", "table"), multiple_of=8),
     arithmetic=Arithmetic(tanh="approx", scaled_after_sum=True),
     devices=("cuda",),
 )

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.target import Arithmetic, target
 
 WORKSPACE = 128 * 2**20  # bytes, as its documentation recommends
@@ -39,7 +39,7 @@ def _decode(*, use_tensor_cores: bool, groups: tuple[int, ...] | None) -> Callab
         head_dims=HEAD_DIMS,
         value_head_dims="head_dim",
         groups=groups,
-        strides=Strides(contiguous=("q", "k", "v"), v_like_k=True, multiple_of=8),
+        strides=StrideRules(contiguous=("q", "k", "v"), v_like_k=True, multiple_of=8),
         arithmetic=Arithmetic(tanh="approx", scaled_after_sum=True),
         devices=("cuda",),
     )

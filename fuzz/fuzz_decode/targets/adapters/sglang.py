@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.adapters.views import first_visible, is_mla, token_pool
 from fuzz_decode.targets.partial_import import load_module
 from fuzz_decode.targets.target import Arithmetic, target
@@ -33,7 +33,7 @@ def _arithmetic(case: Case) -> Arithmetic:
 
 @target(
     min_seq_len=1,
-    strides=Strides(contiguous=("q", "k", "v", "out"), one_slot_stride=True),
+    strides=StrideRules(contiguous=("q", "k", "v", "out"), one_slot_stride=True),
     arithmetic=_arithmetic,
 )
 def decode(

@@ -12,7 +12,7 @@ from torch.nn.attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets.adapters.views import first_visible, token_pool
 from fuzz_decode.targets.target import Arithmetic, target
@@ -58,7 +58,7 @@ def _why_not_flex(case: Case) -> str | None:
     block_sizes=(16,),
     groups=(4,),
     num_kv_heads=(2,),
-    strides=Strides(contiguous=("q", "k", "v"), one_slot_stride=True),
+    strides=StrideRules(contiguous=("q", "k", "v"), one_slot_stride=True),
     supports=_why_not_flex,
     arithmetic=Arithmetic(dots="float32", scaled_after_sum=True),
 )

@@ -19,7 +19,7 @@ import triton
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.adapters.views import is_mla
 from fuzz_decode.targets.partial_import import load_module
 from fuzz_decode.targets.target import Arithmetic, target
@@ -44,7 +44,7 @@ def _unified(*, split: bool) -> Callable[..., Tensor]:
     @target(
         value_head_dims="head_dim",
         min_seq_len=1,
-        strides=Strides(contiguous=("q", "out", "table")),
+        strides=StrideRules(contiguous=("q", "out", "table")),
         supports=_unified_takes,
         arithmetic=Arithmetic(scaled_after_sum=True),
     )
@@ -159,7 +159,7 @@ def _decode_arithmetic(case: Case) -> Arithmetic:
     return Arithmetic(scaled_after_sum=True)
 
 
-@target(min_seq_len=1, strides=Strides(contiguous=("q", "k", "v", "out", "table")), arithmetic=_decode_arithmetic)
+@target(min_seq_len=1, strides=StrideRules(contiguous=("q", "k", "v", "out", "table")), arithmetic=_decode_arithmetic)
 def decode(
     q: Tensor,
     k_cache: Tensor,

@@ -28,7 +28,7 @@ INTEGERS = "?bBiIlLqQ"  # numpy's types but uint16, which may be bfloat16
 SAMPLED = ("int1", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
 
 
-def take_shortcuts(interpreter: Any) -> None:
+def install_builder_shortcuts(interpreter: Any) -> None:
     """Patch the builder of triton.runtime.interpreter."""
     builder, samples = interpreter.InterpreterBuilder, Samples(interpreter)
     for name in BINARY:

@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from fuzz_decode.triton_interpreter.speed.launches import quicken_launches
+from fuzz_decode.triton_interpreter.speed.launches import speed_up_launches
 from fuzz_decode.triton_interpreter.speed.traced_operations import Operations, truth
 
 NEEDED = (
@@ -37,7 +37,7 @@ def is_known(interpreter: Any) -> bool:
         return False
 
 
-def mend_speed() -> None:
+def install_speedups() -> None:
     """Patch triton.runtime.interpreter in this process."""
     from triton.runtime import interpreter
 
@@ -49,7 +49,7 @@ def mend_speed() -> None:
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
     if hasattr(interpreter.TensorHandle, "__post_init__"):
         interpreter.TensorHandle.__init__ = _handle(interpreter.tl.pointer_type)
-    quicken_launches(interpreter)
+    speed_up_launches(interpreter)
 
 
 def _patch_builtin(operations: Operations, package: Any, builder: Any, *scope: Any) -> None:

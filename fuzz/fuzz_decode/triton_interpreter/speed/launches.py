@@ -15,7 +15,7 @@ CONVERTED = 4096  # integers whose tensors are remembered
 PLAIN = {int, float, bool, type(None), str}
 
 
-def quicken_launches(interpreter: Any) -> None:
+def speed_up_launches(interpreter: Any) -> None:
     """Patch triton.runtime.interpreter."""
     interpreter._patch_lang = _once(interpreter._patch_lang, interpreter.tl)
     interpreter._implicit_cvt = _remembering(interpreter._implicit_cvt, interpreter.TensorHandle)

@@ -35,7 +35,7 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.report.bench_json import bench_data
 from fuzz_decode.report.roofline_plot import draw_roofline
 from fuzz_decode.report.terminal.bench import BenchView
-from fuzz_decode.targets.target import target, understand
+from fuzz_decode.targets.target import target, target_from_function
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_reference import gather_attention
 
@@ -66,7 +66,7 @@ def bench_of(*contenders: Contender, shapes: tuple[Shape, ...] = (TINY,), layout
 
 
 def contender(fn: Callable[..., Any], project: str = "", mode: str = "") -> Contender:
-    understood = understand(fn.__name__, fn)
+    understood = target_from_function(fn.__name__, fn)
     return Contender(f"{project} {mode}".strip() or fn.__name__, understood, call_of(understood), project, mode)
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from fuzz_decode.cases.call_sequence import altered, differences, sort_key, values
 from fuzz_decode.cases.case import BlockTable, Case
-from fuzz_decode.outcome import PASSED, Finding, Outcome, failure, of_the_last
+from fuzz_decode.outcome import PASSED, Outcome, Violation, failure, last_call_outcome
 
 SMALL, LARGE = Case(), Case(seq_lens=(9, 9), scale=0.3, table=BlockTable(first_block=2))
 FINE = Outcome(PASSED)
-WRONG = failure("compare", Finding("numeric", "wrong-value", "out", "all"))
-CRASH = failure("run", Finding("worker", "crash-SIGSEGV", "call", "died"))
+WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "all"))
+CRASH = failure("run", Violation("worker", "crash-SIGSEGV", "call", "died"))
 
 
 def test_a_case_is_simpler_than_a_sequence_and_fewer_calls_than_more() -> None:
@@ -36,12 +36,12 @@ def test_differences_name_fields_and_altering_them_makes_up_for_them() -> None:
 
 
 def test_the_last_call_speaks_for_all() -> None:
-    assert of_the_last([FINE, WRONG], 2) == WRONG
-    assert of_the_last([CRASH, WRONG], 2) == WRONG
-    assert of_the_last([FINE, FINE], 2) == FINE
-    assert of_the_last([CRASH], 1) == CRASH
+    assert last_call_outcome([FINE, WRONG], 2) == WRONG
+    assert last_call_outcome([CRASH, WRONG], 2) == WRONG
+    assert last_call_outcome([FINE, FINE], 2) == FINE
+    assert last_call_outcome([CRASH], 1) == CRASH
 
 
 def test_the_failure_of_an_earlier_call_is_told_as_such() -> None:
-    assert of_the_last([WRONG, FINE], 2).signature == "wrong-value:out of an earlier call"
-    assert of_the_last([FINE, CRASH], 3).signature == "crash-SIGSEGV:call of an earlier call"
+    assert last_call_outcome([WRONG, FINE], 2).signature == "wrong-value:out of an earlier call"
+    assert last_call_outcome([FINE, CRASH], 3).signature == "crash-SIGSEGV:call of an earlier call"

@@ -15,7 +15,7 @@ from fuzz_decode.cases.serialization import canonical_json, case_digest, case_fr
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of, in_plain_layout, simplicity_key, without_feature
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError, UsageError
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 
 some = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -47,7 +47,7 @@ RICH = Case(
 )
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_json_gives_the_same_case_back(case: Case) -> None:
     text = json.dumps(case_to_json(case), allow_nan=False)
@@ -55,14 +55,14 @@ def test_json_gives_the_same_case_back(case: Case) -> None:
     assert case_from_json(json.loads(text)) == case
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_repr_is_the_call_that_makes_the_case_and_says_no_more_than_it_must(case: Case) -> None:
     assert eval(repr(case)) == case
     assert (repr(case) == "Case()") == (case == Case())
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_the_digest_survives_json(case: Case) -> None:
     assert case_digest(case_from_json(json.loads(json.dumps(case_to_json(case))))) == case_digest(case)
@@ -276,13 +276,13 @@ def test_the_simpler_case_sorts_first(simpler: Case, case: Case) -> None:
     assert simplicity_key(simpler) < simplicity_key(case)
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_nothing_drawn_is_simpler_than_the_default_but_an_empty_one(case: Case) -> None:
     assert simplicity_key(case) >= simplicity_key(Case()) or case.seq_lens == (0,)
 
 
-@given(cases(), cases())
+@given(decode_cases(), decode_cases())
 @some
 def test_only_equal_cases_have_equal_sort_keys(one: Case, other: Case) -> None:
     assert (simplicity_key(one) == simplicity_key(other)) == (one == other)
@@ -324,7 +324,7 @@ def test_v_inside_k_is_a_feature_only_where_k_does_not_say_so() -> None:
     assert list(features_of(Case(v=None))) == ["v"]
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_without_a_feature_the_others_stay(case: Case) -> None:
     for feature in features_of(case):
@@ -400,7 +400,7 @@ def test_defaults_name_every_feature_there_can_be() -> None:
     assert features_of(RICH).keys() <= DEFAULTS.keys()
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_the_plain_case_is_contiguous_and_in_order(case: Case) -> None:
     plain = validate(in_plain_layout(case))
@@ -437,7 +437,7 @@ def test_shared_blocks_are_those_of_the_first_sequence(lengths: tuple[int, ...],
     assert case.num_pages == len({page for row in pages for page in row})
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_pages_number_every_block_that_is_used(case: Case) -> None:
     pages = case.pages()
@@ -466,7 +466,7 @@ def test_permuted_pages_lie_anywhere_but_before_the_first_block() -> None:
     assert found[7] == Case(seq_lens=(4,), seed=7, table=table).blocks()
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_blocks_are_distinct_and_within_the_pool(case: Case) -> None:
     blocks = case.blocks()

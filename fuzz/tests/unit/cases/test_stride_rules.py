@@ -9,53 +9,57 @@ from hypothesis import given, settings
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.cases.stride_rules import TENSORS, Strides
+from fuzz_decode.cases.stride_rules import TENSORS, StrideRules
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 
 BASE = Case(seq_lens=(20,), num_kv_heads=2, group=2, block_size=4)
 INTERLEAVED = dataclasses.replace(BASE, k=Layout(FAMILIES["interleaved"]), v=None)
 DIM_OUTSIDE = Layout(("seq", "dim", "head"))
 DEMANDS = (
-    Strides(),
-    Strides(contiguous=TENSORS),
-    Strides(one_slot_stride=True),
-    Strides(v_like_k=True),
-    Strides(contiguous=TENSORS, one_slot_stride=True, v_like_k=True),
+    StrideRules(),
+    StrideRules(contiguous=TENSORS),
+    StrideRules(one_slot_stride=True),
+    StrideRules(v_like_k=True),
+    StrideRules(contiguous=TENSORS, one_slot_stride=True, v_like_k=True),
 )
 
 
 @pytest.mark.parametrize(
     ("strides", "case", "reason"),
     [
-        (Strides(contiguous=("q",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), "stride of q's dim is not 1"),
-        (Strides(contiguous=("out",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), None),
+        (StrideRules(contiguous=("q",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), "stride of q's dim is not 1"),
+        (StrideRules(contiguous=("out",)), dataclasses.replace(BASE, q=DIM_OUTSIDE), None),
         (
-            Strides(contiguous=("v",)),
+            StrideRules(contiguous=("v",)),
             dataclasses.replace(BASE, k=Layout(("block", "slot", "kv", "dim", "head")), v=None),
             "stride of v's dim is not 1",
         ),
         (
-            Strides(contiguous=("table",)),
+            StrideRules(contiguous=("table",)),
             dataclasses.replace(BASE, seq_lens=(20, 20), table=BlockTable(layout=Layout(("column", "seq")))),
             "stride of table's column is not 1",
         ),
-        (Strides(one_slot_stride=True), INTERLEAVED, "block stride is not block_size * slot stride"),
-        (Strides(one_slot_stride=True), dataclasses.replace(INTERLEAVED, seq_lens=(4,)), None),  # one block has no block stride
-        (Strides(one_slot_stride=True), dataclasses.replace(INTERLEAVED, block_size=1), None),
-        (Strides(v_like_k=True), INTERLEAVED, None),
-        (Strides(v_like_k=True), dataclasses.replace(BASE, value_head_dim=32), "strides of V are not those of K"),
+        (StrideRules(one_slot_stride=True), INTERLEAVED, "block stride is not block_size * slot stride"),
+        (
+            StrideRules(one_slot_stride=True),
+            dataclasses.replace(INTERLEAVED, seq_lens=(4,)),
+            None,
+        ),  # one block has no block stride
+        (StrideRules(one_slot_stride=True), dataclasses.replace(INTERLEAVED, block_size=1), None),
+        (StrideRules(v_like_k=True), INTERLEAVED, None),
+        (StrideRules(v_like_k=True), dataclasses.replace(BASE, value_head_dim=32), "strides of V are not those of K"),
     ],
 )
-def test_what_is_not_allowed_is_named(strides: Strides, case: Case, reason: str | None) -> None:
+def test_what_is_not_allowed_is_named(strides: StrideRules, case: Case, reason: str | None) -> None:
     assert strides.why_not(validate(case)) == reason
-    assert strides.why_not(validate(strides.conform(case))) is None
+    assert strides.why_not(validate(strides.nearest(case))) is None
 
 
 @pytest.mark.parametrize("strides", DEMANDS)
-def test_every_drawn_case_conforms(strides: Strides) -> None:
+def test_every_drawn_case_conforms(strides: StrideRules) -> None:
     @settings(max_examples=150, deadline=None, derandomize=True)
-    @given(cases(strides=strides))
+    @given(decode_cases(strides=strides))
     def check(case: Case) -> None:
         assert strides.why_not(validate(case)) is None
 
@@ -63,9 +67,9 @@ def test_every_drawn_case_conforms(strides: Strides) -> None:
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(cases())
+@given(decode_cases())
 def test_conforming_changes_nothing_but_layouts(case: Case) -> None:
-    conformed = validate(DEMANDS[-1].conform(case))
+    conformed = validate(DEMANDS[-1].nearest(case))
     layouts = {"k": case.k, "v": case.v, "q": case.q, "out": case.out}
     table = dataclasses.replace(conformed.table, layout=case.table.layout)
     assert dataclasses.replace(conformed, **layouts, table=table) == case  # type: ignore[arg-type]  # only layouts
@@ -76,7 +80,7 @@ def test_a_pool_of_token_slots_still_comes_in_many_layouts() -> None:
     seen = set()
 
     @settings(max_examples=400, deadline=None, derandomize=True)
-    @given(cases(strides=Strides(one_slot_stride=True)))
+    @given(decode_cases(strides=StrideRules(one_slot_stride=True)))
     def collect(case: Case) -> None:
         seen.add((case.k.order, case.k.padded))
 

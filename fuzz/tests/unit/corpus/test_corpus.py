@@ -21,7 +21,7 @@ from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 
 SMALL = Case(seq_lens=(2,), block_size=2, k=Layout(FAMILIES["interleaved"]), v=None)
 RAW = Case(seq_lens=(9, 3), block_size=2, k=Layout(FAMILIES["interleaved"], (8, 0, 0, 0, 0)), v=None, window=5, scale=0.3)
@@ -62,7 +62,7 @@ def test_an_entry_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert load(save(tmp_path, ENTRY)) == ENTRY
 
 
-@given(cases())
+@given(decode_cases())
 @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_every_case_comes_back_as_it_was_saved(tmp_path: Path, case: Case) -> None:
     assert load(save(tmp_path, replace(ENTRY, case=case, raw_case=case))).case == case
@@ -357,7 +357,7 @@ def settled(folder: Path, new: Entry, *stored: Entry, still_fails: bool = True) 
     """Cases in the folder after `new` was settled among the stored ones."""
     for entry in stored:
         save(folder, entry)
-    store.settle(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
+    store.replace_and_deduplicate(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
     return {entry.case for entry in load_folder(folder)[0].values()}
 
 
@@ -379,7 +379,7 @@ def test_a_case_beats_a_sequence_and_fewer_calls_beat_more(tmp_path: Path) -> No
         folder = tmp_path / new.digest
         for entry in (stored, new):
             save(folder, entry)
-        best = store.settle(folder / f"{new.digest}.json", new, lambda calls: True)[1]
+        best = store.replace_and_deduplicate(folder / f"{new.digest}.json", new, lambda calls: True)[1]
         assert list(load_folder(folder)[0].values()) == [best]
         assert best == min((stored, new), key=lambda entry: len(entry.before))
 
@@ -393,7 +393,9 @@ def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
 def test_settling_tells_what_stayed(tmp_path: Path) -> None:
     path = save(tmp_path, ENTRY)
 
-    assert store.settle(save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True) == (
+    assert store.replace_and_deduplicate(
+        save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True
+    ) == (
         path,
         ENTRY,
     )

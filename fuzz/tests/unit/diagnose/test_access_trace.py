@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.diagnose import Trace, Tracing
+from fuzz_decode.diagnose import Trace, TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.diagnose.diagnosis import Access
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import build
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import GUARD
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 
@@ -29,7 +29,7 @@ def reads(found: Trace, tensor: str) -> tuple[list[int], list[int]]:
 
 
 def test_the_aiter_bug_reads_another_plane() -> None:
-    found = trace(Tracing(INTERLEAVED, "k-block-stride-dense"))
+    found = trace(TraceRequest(INTERLEAVED, "k-block-stride-dense"))
 
     assert reads(found, "k") == ([32], [16])
     assert reads(found, "v") == ([48], [48])
@@ -37,14 +37,14 @@ def test_the_aiter_bug_reads_another_plane() -> None:
 
 
 def test_without_a_fault_what_is_read_is_not_known() -> None:
-    found = trace(Tracing(INTERLEAVED, ""))
+    found = trace(TraceRequest(INTERLEAVED, ""))
 
     assert not found.known
     assert found.wanted == found.actual
 
 
 def test_a_fault_that_does_not_apply_here_changes_nothing() -> None:
-    assert not trace(Tracing(Case(), "k-block-stride-dense")).known
+    assert not trace(TraceRequest(Case(), "k-block-stride-dense")).known
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_a_fault_that_does_not_apply_here_changes_nothing() -> None:
 )
 def test_faults_move_what_they_say(fault: str, case: Case, tensor: str, expected: tuple[list[int], list[int]]) -> None:
     """Told of the first row and head on which they show."""
-    assert reads(trace(Tracing(case, fault)), tensor) == expected
+    assert reads(trace(TraceRequest(case, fault)), tensor) == expected
 
 
 def test_the_row_that_was_asked_for_is_kept_where_it_tells() -> None:
     case = replace(INTERLEAVED, seq_lens=(1, 1, 1), group=2)
 
-    assert (trace(Tracing(case, "k-block-stride-dense", (1, 1))).row, trace(Tracing(case, "", (2, 1))).head) == (1, 1)
-    assert trace(Tracing(case, "", (99, 99))).row == 0
+    assert (trace(TraceRequest(case, "k-block-stride-dense", (1, 1))).row, trace(TraceRequest(case, "", (2, 1))).head) == (1, 1)
+    assert trace(TraceRequest(case, "", (99, 99))).row == 0
 
 
 @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-@given(cases(huge_spans=False, max_seq_len=60))
+@given(decode_cases(huge_spans=False, max_seq_len=60))
 def test_what_is_wanted_lies_at_its_address(case: Case) -> None:
-    problem = build(case, "cpu")
-    found = trace(Tracing(case))
+    problem = build_problem(case, "cpu")
+    found = trace(TraceRequest(case))
 
     def at(access: Access) -> torch.Tensor:
         storage = problem.buffers[access.buffer].storage
@@ -97,7 +97,7 @@ def test_what_is_wanted_lies_at_its_address(case: Case) -> None:
 
 
 def watched(target: str, case: Case) -> Trace:
-    with PatientWorker(Plan(target, "cpu", 60.0)) as worker:
+    with ResilientWorker(WorkerConfig(target, "cpu", 60.0)) as worker:
         found = worker.trace(case, "", (0, 0))
     assert found is not None
     return found

@@ -13,7 +13,7 @@ from killing_cases import killing_case
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.diagnose import Diagnosis, Examination
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.diagnosis import beyond_reach
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
@@ -21,7 +21,7 @@ from fuzz_decode.diagnose.observation import scene
 from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.oracles.expected import expect
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.target import Target, understand
+from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
@@ -69,12 +69,12 @@ NAMED = {
 
 def diagnosed(case: Case, function: str, **asked: object) -> Diagnosis:
     home = sample_faults if hasattr(sample_faults, function) else sample_targets
-    return examine(Examination(validate(case), **asked), understand(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
+    return examine(DiagnoseRequest(validate(case), **asked), target_from_function(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_mutant_is_named(name: str) -> None:
-    found = examine(Examination(killing_case(name)), resolve(f"mutant:{name}"), DEVICE)
+    found = examine(DiagnoseRequest(killing_case(name)), resolve(f"mutant:{name}"), DEVICE)
     fault, words = NAMED[name]
     assert (found.fault, found.confident) == (fault, True)
     assert words in found.sentence
@@ -100,7 +100,7 @@ def test_a_user_s_target_is_named(function: str, case: Case, fault: str) -> None
 
 def test_a_correct_kernel_has_no_diagnosis() -> None:
     assert diagnosed(RICH, "honest") == Diagnosis()
-    assert examine(Examination(RICH), resolve("bundled"), DEVICE) == Diagnosis()
+    assert examine(DiagnoseRequest(RICH), resolve("bundled"), DEVICE) == Diagnosis()
 
 
 def test_what_no_fault_explains_is_described_and_not_named() -> None:
@@ -165,7 +165,7 @@ def test_no_time_is_no_certainty() -> None:
     ],
 )
 def test_the_correct_reading_predicts_the_reference(case: Case) -> None:
-    target = understand("honest", sample_targets.honest)
+    target = target_from_function("honest", sample_targets.honest)
     on = scene(validate(case), target, "cpu")
     prediction, expected = on.predict(on.correct), expect(on.problem, target)
     torch.testing.assert_close(prediction.out, expected.out, rtol=1e-12, atol=1e-12)

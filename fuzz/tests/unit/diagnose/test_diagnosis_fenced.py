@@ -11,19 +11,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.campaign.record import diagnosed
+from fuzz_decode.campaign.record import with_diagnosis
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.diagnose import Diagnosis, Examination
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.targets import resolve
-from fuzz_decode.targets.target import understand
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.triton_interpreter.memory_fence import standing
 from fuzz_decode.workers.devices import pick_device
-from fuzz_decode.workers.protocol import Plan
-from fuzz_decode.workers.resilient_worker import PatientWorker
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = [
     pytest.mark.skipif(pick_device("auto") != "cpu", reason="there is no fence around a GPU"),
@@ -99,7 +99,7 @@ OF_ONE_PATH = (
 
 @pytest.mark.parametrize(("mutant", "case", "fault", "words"), [*WILD, *TAME, *OF_ONE_PATH])
 def test_a_mutant_is_named(mutant: str, case: Case, fault: str, words: str) -> None:
-    found = examine(Examination(validate(case)), resolve(f"mutant:{mutant}"), "cpu")
+    found = examine(DiagnoseRequest(validate(case)), resolve(f"mutant:{mutant}"), "cpu")
     assert (found.fault, found.confident) == (fault, True), found.sentence
     assert words in found.sentence
     assert not standing()
@@ -131,7 +131,7 @@ def five_percent_and_wild(q: Tensor, *rest: Any) -> Tensor:
 
 
 def examined(function: Any) -> Diagnosis:
-    return examine(Examination(Case((3,))), understand("it", function), "cpu")
+    return examine(DiagnoseRequest(Case((3,))), target_from_function("it", function), "cpu")
 
 
 def test_a_wild_access_that_does_no_harm_is_told() -> None:
@@ -146,7 +146,7 @@ def test_a_wild_access_that_does_no_harm_is_told() -> None:
 
 def test_what_an_earlier_call_left_is_a_guess() -> None:
     case = Case((2,), group=2, q=Layout(("seq", "dim", "head")))
-    found = examine(Examination(case), resolve("mutant:q-strides-cached"), "cpu")
+    found = examine(DiagnoseRequest(case), resolve("mutant:q-strides-cached"), "cpu")
     assert (found.fault, found.confident) == ("state-between-calls", False)
     assert found.sentence.startswith("right by itself, wrong when the same laid out plainly, in a later call")
 
@@ -160,9 +160,11 @@ def test_beside_another_fault_a_wild_access_is_told_too() -> None:
 
 def test_in_a_campaign_a_wild_read_still_crashes() -> None:
     mutant, case, fault, _ = WILD[2]
-    with PatientWorker(Plan(f"mutant:{mutant}", "cpu", 60.0)) as worker:
+    with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:
         assert worker.run(case).signature == "crash-SIGSEGV:call"
         assert worker.diagnose(case).fault == fault
         crash = Entry(case, case, mutant, "crash-SIGSEGV:call", "run", "cpu")
-        assert diagnosed(crash, worker, 20.0).diagnosis.startswith("block id * block stride of K computed in 32 bits: block 5 * ")
+        assert with_diagnosis(crash, worker, 20.0).diagnosis.startswith(
+            "block id * block stride of K computed in 32 bits: block 5 * "
+        )
         assert worker.run(case).signature == "crash-SIGSEGV:call"

@@ -12,7 +12,7 @@ from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
 from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Shape
-from fuzz_decode.execute.compare_with_tolerance import run_plainly
+from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
@@ -98,32 +98,32 @@ def test_lengths_and_windows_that_the_test_draws_are_drawn() -> None:
 def test_contiguous_caches_let_a_block_stride_fault_pass_and_interleaved_ones_do_not() -> None:
     target = resolve("mutant:k-block-stride-dense")
     for case in TINY.cases(0):
-        assert run_plainly(case, target, DEVICE, TINY.tolerance).status == PASSED
-        assert run_plainly(case, resolve("bundled"), DEVICE, TINY.tolerance).status == PASSED
+        assert compare_with_tolerance(case, target, DEVICE, TINY.tolerance).status == PASSED
+        assert compare_with_tolerance(case, resolve("bundled"), DEVICE, TINY.tolerance).status == PASSED
         apart = dataclasses.replace(case, k=Layout(FAMILIES["interleaved"]), v=None)
-        assert run_plainly(apart, target, DEVICE, TINY.tolerance).status == FAILED
+        assert compare_with_tolerance(apart, target, DEVICE, TINY.tolerance).status == FAILED
 
 
 def test_plain_judging_sees_out_only() -> None:
     case = Case(seq_lens=(3,), block_size=4)
-    assert run_plainly(case, resolve("mutant:lse-base-2"), DEVICE, TINY.tolerance).status == PASSED
-    assert run_plainly(case, resolve("mutant:tail-v-unmasked"), DEVICE, TINY.tolerance).status == PASSED
+    assert compare_with_tolerance(case, resolve("mutant:lse-base-2"), DEVICE, TINY.tolerance).status == PASSED
+    assert compare_with_tolerance(case, resolve("mutant:tail-v-unmasked"), DEVICE, TINY.tolerance).status == PASSED
 
 
 def test_plain_judging_takes_wrong_values_exceptions_and_other_results_for_failures() -> None:
     case = Case(seq_lens=(3, 4), num_kv_heads=2, group=2)
-    outcome = run_plainly(case, resolve("mutant:gqa-modulo"), DEVICE, TINY.tolerance)
+    outcome = compare_with_tolerance(case, resolve("mutant:gqa-modulo"), DEVICE, TINY.tolerance)
     assert (outcome.signature, outcome.findings[0].oracle) == ("wrong-value:out", "allclose")
 
     broken = dataclasses.replace(resolve("bundled"), fn=lambda *_, **__: 1 / 0)
-    assert run_plainly(case, broken, DEVICE, TINY.tolerance).signature == "exception-ZeroDivisionError:call"
+    assert compare_with_tolerance(case, broken, DEVICE, TINY.tolerance).signature == "exception-ZeroDivisionError:call"
     shapeless = dataclasses.replace(resolve("bundled"), fn=lambda *_, **__: None, options=frozenset())
-    assert run_plainly(case, shapeless, DEVICE, TINY.tolerance).signature == "wrong-shape:out"
+    assert compare_with_tolerance(case, shapeless, DEVICE, TINY.tolerance).signature == "wrong-shape:out"
 
 
 def test_a_tolerance_in_multiples_of_low_precision_takes_its_own_measure() -> None:
     case = Case(seq_lens=(40,), head_dim=64, value_head_dim=64, block_size=16, dtype="float16")
     times = Tolerance(atol=1e-5, times=3.0)
-    assert run_plainly(case, resolve("bundled"), DEVICE, times).status == PASSED
-    assert run_plainly(case, resolve("mutant:tail-off-by-one"), DEVICE, times).status == FAILED
-    assert run_plainly(case, resolve("bundled"), DEVICE, Tolerance(atol=1e-9)).status == FAILED
+    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, times).status == PASSED
+    assert compare_with_tolerance(case, resolve("mutant:tail-off-by-one"), DEVICE, times).status == FAILED
+    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, Tolerance(atol=1e-9)).status == FAILED

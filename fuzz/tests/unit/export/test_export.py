@@ -28,7 +28,7 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.export.literals import listed, quoted, rounded_up
 from fuzz_decode.export.script import script
 from fuzz_decode.oracles.expected import expect
-from fuzz_decode.problems.build import FILL_LIMIT, build
+from fuzz_decode.problems.build import FILL_LIMIT, build_problem
 from fuzz_decode.targets import resolve
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.paged_decode import paged_decode
@@ -115,7 +115,7 @@ def test_a_correct_kernel_is_right(exported: Exported) -> None:
 
 
 def test_its_tensors_are_the_harness_s_to_the_bit(exported: Exported) -> None:
-    problem, found = build(exported[0], "cpu"), exported[4]
+    problem, found = build_problem(exported[0], "cpu"), exported[4]
     for name in ("q", "k_cache", "v_cache", "block_table", "seq_lens", "alibi_slopes", "sinks"):
         ours, theirs = getattr(problem, name), found.get(name)
         if ours is None:
@@ -136,7 +136,7 @@ def test_its_tensors_are_the_harness_s_to_the_bit(exported: Exported) -> None:
 
 def test_what_it_expects_and_allows_is_the_harness_s(exported: Exported) -> None:
     case, found = exported[0], exported[4]
-    wanted = expect(build(case, "cpu"), resolve(HONEST))
+    wanted = expect(build_problem(case, "cpu"), resolve(HONEST))
     (_, _, _, out, allowed), (_, _, _, lse, allowed_lse) = found["answers"]
 
     assert torch.allclose(out, wanted.out, rtol=1e-12, atol=1e-12)

@@ -7,10 +7,10 @@ from itertools import islice
 
 import pytest
 
-from fuzz_decode.cases.call_sequence import Calls, differences
+from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import EPOCH, call_stream, case_stream
 
@@ -59,7 +59,7 @@ def test_a_target_gets_only_what_it_takes() -> None:
     assert all(case.window is None and case.softcap is None and min(case.seq_lens) > 0 for case in cases)
 
 
-def rows(count: int, length: int, **generates: object) -> list[Calls]:
+def rows(count: int, length: int, **generates: object) -> list[CallSequence]:
     return list(islice(call_stream(0, generates, length), count))
 
 
@@ -105,7 +105,7 @@ def test_relatives_are_valid_and_within_what_the_target_takes() -> None:
 
 
 def test_relatives_keep_to_the_strides_that_the_target_asks_for() -> None:
-    strides = Strides(contiguous=("q", "k", "v", "table"), one_slot_stride=True, v_like_k=True)
+    strides = StrideRules(contiguous=("q", "k", "v", "table"), one_slot_stride=True, v_like_k=True)
 
     assert {strides.why_not(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}
 

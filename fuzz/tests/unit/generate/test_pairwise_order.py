@@ -12,7 +12,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream, drawn_stream
-from fuzz_decode.generate.pairwise_order import POOL, pairs, richest_first, traits
+from fuzz_decode.generate.pairwise_order import POOL, order_by_new_pairs, pairs, traits
 
 
 def drawn(seed: int, count: int) -> list[Case]:
@@ -26,30 +26,30 @@ def seen(cases: list[Case]) -> int:
 
 def test_nothing_is_left_out_and_nothing_comes_twice() -> None:
     cases = drawn(0, 2 * POOL)
-    assert sorted(canonical_json(case) for case in richest_first(cases)) == sorted(canonical_json(case) for case in cases)
+    assert sorted(canonical_json(case) for case in order_by_new_pairs(cases)) == sorted(canonical_json(case) for case in cases)
 
 
 def test_the_order_is_the_same_every_time() -> None:
     cases = drawn(1, 100)
-    assert list(richest_first(cases)) == list(richest_first(cases))
+    assert list(order_by_new_pairs(cases)) == list(order_by_new_pairs(cases))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pairs_come_up_earlier(seed: int) -> None:
     cases = drawn(seed, 400)
-    steered = list(richest_first(cases))
+    steered = list(order_by_new_pairs(cases))
     for count in (5, 20, 80):
         assert seen(steered[:count]) > 1.1 * seen(cases[:count])
 
 
 def test_equals_come_in_the_order_in_which_they_were_drawn() -> None:
     alike = [Case(seed=seed) for seed in range(5)]
-    assert list(richest_first(alike)) == alike
+    assert list(order_by_new_pairs(alike)) == alike
 
 
 def test_a_campaign_is_steered() -> None:
     cases = drawn(3, POOL + 10)
-    assert list(itertools.islice(case_stream(3, {}), 10)) == list(itertools.islice(richest_first(cases), 10))
+    assert list(itertools.islice(case_stream(3, {}), 10)) == list(itertools.islice(order_by_new_pairs(cases), 10))
 
 
 PLAIN = Case(seq_lens=(40, 70), num_kv_heads=2, group=2, block_size=16)

@@ -28,7 +28,7 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, dense, fa
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.cases.validity import tags_fit, validate
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 some = settings(max_examples=50, deadline=None, database=None, suppress_health_check=quiet)
@@ -40,7 +40,7 @@ def drawn(number: int, hypothesis_seed: int = 0, **kwargs: Any) -> list[Case]:
 
     @seed(hypothesis_seed)
     @settings(max_examples=number, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=quiet)
-    @given(cases(**kwargs))
+    @given(decode_cases(**kwargs))
     def collect(case: Case) -> None:
         found.append(case)
 
@@ -50,7 +50,7 @@ def drawn(number: int, hypothesis_seed: int = 0, **kwargs: Any) -> list[Case]:
 
 def simplest(condition: Callable[[Case], bool], **kwargs: Any) -> Case:
     return find(
-        cases(**kwargs),
+        decode_cases(**kwargs),
         condition,
         settings=settings(max_examples=400, deadline=None, database=None, suppress_health_check=quiet),
         random=random.Random(0),
@@ -63,13 +63,13 @@ def many() -> list[Case]:
     return list(islice(case_stream(0, {}), 1000))
 
 
-@given(cases())
+@given(decode_cases())
 @some
 def test_every_case_is_valid(case: Case) -> None:
     assert validate(case) is case
 
 
-@given(cases(block_sizes=(1056, 544), num_kv_heads=(8, 4), head_dims=(576, 256), groups=(16, 7)))
+@given(decode_cases(block_sizes=(1056, 544), num_kv_heads=(8, 4), head_dims=(576, 256), groups=(16, 7)))
 @some
 def test_large_sizes_are_valid_too(case: Case) -> None:
     assert validate(case) is case
@@ -258,7 +258,7 @@ FAR: dict[str, Callable[[Case], bool]] = {
 @pytest.mark.parametrize("reach", FAR)
 def test_addresses_that_overflow_are_found(reach: str) -> None:
     found = find(
-        cases(),
+        decode_cases(),
         FAR[reach],
         settings=settings(max_examples=3000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=quiet),
         random=random.Random(0),

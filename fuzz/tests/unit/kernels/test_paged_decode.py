@@ -21,9 +21,9 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXE
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import build
-from fuzz_decode.problems.poison import dirty_allocations
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.problems.build import build_problem
+from fuzz_decode.problems.poison import poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels import paged_decode as module
@@ -40,8 +40,8 @@ shares: Callable[[int, int, int], int] = module._shares
 
 def check(case: Case) -> tuple[Tensor, Tensor]:
     """Run the kernel on the case, on dirty memory, and hold it to the bound. Returns what it answered."""
-    problem = build(validate(case), DEVICE)
-    with dirty_allocations():
+    problem = build_problem(validate(case), DEVICE)
+    with poisoned_allocations():
         out, lse = paged_decode(*problem.arguments(), out=problem.out, **options(problem))
     assert out is problem.out
     hold_to_bound(problem, out, lse)
@@ -69,7 +69,7 @@ def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_it_is_within_the_bound_on_whatever_is_drawn(dtype: str, data: st.DataObject) -> None:
-    check(data.draw(cases(dtypes=(dtype,), max_seq_len=200, head_dims=(16, 40, 64, 128), huge_spans=False)))
+    check(data.draw(decode_cases(dtypes=(dtype,), max_seq_len=200, head_dims=(16, 40, 64, 128), huge_spans=False)))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -153,7 +153,7 @@ def test_addresses_beyond_2_to_the_31_elements_are_reached() -> None:
     """K and V of block 1 lie more than 2**31 elements behind block 0."""
     k = Layout(FAMILIES["interleaved"], (2**31, 0, 0, 0, 0))
     case = Case(seq_lens=(3,), block_size=2, dtype="float16", k=k, v=None)
-    assert build(case, DEVICE).k_cache.stride(0) > 2**31
+    assert build_problem(case, DEVICE).k_cache.stride(0) > 2**31
     check(case)
 
 
@@ -175,7 +175,7 @@ def test_products_of_head_or_slot_and_a_stride_of_32_bits_are_reached(outermost:
 
 
 def test_without_out_it_makes_a_new_one() -> None:
-    problem = build(Case(seq_lens=(3, 1)), DEVICE)
+    problem = build_problem(Case(seq_lens=(3, 1)), DEVICE)
     out, lse = paged_decode(*problem.arguments())
     assert out.is_contiguous()
     assert out.data_ptr() != problem.out.data_ptr()
@@ -183,7 +183,7 @@ def test_without_out_it_makes_a_new_one() -> None:
 
 
 def test_gaps_of_out_stay_as_they_were() -> None:
-    problem = build(Case(seq_lens=(3, 1), group=2, out=Layout(QUERY_AXES, (5, 3, 0), 2)), DEVICE)
+    problem = build_problem(Case(seq_lens=(3, 1), group=2, out=Layout(QUERY_AXES, (5, 3, 0), 2)), DEVICE)
     before = problem.buffers["out"].storage.clone()
     paged_decode(*problem.arguments(), out=problem.out)
     after = problem.buffers["out"].storage.clone()
@@ -196,8 +196,8 @@ def test_the_same_values_in_another_layout_give_the_same_bits() -> None:
     k = Layout(FAMILIES["cross-layer HND"], (9, 0, 0, 0, 1, 0), 3)
     table = BlockTable(layout=Layout(TABLE_AXES[::-1]), placement="permuted", spare_blocks=3, unused="stale")
     case = Case(seq_lens=(70, 3), num_kv_heads=2, group=2, block_size=4, k=k, v=None, layers=3, layer=1, table=table)
-    odd = build(case, DEVICE)
-    plain = build(in_plain_layout(case), DEVICE, odd.values)
+    odd = build_problem(case, DEVICE)
+    plain = build_problem(in_plain_layout(case), DEVICE, odd.values)
     for a, b in zip(paged_decode(*odd.arguments()), paged_decode(*plain.arguments()), strict=True):
         assert torch.equal(a, b)
 
@@ -228,9 +228,9 @@ RAGGED = {
 def test_shares_hold_every_token_once(programs: int, lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """With scores of 0 the LSE is the logarithm of how many there are."""
     with_programs(programs, monkeypatch)
-    problem = build(Case(seq_lens=lengths, block_size=16), DEVICE)
+    problem = build_problem(Case(seq_lens=lengths, block_size=16), DEVICE)
     problem.q.zero_()
-    with dirty_allocations():
+    with poisoned_allocations():
         out, lse = paged_decode(*problem.arguments())
     hold_to_bound(problem, out, lse)
     torch.testing.assert_close(lse.exp().flatten(), torch.tensor(lengths, dtype=torch.float32, device=lse.device))
@@ -345,7 +345,7 @@ def test_query_tokens_on_either_side_of_a_part(length: int, window: int | None) 
 
 
 def test_sinks_larger_than_every_score_leave_little() -> None:
-    problem = build(Case(seq_lens=(40, 0), sinks=True, block_size=8, data="uniform"), DEVICE)
+    problem = build_problem(Case(seq_lens=(40, 0), sinks=True, block_size=8, data="uniform"), DEVICE)
     assert problem.sinks is not None
     for sink in (-torch.inf, -1e4, 1e4):
         problem.sinks.fill_(sink)
@@ -353,7 +353,7 @@ def test_sinks_larger_than_every_score_leave_little() -> None:
 
 
 def test_scales_of_one_change_no_bit() -> None:
-    problem = build(Case(seq_lens=(9,), cache_dtype="float8_e5m2", k_scale=1.0, v_scale=1.0), DEVICE)
+    problem = build_problem(Case(seq_lens=(9,), cache_dtype="float8_e5m2", k_scale=1.0, v_scale=1.0), DEVICE)
     for scaled, plain in zip(
         paged_decode(*problem.arguments(), k_scale=1.0, v_scale=1.0), paged_decode(*problem.arguments()), strict=True
     ):

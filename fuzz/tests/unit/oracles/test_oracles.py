@@ -18,19 +18,19 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXE
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.completeness import written
 from fuzz_decode.oracles.expected import expect, rounding_of
 from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, snapshot
-from fuzz_decode.oracles.kernel_run import Run, place
+from fuzz_decode.oracles.kernel_run import KernelRun, index_of
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Finding, Outcome
-from fuzz_decode.problems.build import build
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome, Violation
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.targets import Arithmetic
-from fuzz_decode.targets.target import understand
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode_reference import Rounding
 
 Change = Callable[[Tensor, Tensor], Tensor]  # of what is exact and what is allowed
@@ -41,23 +41,23 @@ TAGGED = Case(seq_lens=(4,), head_dim=16, block_size=4, dtype="bfloat16", data="
 
 
 def outcome(case: Case, fn: Callable[..., Any], **limits: Any) -> Outcome:
-    return run_case(validate(case), understand("sample", fn, **limits), "cpu")
+    return run_case(validate(case), target_from_function("sample", fn, **limits), "cpu")
 
 
-def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Finding:
+def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Violation:
     """The one complaint about the target."""
     (finding,) = outcome(case, fn, **limits).findings
     return finding
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), options=THREE, huge_spans=False))
+@given(decode_cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), options=THREE, huge_spans=False))
 def test_an_honest_target_passes_whatever_is_drawn(case: Case) -> None:
     assert outcome(case, sample_targets.honest).status == PASSED
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
-@given(cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
+@given(decode_cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
 def test_an_honest_target_with_every_option_passes_whatever_is_drawn(case: Case) -> None:
     assert outcome(case, sample_targets.honest_in_everything).status == PASSED
 
@@ -83,7 +83,7 @@ def test_an_option_that_is_ignored_is_a_wrong_value(name: str, dtype: str) -> No
 @pytest.mark.parametrize("name", IGNORED)
 def test_an_option_that_is_ignored_is_found_by_drawing(name: str) -> None:
     """Within the first 200 cases of a campaign, and never without the option."""
-    target = understand("sample", getattr(sample_targets, name))
+    target = target_from_function("sample", getattr(sample_targets, name))
     drawn = islice(case_stream(0, {**target.generates(), "max_seq_len": 60, "head_dims": (16,), "huge_spans": False}), 200)
     found = [case for case in drawn if IGNORED[name].options() <= case.options() and run_case(case, target, "cpu").findings]
     assert found
@@ -95,16 +95,16 @@ def test_provenance_divides_by_v_scale() -> None:
         seq_lens=(6,), head_dim=16, block_size=4, data="tagged", cache_dtype="float8_e4m3fn", k_scale=0.3, v_scale=1.7, q_len=2
     )
     assert outcome(case, sample_targets.honest_in_everything).status == PASSED
-    problem = build(case, "cpu")
-    exact = expect(problem, understand("sample", sample_targets.honest_in_everything))
+    problem = build_problem(case, "cpu")
+    exact = expect(problem, target_from_function("sample", sample_targets.honest_in_everything))
     out = exact.out.float()
     out[1] = problem.v_cache[0, 0, 0].float() * 1.7
-    (finding,) = reads_what_it_should(problem, Run(out, None, exact, {}))
+    (finding,) = reads_what_it_should(problem, KernelRun(out, None, exact, {}))
     assert finding.message.startswith("sequence 0, query token 1, q head 0 read block 0 slot 0 head 0, wanted block ")
 
 
 @settings(deadline=None, derandomize=True, max_examples=10)
-@given(cases(max_seq_len=50, head_dims=(16, 72), options=(), min_seq_len=1, huge_spans=False))
+@given(decode_cases(max_seq_len=50, head_dims=(16, 72), options=(), min_seq_len=1, huge_spans=False))
 def test_an_honest_target_that_returns_out_alone_passes(case: Case) -> None:
     assert outcome(case, sample_targets.only_out).status == PASSED
 
@@ -124,15 +124,15 @@ def test_an_honest_target_passes_on_each_kind_of_data(data: str, dtype: str) -> 
     assert outcome(case, sample_targets.honest).status == PASSED
 
 
-def run_with(case: Case, out: Change | None, lse: Change | None = None) -> list[Finding]:
+def run_with(case: Case, out: Change | None, lse: Change | None = None) -> list[Violation]:
     """What all oracles say of an answer made from the exact one and what is allowed."""
-    problem = build(case, "cpu")
-    expected = expect(problem, understand("sample", sample_targets.honest))
+    problem = build_problem(case, "cpu")
+    expected = expect(problem, target_from_function("sample", sample_targets.honest))
     bound = expected.bound
     got = expected.out if out is None else out(expected.out, bound.out)
     got_lse = None if lse is None else lse(expected.lse, bound.lse).float()
     problem.out.copy_(got)
-    run = Run(problem.out, got_lse, expected, snapshot(problem))
+    run = KernelRun(problem.out, got_lse, expected, snapshot(problem))
     return [finding for oracle in IMMEDIATE for finding in oracle(problem, run)]
 
 
@@ -315,9 +315,9 @@ def test_provenance_names_block_slot_and_head_of_what_was_read() -> None:
     """Block ids beyond one digit, several KV heads; the answer belongs to another sequence."""
     table = BlockTable(first_block=5000, placement="reversed")
     case = Case(seq_lens=(3, 9), num_kv_heads=3, block_size=3, data="tagged", table=table, seed=1)
-    problem = build(case, "cpu")
-    exact = expect(problem, understand("sample", sample_targets.honest))
-    swapped = Run(exact.out.flip(0, 1).float(), None, exact, {})
+    problem = build_problem(case, "cpu")
+    exact = expect(problem, target_from_function("sample", sample_targets.honest))
+    swapped = KernelRun(exact.out.flip(0, 1).float(), None, exact, {})
     (finding,) = reads_what_it_should(problem, swapped)
     assert finding.where[:2] == (0, 0)
     assert abs(finding.got - finding.expected) > finding.allowed  # type: ignore[operator]  # all three are there
@@ -330,17 +330,17 @@ def test_provenance_names_block_slot_and_head_of_what_was_read() -> None:
 
 
 def test_provenance_says_when_no_single_token_was_read() -> None:
-    problem = build(dataclasses.replace(TAGGED, dtype="float32"), "cpu")
-    exact = expect(problem, understand("sample", sample_targets.honest))
-    (finding,) = reads_what_it_should(problem, Run(exact.out.float() * 0.5, None, exact, {}))
+    problem = build_problem(dataclasses.replace(TAGGED, dtype="float32"), "cpu")
+    exact = expect(problem, target_from_function("sample", sample_targets.honest))
+    (finding,) = reads_what_it_should(problem, KernelRun(exact.out.float() * 0.5, None, exact, {}))
     assert "read no single token, wanted block 0" in finding.message
 
 
 def test_provenance_has_nothing_to_say_of_other_data_or_empty_sequences() -> None:
     for case in (TWO, Case(seq_lens=(0, 0), data="tagged")):
-        problem = build(case, "cpu")
-        exact = expect(problem, understand("sample", sample_targets.honest))
-        assert reads_what_it_should(problem, Run(exact.out.float() + 1, None, exact, {})) == []
+        problem = build_problem(case, "cpu")
+        exact = expect(problem, target_from_function("sample", sample_targets.honest))
+        assert reads_what_it_should(problem, KernelRun(exact.out.float() + 1, None, exact, {})) == []
 
 
 def test_an_exception_is_a_finding_that_names_its_type_and_place() -> None:
@@ -461,11 +461,11 @@ def test_oracles_say_nothing_of_an_exact_answer() -> None:
 
 
 def test_poisoned_out_is_all_unwritten() -> None:
-    problem = build(dataclasses.replace(TWO, out=PADDED), "cpu")
-    expected = expect(problem, understand("sample", sample_targets.honest))
+    problem = build_problem(dataclasses.replace(TWO, out=PADDED), "cpu")
+    expected = expect(problem, target_from_function("sample", sample_targets.honest))
     before = snapshot(problem)
     problem.buffers["out"].storage.zero_()
-    run = Run(problem.out, None, expected, before)
+    run = KernelRun(problem.out, None, expected, before)
     assert len(no_stray_writes(problem, run)) == 1
     poison_out(problem)
     assert no_stray_writes(problem, run) == inputs_intact(problem, run) == within_bound(problem, run) == []
@@ -481,4 +481,4 @@ def test_tables_in_any_layout_are_watched() -> None:
 def test_place_is_the_index_of_a_flat_position(shape: tuple[int, ...]) -> None:
     numbers = torch.arange(torch.Size(shape).numel()).view(shape)
     for flat in numbers.flatten().tolist():
-        assert int(numbers[place(flat, numbers.shape)]) == flat
+        assert int(numbers[index_of(flat, numbers.shape)]) == flat

@@ -16,15 +16,15 @@ from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import FILL_LIMIT, build
-from fuzz_decode.problems.poison import dirty_allocations, is_unwritten, poison_out
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.problems.build import FILL_LIMIT, build_problem
+from fuzz_decode.problems.poison import is_unwritten, poison_out, poisoned_allocations
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import make_values
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-small = cases(huge_spans=False, max_seq_len=200)
+small = decode_cases(huge_spans=False, max_seq_len=200)
 
 ORDINARY = Case(seq_lens=(5, 9), num_kv_heads=3, group=2, head_dim=16, value_head_dim=32, block_size=4, dtype="float16")
 
@@ -46,13 +46,13 @@ def begin(problem: Problem, name: str) -> int:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_k_and_v_share_storage_as_the_family_says(name: str) -> None:
-    problem = build(in_family(name), "cpu")
+    problem = build_problem(in_family(name), "cpu")
 
     assert (storage_of(problem.k_cache) == storage_of(problem.v_cache)) is ("kv" in FAMILIES[name])
 
 
 def test_separate_tensors_have_separate_storage() -> None:
-    problem = build(ORDINARY, "cpu")
+    problem = build_problem(ORDINARY, "cpu")
     tensors = (problem.k_cache, problem.v_cache, problem.q, problem.out, problem.block_table, problem.seq_lens)
 
     assert len({storage_of(tensor) for tensor in tensors}) == 6
@@ -61,7 +61,7 @@ def test_separate_tensors_have_separate_storage() -> None:
 def test_the_interleaved_cache_of_the_xpu_bug() -> None:
     """vllm-xpu-kernels PR 258: k and v [blocks, 64, 4, 256], strides (131072, 1024, 256, 1), V 65536 elements after K."""
     case = Case(seq_lens=(130,), num_kv_heads=4, head_dim=256, value_head_dim=256, block_size=64, dtype="float16")
-    problem = build(in_family("interleaved", case), "cpu")
+    problem = build_problem(in_family("interleaved", case), "cpu")
 
     for cache in (problem.k_cache, problem.v_cache):
         assert cache.shape == (3, 64, 4, 256)
@@ -71,7 +71,7 @@ def test_the_interleaved_cache_of_the_xpu_bug() -> None:
 
 def test_the_packed_cache_lies_side_by_side() -> None:
     case = replace(ORDINARY, head_dim=32, value_head_dim=32)
-    problem = build(in_family("packed", case), "cpu")
+    problem = build_problem(in_family("packed", case), "cpu")
 
     assert problem.k_cache.stride() == problem.v_cache.stride() == (4 * 3 * 64, 3 * 64, 64, 1)
     assert problem.v_cache.storage_offset() - problem.k_cache.storage_offset() == 32
@@ -80,7 +80,7 @@ def test_the_packed_cache_lies_side_by_side() -> None:
 def test_a_layer_lies_within_the_shared_page() -> None:
     case = replace(ORDINARY, head_dim=32, value_head_dim=32)
     page = 4 * 3 * 32
-    problem = build(in_family("cross-layer", case), "cpu")
+    problem = build_problem(in_family("cross-layer", case), "cpu")
 
     assert problem.k_cache.stride() == (3 * 2 * page, 3 * 32, 32, 1)
     assert problem.k_cache.storage_offset() == begin(problem, "k") + 1 * 2 * page
@@ -89,7 +89,7 @@ def test_a_layer_lies_within_the_shared_page() -> None:
 
 def test_mla_values_are_a_view_of_the_keys() -> None:
     case = Case(seq_lens=(70,), group=16, head_dim=576, value_head_dim=512, block_size=64, v=None, dtype="bfloat16")
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
 
     assert problem.v_cache.data_ptr() == problem.k_cache.data_ptr()
     assert problem.v_cache.shape == (2, 64, 1, 512)
@@ -97,10 +97,10 @@ def test_mla_values_are_a_view_of_the_keys() -> None:
     assert "v" not in problem.buffers
 
 
-@given(cases(max_seq_len=200))
+@given(decode_cases(max_seq_len=200))
 @some
 def test_views_have_exactly_the_shapes_and_strides_of_the_case(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     places = {"k": (problem.k_cache, case.k, CACHE_AXES), "q": (problem.q, case.q, QUERY_AXES)}
     places |= {"out": (problem.out, case.out, QUERY_AXES), "table.layout": (problem.block_table, case.table.layout, TABLE_AXES)}
     places["v"] = (problem.v_cache, case.k if case.v is None else case.v, CACHE_AXES)
@@ -121,7 +121,7 @@ def test_views_have_exactly_the_shapes_and_strides_of_the_case(case: Case) -> No
 @given(small)
 @some
 def test_tensors_have_the_types_that_the_contract_says(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
 
     assert {problem.q.dtype, problem.out.dtype} == {getattr(torch, case.dtype)}
     assert {problem.k_cache.dtype, problem.v_cache.dtype} == {getattr(torch, case.cache_dtype or case.dtype)}
@@ -134,7 +134,7 @@ def test_tensors_have_the_types_that_the_contract_says(case: Case) -> None:
 @given(small)
 @some
 def test_the_caches_hold_the_values_where_the_table_says(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     dtype = problem.k_cache.dtype
 
     assert torch.equal(problem.q, problem.values.q.to(problem.q.dtype))
@@ -202,7 +202,7 @@ def _grid(layout: Layout, sizes: dict[str, int], at: dict[str, Tensor]) -> Tenso
 @given(small)
 @some
 def test_every_byte_that_is_not_live_is_poison(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
 
     for name, buffer in problem.buffers.items():
         if name == "out" or buffer.storage.nbytes > FILL_LIMIT:
@@ -219,7 +219,7 @@ def test_every_byte_that_is_not_live_is_poison(case: Case) -> None:
 @given(small)
 @some
 def test_no_live_value_is_poison(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
 
     for name, buffer in problem.buffers.items():
         if name in ("k", "v", "q", "alibi_slopes", "sinks"):
@@ -230,7 +230,7 @@ def test_no_live_value_is_poison(case: Case) -> None:
 @given(small)
 @some
 def test_all_of_outs_buffer_is_marked_unwritten(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
 
     assert bool(is_unwritten(problem.buffers["out"].storage).all())
     assert bool(is_unwritten(problem.out).all())
@@ -250,7 +250,7 @@ def test_the_mark_is_no_other_nan(dtype: str) -> None:
 
 
 def test_a_written_element_is_seen_and_can_be_marked_again() -> None:
-    problem = build(replace(ORDINARY, out=Layout(("head", "seq", "dim"), (5, 3, 0), 7)), "cpu")
+    problem = build_problem(replace(ORDINARY, out=Layout(("head", "seq", "dim"), (5, 3, 0), 7)), "cpu")
     problem.out[1, 2, 3] = 0.0
 
     assert is_unwritten(problem.out).sum() == problem.out.numel() - 1
@@ -269,12 +269,12 @@ def test_a_written_element_is_seen_and_can_be_marked_again() -> None:
 def test_unused_table_entries_hold_what_the_case_says(unused: str, rows: list[list[int]]) -> None:
     case = Case(seq_lens=(5, 0, 4), block_size=4, table=BlockTable(first_block=7, extra_columns=2, unused=unused))
 
-    assert build(case, "cpu").block_table.tolist() == rows
+    assert build_problem(case, "cpu").block_table.tolist() == rows
 
 
 def test_stale_table_entries_are_valid_blocks_of_the_pool() -> None:
     case = Case(seq_lens=(5, 0, 4), block_size=4, table=BlockTable(first_block=7, extra_columns=2, unused="stale"))
-    table = build(case, "cpu").block_table
+    table = build_problem(case, "cpu").block_table
 
     assert set(table.flatten().tolist()) == {7, 8, 9}
     assert table[0, :2].tolist() == [7, 8]
@@ -283,7 +283,7 @@ def test_stale_table_entries_are_valid_blocks_of_the_pool() -> None:
 
 def test_sequences_that_share_blocks_name_the_same_blocks() -> None:
     case = Case(seq_lens=(9, 12), block_size=4, table=BlockTable(shared_blocks=2, placement="permuted", spare_blocks=9), seed=5)
-    table = build(case, "cpu").block_table
+    table = build_problem(case, "cpu").block_table
 
     assert torch.equal(table[0, :2], table[1, :2])
     assert table[0, 2] != table[1, 2]
@@ -294,7 +294,7 @@ def test_sequences_that_share_blocks_name_the_same_blocks() -> None:
 def test_float8_caches_are_poisoned_with_nan(cache_dtype: str, dtype: str) -> None:
     """Between live rows, in the foreign block, before the window and in both guards; q and out stay in their dtype."""
     case = replace(ORDINARY, dtype=dtype, cache_dtype=cache_dtype, k_scale=0.5, v_scale=2.0, window=3, seq_lens=(6,))
-    problem = build(validate(replace(case, k=Layout(CACHE_AXES, (8, 0, 0, 0)), table=BlockTable(first_block=1))), "cpu")
+    problem = build_problem(validate(replace(case, k=Layout(CACHE_AXES, (8, 0, 0, 0)), table=BlockTable(first_block=1))), "cpu")
 
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
         storage = problem.buffers[name].storage
@@ -310,7 +310,7 @@ def test_float8_caches_are_poisoned_with_nan(cache_dtype: str, dtype: str) -> No
 
 
 def test_slopes_and_sinks_lie_in_guarded_buffers() -> None:
-    problem = build(replace(ORDINARY, alibi=True, sinks=True), "cpu")
+    problem = build_problem(replace(ORDINARY, alibi=True, sinks=True), "cpu")
 
     for name, tensor, drawn in (
         ("alibi_slopes", problem.alibi_slopes, problem.values.alibi_slopes),
@@ -327,14 +327,14 @@ def test_slopes_and_sinks_lie_in_guarded_buffers() -> None:
 
 
 def test_options_that_are_not_used_have_no_tensor() -> None:
-    problem = build(ORDINARY, "cpu")
+    problem = build_problem(ORDINARY, "cpu")
 
     assert not {"alibi_slopes", "sinks"} & problem.buffers.keys()
     assert {name for name, value in problem.options().items() if value is not None} == {"q_len"}
 
 
 def test_nothing_to_read_is_built_too() -> None:
-    problem = build(Case(seq_lens=(0, 0), table=BlockTable(unused="stale")), "cpu")
+    problem = build_problem(Case(seq_lens=(0, 0), table=BlockTable(unused="stale")), "cpu")
 
     assert problem.block_table.tolist() == [[0], [0]]
     assert bool(torch.isnan(problem.k_cache).all())
@@ -343,8 +343,8 @@ def test_nothing_to_read_is_built_too() -> None:
 @given(small)
 @some
 def test_the_same_values_laid_out_plainly_give_the_same_bits(case: Case) -> None:
-    problem = build(case, "cpu")
-    plain = build(in_plain_layout(case), "cpu", problem.values)
+    problem = build_problem(case, "cpu")
+    plain = build_problem(in_plain_layout(case), "cpu", problem.values)
 
     q, k, v, table, lengths, scale = problem.arguments()
     dense = (q.contiguous(), k.contiguous(), v.contiguous())
@@ -358,21 +358,21 @@ def test_the_same_values_laid_out_plainly_give_the_same_bits(case: Case) -> None
 
 def test_the_plain_problem_is_contiguous() -> None:
     case = in_family("cross-layer head-major")
-    plain = build(in_plain_layout(case), "cpu", make_values(case))
+    plain = build_problem(in_plain_layout(case), "cpu", make_values(case))
 
     for tensor in (plain.k_cache, plain.v_cache, plain.q, plain.out, plain.block_table):
         assert tensor.is_contiguous()
 
 
 def test_building_twice_gives_the_same_bytes() -> None:
-    one, other = build(in_family("packed"), "cpu"), build(in_family("packed"), "cpu")
+    one, other = build_problem(in_family("packed"), "cpu"), build_problem(in_family("packed"), "cpu")
 
     for name, buffer in one.buffers.items():
         assert torch.equal(buffer.storage.view(torch.uint8), other.buffers[name].storage.view(torch.uint8))
 
 
 def test_the_arguments_are_the_six_positional_ones() -> None:
-    problem = build(ORDINARY, "cpu")
+    problem = build_problem(ORDINARY, "cpu")
     expected = (problem.q, problem.k_cache, problem.v_cache, problem.block_table, problem.seq_lens, problem.scale)
 
     assert all(got is want for got, want in zip(problem.arguments(), expected, strict=True))
@@ -397,7 +397,7 @@ HUGE = Case(seq_lens=(3,), block_size=2, dtype="float16", k=Layout(CACHE_AXES, (
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_huge_span_stays_sparse() -> None:
     before = resident()
-    problem = build(HUGE, "cpu")
+    problem = build_problem(HUGE, "cpu")
 
     assert len(problem.buffers["k"].storage) > 2**31
     assert resident() - before < 50 * 2**20
@@ -415,14 +415,14 @@ def test_a_huge_span_stays_sparse() -> None:
     ids=["page stride", "interleaved", "reversed", "slot outside", "V"],
 )
 def test_a_huge_span_holds_the_live_rows(case: Case) -> None:
-    problem = build(validate(case), "cpu")
-    plain = build(in_plain_layout(case), "cpu", problem.values)
+    problem = build_problem(validate(case), "cpu")
+    plain = build_problem(in_plain_layout(case), "cpu", problem.values)
 
     assert torch.equal(gather_attention(*problem.arguments())[0], gather_attention(*plain.arguments())[0])
 
 
 def test_a_huge_span_is_poisoned_around_its_live_rows_and_at_its_ends() -> None:
-    problem = build(HUGE, "cpu")
+    problem = build_problem(HUGE, "cpu")
     storage = problem.buffers["k"].storage
     start = problem.k_cache.storage_offset()
 
@@ -435,7 +435,7 @@ def test_a_huge_span_is_poisoned_around_its_live_rows_and_at_its_ends() -> None:
 
 def test_memory_that_a_target_allocates_comes_dirty() -> None:
     like = torch.zeros(2, 3)
-    with dirty_allocations():
+    with poisoned_allocations():
         found = [
             torch.empty(7),
             torch.empty((2, 3), dtype=torch.float16),
@@ -452,14 +452,14 @@ def test_memory_that_a_target_allocates_comes_dirty() -> None:
 
 
 def test_dirty_integers_are_minus_one() -> None:
-    with dirty_allocations():
+    with poisoned_allocations():
         assert torch.empty(3, dtype=torch.int32).tolist() == [-1, -1, -1]
         assert torch.zeros(1).new_empty(2, dtype=torch.int64).tolist() == [-1, -1]
 
 
 def test_memory_that_is_given_values_keeps_them() -> None:
     kept = torch.ones(3)
-    with dirty_allocations():
+    with poisoned_allocations():
         found = [torch.zeros(3), torch.full((3,), 0.0), torch.zeros_like(kept), kept.new_zeros(3), torch.tensor([0.0] * 3)]
         view, total = kept[1:], kept + kept
 
@@ -468,13 +468,13 @@ def test_memory_that_is_given_values_keeps_them() -> None:
 
 
 def test_an_empty_allocation_may_be_empty() -> None:
-    with dirty_allocations():
+    with poisoned_allocations():
         assert torch.empty(0).numel() == 0
         assert torch.empty((3, 0), dtype=torch.float16).shape == (3, 0)
 
 
 def test_allocations_are_clean_again_afterwards() -> None:
-    with dirty_allocations():
+    with poisoned_allocations():
         pass
 
     kept = torch.full((5,), 3.0)

@@ -15,8 +15,8 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import tags_fit
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import build
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base
 from fuzz_decode_reference import gather_attention
 
@@ -42,7 +42,7 @@ def same(one: Values, other: Values) -> bool:
 
 
 def attention(case: Case) -> Tensor:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     return gather_attention(*problem.arguments(), **problem.options())[0]
 
 
@@ -57,7 +57,7 @@ def scores(case: Case) -> Tensor:
     return torch.cat(found) * case.softmax_scale
 
 
-@given(cases(huge_spans=False))
+@given(decode_cases(huge_spans=False))
 @some
 def test_the_same_case_has_the_same_values(case: Case) -> None:
     assert same(make_values(case), make_values(case))
@@ -99,7 +99,7 @@ def first_visible(case: Case, length: int) -> int:
     return 0 if case.window is None else max(0, length - (case.q_len - 1) - case.window)
 
 
-@given(cases(huge_spans=False))
+@given(decode_cases(huge_spans=False))
 @some
 def test_values_have_one_row_for_each_visible_slot(case: Case) -> None:
     values = make_values(case)
@@ -118,7 +118,7 @@ def test_values_have_one_row_for_each_visible_slot(case: Case) -> None:
     assert [len(tokens) for tokens in values.tokens.of_seq] == seen
 
 
-@given(cases(huge_spans=False))
+@given(decode_cases(huge_spans=False))
 @some
 def test_tokens_of_a_sequence_are_in_order(case: Case) -> None:
     tokens = live_tokens(case)
@@ -240,12 +240,12 @@ def test_the_tags_of_different_places_differ() -> None:
     assert len({tuple(tag.tolist()) for tag in tags}) == len(tags)
 
 
-@given(cases(options=("window",), huge_spans=True, max_seq_len=400))
+@given(decode_cases(options=("window",), huge_spans=True, max_seq_len=400))
 @some
 def test_tagged_attention_spells_the_chosen_token(case: Case) -> None:
     assume(tags_fit(case))
     case = replace(case, data="tagged")
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     out = gather_attention(*problem.arguments(), window=case.window)[0].to(problem.out.dtype)
 
     chosen = problem.values.chosen
@@ -259,7 +259,7 @@ def test_tagged_attention_spells_the_chosen_token(case: Case) -> None:
             assert read_tag(out[seq, head]) == wanted(case, problem.values, token, head // case.group)
 
 
-@given(cases(options=("window",), huge_spans=False, max_seq_len=400))
+@given(decode_cases(options=("window",), huge_spans=False, max_seq_len=400))
 @some
 def test_chosen_tokens_are_visible(case: Case) -> None:
     assume(tags_fit(case))
@@ -380,12 +380,12 @@ def test_sixteen_dims_spell_an_address_in_float8(cache_dtype: str) -> None:
     assert read_tag(make_values(case).v[4095, 7], tag_base(case)) == {"block": 0, "slot": 4095, "head": 7}
 
 
-@given(cases(options=("window", "q_len", "sinks", "k_scale", "v_scale"), huge_spans=False, max_seq_len=100))
+@given(decode_cases(options=("window", "q_len", "sinks", "k_scale", "v_scale"), huge_spans=False, max_seq_len=100))
 @some
 def test_tagged_attention_spells_the_chosen_token_with_every_option_that_tags_allow(case: Case) -> None:
     assume(tags_fit(case))
     case = replace(case, data="tagged")
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     out = gather_attention(*problem.arguments(), **problem.options())[0].to(problem.out.dtype).double() / (case.v_scale or 1.0)
 
     chosen = problem.values.chosen

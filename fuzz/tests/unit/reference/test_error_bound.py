@@ -18,7 +18,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.oracles.expected import rounding_of
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
@@ -194,7 +194,7 @@ CASES = st.builds(
 def test_no_honest_kernel_is_outside(case: Case, kernel: Kernel, probabilities: str) -> None:
     """Whatever it rounds as declared, and in whatever order it sums."""
     kernel = dataclasses.replace(kernel, probabilities=case.dtype if probabilities == "input" else probabilities)
-    out, lse = excess(build(case, "cpu"), kernel, kernel.rounding(case.dtype))
+    out, lse = excess(build_problem(case, "cpu"), kernel, kernel.rounding(case.dtype))
     assert out <= 1
     assert lse <= 1
 
@@ -226,7 +226,7 @@ def test_no_honest_kernel_with_options_is_outside(
     case = with_options(case, options)
     weights = case.dtype if probabilities == "input" else probabilities
     kernel = dataclasses.replace(kernel, probabilities=weights, absolute_positions=absolute_positions)
-    out, lse = excess(build(case, "cpu"), kernel, kernel.rounding(case.dtype))
+    out, lse = excess(build_problem(case, "cpu"), kernel, kernel.rounding(case.dtype))
     assert out <= 1
     assert lse <= 1
 
@@ -236,12 +236,12 @@ def test_no_honest_kernel_with_options_is_outside(
 def test_no_honest_kernel_is_outside_on_tagged_data(seed: int, dim: int, dtype: str) -> None:
     case = Case(seq_lens=(33, 5), group=2, head_dim=dim, value_head_dim=16, block_size=8, dtype=dtype, data="tagged", seed=seed)
     kernel = Kernel(probabilities=dtype, seed=seed)
-    assert max(excess(build(case, "cpu"), kernel, kernel.rounding(dtype))) <= 1
+    assert max(excess(build_problem(case, "cpu"), kernel, kernel.rounding(dtype))) <= 1
 
 
 @pytest.mark.parametrize("length", [500, 3000])
 def test_a_long_sequence_is_no_reason_to_be_outside(length: int) -> None:
-    problem = build(Case(seq_lens=(length,), block_size=16, dtype="float16", seed=3), "cpu")
+    problem = build_problem(Case(seq_lens=(length,), block_size=16, dtype="float16", seed=3), "cpu")
     kernel = Kernel(probabilities="float16", tile=64, splits=5)
     assert max(excess(problem, kernel, kernel.rounding("float16"))) <= 1
 
@@ -262,7 +262,7 @@ FLOAT8: dict[str, Any] = {"cache_dtype": "float8_e4m3fn", "k_scale": 0.3, "v_sca
 @pytest.mark.parametrize("data", ["gaussian", "uniform"])
 def test_dequantised_values_need_their_rounding(data: str, dtype: str) -> None:
     """K * k_scale and V * v_scale in q's dtype; with q = 0 it is V alone. Some honest result is outside without it."""
-    problem = build(Case(seq_lens=(2,), group=3, dtype=dtype, data=data, head_dim=128, seed=5, **FLOAT8), "cpu")
+    problem = build_problem(Case(seq_lens=(2,), group=3, dtype=dtype, data=data, head_dim=128, seed=5, **FLOAT8), "cpu")
     kernel = Kernel(dequantises=True)
     enough = kernel.rounding(dtype)
     assert max(excess(problem, kernel, enough)) <= 1
@@ -274,8 +274,8 @@ def test_keys_scaled_before_the_sum_leave_the_grid() -> None:
     """0.3 is no power of two: huge scores of float32 do not sum exactly although scale comes after the sum."""
     case = Case(seq_lens=(40,), group=3, head_dim=72, data="large", **(FLOAT8 | {"k_scale": 1.7}))
     kernel = Kernel(dequantises=True, tile=1)
-    problem = build(case, "cpu")
-    on_grid = build(dataclasses.replace(case, k_scale=2.0), "cpu")
+    problem = build_problem(case, "cpu")
+    on_grid = build_problem(dataclasses.replace(case, k_scale=2.0), "cpu")
     rounding = dataclasses.replace(kernel.rounding("float32"), scaled_after_sum=True)
     assert excess(problem, kernel, rounding)[1] <= 1
     assert bound(problem, rounding).lse.max() > 5 * bound(on_grid, rounding).lse.max()
@@ -283,7 +283,7 @@ def test_keys_scaled_before_the_sum_leave_the_grid() -> None:
 
 def test_subnormal_keys_and_values_need_their_spacing() -> None:
     """2**-16 is a float8_e5m2; 0.3 of it is no float16, and off by far more than 2**-11."""
-    problem = build(Case(seq_lens=(1,), dtype="float16", cache_dtype="float8_e5m2", k_scale=0.3, v_scale=0.3), "cpu")
+    problem = build_problem(Case(seq_lens=(1,), dtype="float16", cache_dtype="float8_e5m2", k_scale=0.3, v_scale=0.3), "cpu")
     problem.q.fill_(60_000.0)
     problem.k_cache.fill_(2.0**-16)
     kernel = Kernel(dequantises=True)
@@ -294,7 +294,7 @@ def test_subnormal_keys_and_values_need_their_spacing() -> None:
 
 def test_summed_float8_probabilities_need_a_denominator() -> None:
     """300 weights a little above half the spacing of float8_e4m3fn beside the largest: each is rounded up to twice itself."""
-    problem = build(Case(seq_lens=(301,), block_size=512), "cpu")
+    problem = build_problem(Case(seq_lens=(301,), block_size=512), "cpu")
     problem.q.fill_(1.0)
     problem.k_cache[0, :301] = math.log(1.01 * 2.0**-10) / 4
     problem.k_cache[0, 0] = 0.0
@@ -310,7 +310,7 @@ def test_summed_float8_probabilities_need_a_denominator() -> None:
 @pytest.mark.parametrize("option", ["sinks", "alibi"])
 def test_large_sinks_and_far_positions_round_too(option: str) -> None:
     """Sinks of 1e4, and slopes of 100 with absolute positions: the bound has room for both, and not for much more."""
-    problem = build(Case(seq_lens=(40,), block_size=64, sinks=option == "sinks", alibi=option == "alibi"), "cpu")
+    problem = build_problem(Case(seq_lens=(40,), block_size=64, sinks=option == "sinks", alibi=option == "alibi"), "cpu")
     if problem.sinks is not None:
         problem.sinks.fill_(1e4 / 3)
     if problem.alibi_slopes is not None:
@@ -325,7 +325,9 @@ def test_large_sinks_and_far_positions_round_too(option: str) -> None:
 def test_an_option_that_is_a_few_bounds_off_is_outside(option: str, dtype: str) -> None:
     """2 % of a scale, a sink or a slope are a fault that no rounding explains."""
     wrong = 1.02 if dtype != "bfloat16" else 1.2
-    problem = build(Case(seq_lens=(40,), group=3, block_size=64, dtype=dtype, alibi=True, sinks=True, seed=2, **FLOAT8), "cpu")
+    problem = build_problem(
+        Case(seq_lens=(40,), group=3, block_size=64, dtype=dtype, alibi=True, sinks=True, seed=2, **FLOAT8), "cpu"
+    )
     kernel = Kernel(probabilities=dtype)
     options = problem.options()
     expected = gather_attention(*problem.arguments(), **options)
@@ -348,7 +350,7 @@ def test_tf32_is_what_it_was_without_the_new_options() -> None:
 def test_an_honest_kernel_needs_every_relative_term(term: str) -> None:
     """With a sixteenth of one term (sums: without it), some honest result is outside: the size of the tolerance matters."""
     case, kernel, factor = SHARP[term]
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     enough = kernel.rounding(case.dtype)
     assert max(excess(problem, kernel, enough)) <= 1
     less = {name: getattr(enough, name) * factor for name in term.split()}
@@ -356,7 +358,7 @@ def test_an_honest_kernel_needs_every_relative_term(term: str) -> None:
 
 
 def test_subnormal_outputs_need_their_spacing() -> None:
-    problem = build(Case(seq_lens=(3,), dtype="float16", data="uniform"), "cpu")
+    problem = build_problem(Case(seq_lens=(3,), dtype="float16", data="uniform"), "cpu")
     problem.v_cache.mul_(2.0**-22)  # a few units of the smallest float16
     kernel = Kernel()
     enough = kernel.rounding("float16")
@@ -367,7 +369,7 @@ def test_subnormal_outputs_need_their_spacing() -> None:
 def test_subnormal_probabilities_need_their_spacing() -> None:
     """A weight of 1.4 * 2**-23 rounds to 2**-23 in float16, and V may be large enough to show it."""
     case = Case(seq_lens=(2,), block_size=2)
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     problem.q.fill_(1.0)
     problem.k_cache[0, 0] = 0.0
     problem.k_cache[0, 1] = math.log(1.4 * 2.0**-23) / 4  # scale 1/4, 16 dims
@@ -380,7 +382,7 @@ def test_subnormal_probabilities_need_their_spacing() -> None:
 
 
 def test_rounded_denominators_need_the_rounding_of_p_in_lse() -> None:
-    problem = build(Case(seq_lens=(7,), group=3), "cpu")
+    problem = build_problem(Case(seq_lens=(7,), group=3), "cpu")
     kernel = Kernel(probabilities="bfloat16", sum_rounded=True)
     enough = kernel.rounding("float32")
     assert excess(problem, kernel, enough)[1] <= 1
@@ -390,7 +392,7 @@ def test_rounded_denominators_need_the_rounding_of_p_in_lse() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_token_left_out_or_a_wrong_base_is_outside(dtype: str) -> None:
     """What tolerances are for: these are faults."""
-    problem = build(Case(seq_lens=(40,), group=3, block_size=4, dtype=dtype), "cpu")
+    problem = build_problem(Case(seq_lens=(40,), group=3, block_size=4, dtype=dtype), "cpu")
     expected, lse = gather_attention(*problem.arguments())
     rounding = Kernel(probabilities=dtype).rounding(dtype)
     allowed = error_bound(*problem.arguments(), rounding=rounding)
@@ -404,13 +406,13 @@ def test_a_token_left_out_or_a_wrong_base_is_outside(dtype: str) -> None:
 @pytest.mark.parametrize("data", ["large", "tagged"])
 @pytest.mark.parametrize("dim", [16, 72, 576])
 def test_large_and_tagged_scores_sum_exactly(data: str, dtype: str, dim: int) -> None:
-    problem = build(Case(seq_lens=(30,), group=3, head_dim=dim, data=data, dtype=dtype), "cpu")
+    problem = build_problem(Case(seq_lens=(30,), group=3, head_dim=dim, data=data, dtype=dtype), "cpu")
     assert _sums_exactly(problem.q[0].double(), problem.k_cache[:, 0].double(), 2.0**24)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_gaussian_scores_do_not_sum_exactly(dtype: str) -> None:
-    problem = build(Case(seq_lens=(30,), head_dim=64, dtype=dtype), "cpu")
+    problem = build_problem(Case(seq_lens=(30,), head_dim=64, dtype=dtype), "cpu")
     assert not _sums_exactly(problem.q[0].double(), problem.k_cache[:, 0].double(), 2.0**24)
 
 
@@ -423,7 +425,7 @@ def test_sums_beyond_24_bits_are_not_exact() -> None:
 
 def test_uniform_data_leaves_no_score_error() -> None:
     """q = 0: half or double the rounding of scores, the bound is the same."""
-    problem = build(Case(seq_lens=(30,), data="uniform"), "cpu")
+    problem = build_problem(Case(seq_lens=(30,), data="uniform"), "cpu")
     plain = Kernel().rounding("float32")
     assert torch.equal(bound(problem, plain).out, bound(problem, dataclasses.replace(plain, scores=0.1)).out)
 
@@ -435,7 +437,7 @@ def bound(problem: Problem, rounding: Rounding) -> ErrorBound:
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(CASES, st.sampled_from([f.name for f in dataclasses.fields(Rounding)]), st.floats(1.0, 64.0))
 def test_more_rounding_never_allows_less(case: Case, field: str, factor: float) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     less = Rounding(2.0**-11, 2.0**-24, 2.0**-11, 2.0**-24, 2.0**-12)
     more = dataclasses.replace(less, **{field: getattr(less, field) * factor})
     assert bool((bound(problem, less).out <= bound(problem, more).out).all())
@@ -443,7 +445,7 @@ def test_more_rounding_never_allows_less(case: Case, field: str, factor: float) 
 
 
 def test_an_empty_sequence_may_only_be_zero() -> None:
-    problem = build(Case(seq_lens=(0, 2)), "cpu")
+    problem = build_problem(Case(seq_lens=(0, 2)), "cpu")
     allowed = bound(problem, Kernel().rounding("float32"))
     assert float(allowed.out[0].max()) <= 2 * TINY["float32"]
     assert float(allowed.lse[0].max()) == 0
@@ -452,7 +454,7 @@ def test_an_empty_sequence_may_only_be_zero() -> None:
 
 def test_the_bound_scales_with_v() -> None:
     """No absolute floor: values a million times larger may err a million times more."""
-    problem = build(Case(seq_lens=(9,), block_size=16), "cpu")
+    problem = build_problem(Case(seq_lens=(9,), block_size=16), "cpu")
     rounding = dataclasses.replace(Kernel().rounding("float32"), out_tiny=0.0)
     before = bound(problem, rounding).out
     problem.v_cache.mul_(2.0**20)
@@ -462,7 +464,7 @@ def test_the_bound_scales_with_v() -> None:
 def test_weights_that_a_gpu_flushes_to_zero_are_allowed_for() -> None:
     """Found on a GPU: the token that wins has a 0 in V, so that out is made of what exp(-97) leaves of another one."""
     case = Case(seq_lens=(2,), data="large")
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     problem.q.fill_(1.0)
     problem.k_cache.copy_(torch.tensor([0.0, -24.25]).view(2, 1, 1, 1).expand_as(problem.k_cache))
     problem.v_cache.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand_as(problem.v_cache))

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.problems.build import build
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode_reference import gather_attention
 
-SMALL = cases(
+SMALL = decode_cases(
     head_dims=(16, 40, 72),
     block_sizes=(1, 2, 3, 16),
     groups=(1, 2, 3),
@@ -55,7 +55,7 @@ def contiguous_copy(cache: Tensor, table_row: list[int], length: int) -> Tensor:
 def test_it_equals_scaled_dot_product_attention_on_contiguous_copies(case: Case) -> None:
     """With an additive mask for ALiBi; it has neither sinks nor softcap. Scores of 1e5 leave float64 with as many digits less."""
     case = dataclasses.replace(case, softcap=None, sinks=False)
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     out, _ = reference(problem)
     for row, seq, tokens in seen_by(case):
         table_row = problem.block_table[seq].tolist()
@@ -73,7 +73,7 @@ def test_it_equals_scaled_dot_product_attention_on_contiguous_copies(case: Case)
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(SMALL)
 def test_it_equals_one_sum_after_another_with_every_option(case: Case) -> None:
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     out, lse = reference(problem)
     for index, seq, tokens in seen_by(case):
         for head in {0, case.num_q_heads - 1}:
@@ -116,7 +116,7 @@ def test_query_heads_are_grouped_by_kv_head_in_order() -> None:
 
 
 def test_an_empty_sequence_gives_zero_and_minus_infinity_beside_a_full_one() -> None:
-    problem = build(Case(seq_lens=(0, 3, 0), num_kv_heads=2), "cpu")
+    problem = build_problem(Case(seq_lens=(0, 3, 0), num_kv_heads=2), "cpu")
     out, lse = reference(problem)
     assert not out[[0, 2]].any()
     assert bool((lse[[0, 2]] == -torch.inf).all())
@@ -125,7 +125,7 @@ def test_an_empty_sequence_gives_zero_and_minus_infinity_beside_a_full_one() -> 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 6, 7, 2**31 - 1])
 def test_a_window_sees_the_last_tokens_only(window: int) -> None:
-    problem = build(Case(seq_lens=(6,), block_size=4, data="uniform"), "cpu")
+    problem = build_problem(Case(seq_lens=(6,), block_size=4, data="uniform"), "cpu")
     out, lse = gather_attention(*problem.arguments(), window=window)
     seen = contiguous_copy(problem.v_cache, problem.block_table[0].tolist(), 6)[0, -window:] if window < 6 else None
     expected = contiguous_copy(problem.v_cache, problem.block_table[0].tolist(), 6)[0] if seen is None else seen
@@ -137,7 +137,7 @@ def test_a_window_sees_the_last_tokens_only(window: int) -> None:
 @given(SMALL)
 def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
     """NaN and wild table entries everywhere else, also before the window, change no bit."""
-    problem = build(case, "cpu")
+    problem = build_problem(case, "cpu")
     before = reference(problem)
     table = torch.full_like(problem.block_table, -(2**31))
     caches = [torch.full(cache.shape, torch.nan, dtype=cache.dtype) for cache in (problem.k_cache, problem.v_cache)]
@@ -157,7 +157,7 @@ def test_nothing_but_the_visible_tokens_matters(case: Case) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.uint8])
 def test_the_table_may_have_any_integer_type_and_strides(dtype: torch.dtype) -> None:
-    problem = build(Case(seq_lens=(5, 7), block_size=2), "cpu")
+    problem = build_problem(Case(seq_lens=(5, 7), block_size=2), "cpu")
     expected = reference(problem)[0]
     entries = problem.block_table
     wide = torch.full((2 * entries.shape[1], 3 * entries.shape[0]), 99, dtype=dtype)
@@ -170,7 +170,7 @@ def test_the_table_may_have_any_integer_type_and_strides(dtype: torch.dtype) -> 
 
 def test_it_answers_in_float64_whatever_it_is_given() -> None:
     for dtype in ("float32", "float16", "bfloat16"):
-        out, lse = reference(build(Case(dtype=dtype), "cpu"))
+        out, lse = reference(build_problem(Case(dtype=dtype), "cpu"))
         assert out.dtype == lse.dtype == torch.float64
 
 
@@ -277,7 +277,7 @@ def test_query_tokens_before_the_sequence_see_nothing(length: int) -> None:
 
 def test_the_query_tokens_of_a_sequence_stand_together() -> None:
     """Row 2 * seq + query, each with its own sequence's tokens."""
-    problem = build(Case(seq_lens=(3, 5), q_len=2, block_size=2, num_kv_heads=2, group=2), "cpu")
+    problem = build_problem(Case(seq_lens=(3, 5), q_len=2, block_size=2, num_kv_heads=2, group=2), "cpu")
     q, k, v, table, lengths, scale = problem.arguments()
     both = gather_attention(q, k, v, table, lengths, scale, q_len=2)
     for seq in range(2):

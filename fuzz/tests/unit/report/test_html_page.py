@@ -14,7 +14,7 @@ from fuzz_decode.campaign.triage import FIXED, STILL_FAILS, Triaged
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.diagnose import Tracing
+from fuzz_decode.diagnose import TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.coverage import Coverage
@@ -26,7 +26,7 @@ FINDING = {"message": "16 of 16 elements", "tensor": "out", "where": [0, 0, 5], 
 ENTRY = Entry(
     CASE, CASE, "mutant:x", "wrong-value:out", "compare", "cpu", FINDING, {"k": "passes"}, True, "block stride of K", "f"
 )
-FOUND = Triaged(Path("corpus/x.json"), ENTRY, ENTRY, STILL_FAILS, trace=trace(Tracing(CASE, "k-block-stride-dense")))
+FOUND = Triaged(Path("corpus/x.json"), ENTRY, ENTRY, STILL_FAILS, trace=trace(TraceRequest(CASE, "k-block-stride-dense")))
 HOSTILE = '</style></td><script>alert(1)</script>\x1b[31m\x00<img src=http://evil onerror=x>&amp;"'
 
 

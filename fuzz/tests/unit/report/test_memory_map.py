@@ -11,9 +11,9 @@ from rich.console import Console
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.diagnose import Tracing
+from fuzz_decode.diagnose import TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
-from fuzz_decode.generate.strategies import cases
+from fuzz_decode.generate.strategies import decode_cases
 from fuzz_decode.report.memory_map import MARKED, RIGHT, WANTED, WRONG, MemoryMap, memory_maps, why_no_map
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Rows
 from fuzz_decode.report.terminal.memory_map import memory_text
@@ -23,7 +23,7 @@ some = settings(max_examples=40, deadline=None, database=None, suppress_health_c
 
 
 def maps(case: Case, fault: str) -> tuple[MemoryMap, ...]:
-    return memory_maps(case, trace(Tracing(case, fault)))
+    return memory_maps(case, trace(TraceRequest(case, fault)))
 
 
 def marks(memory: MemoryMap) -> dict[int, list[str]]:
@@ -61,14 +61,14 @@ def test_only_buffers_in_which_something_is_wrong_are_shown() -> None:
 
 
 def test_wrong_arithmetic_on_the_right_numbers_has_no_map() -> None:
-    found = trace(Tracing(Case(), "lse-base-2"))
+    found = trace(TraceRequest(Case(), "lse-base-2"))
 
     assert memory_maps(Case(), found) == ()
     assert why_no_map(found, ()) == ["every address is the right one: what is wrong is computed from the right numbers"]
 
 
 def test_where_the_fault_is_unknown_only_what_should_be_read_is_marked() -> None:
-    found = trace(Tracing(Case(), ""))
+    found = trace(TraceRequest(Case(), ""))
     shown = memory_maps(Case(), found)
 
     assert why_no_map(found, shown) == ["what is read instead is not known"]
@@ -76,7 +76,7 @@ def test_where_the_fault_is_unknown_only_what_should_be_read_is_marked() -> None
 
 
 def test_what_a_kernel_was_seen_to_read_is_shown_for_all_rows() -> None:
-    found = replace(trace(Tracing(INTERLEAVED, "")), reads={"k": ((16, 32), (48, 64))})
+    found = replace(trace(TraceRequest(INTERLEAVED, "")), reads={"k": ((16, 32), (48, 64))})
     (memory,) = memory_maps(INTERLEAVED, found)
 
     assert (memory.whose, why_no_map(found, (memory,))) == ("all rows", [])
@@ -84,7 +84,7 @@ def test_what_a_kernel_was_seen_to_read_is_shown_for_all_rows() -> None:
 
 
 def test_a_kernel_that_was_seen_to_read_the_right_rows_has_no_map() -> None:
-    found = replace(trace(Tracing(INTERLEAVED, "")), reads={"k": ((32, 64),)})
+    found = replace(trace(TraceRequest(INTERLEAVED, "")), reads={"k": ((32, 64),)})
 
     assert memory_maps(INTERLEAVED, found) == ()
     assert why_no_map(found, ())[0].startswith("all that should be read is read, and nothing else")
@@ -125,7 +125,7 @@ def test_padding_and_layers_are_named() -> None:
 
 @pytest.mark.parametrize("name", BUFFERS)
 @some
-@given(case=cases(max_seq_len=60))
+@given(case=decode_cases(max_seq_len=60))
 def test_every_element_is_in_one_cell(name: str, case: Case) -> None:
     if LAYOUT_OF.get(name, name) not in case.layouts():
         return
@@ -141,10 +141,10 @@ def test_every_element_is_in_one_cell(name: str, case: Case) -> None:
 
 
 @some
-@given(case=cases(max_seq_len=60, huge_spans=False))
+@given(case=decode_cases(max_seq_len=60, huge_spans=False))
 def test_a_row_is_found_by_its_address(case: Case) -> None:
     """What should be read for a row is in cells that hold a token of its sequence."""
-    found = trace(Tracing(case))
+    found = trace(TraceRequest(case))
     for access in found.wanted:
         if access.tensor in ("k", "v"):
             cell = Rows.of(case, access.buffer).at(access.address)

@@ -14,23 +14,23 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fuzz_decode.cases.call_sequence import Calls, sort_key
+from fuzz_decode.cases.call_sequence import CallSequence, sort_key
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.serialization import canonical_json, case_digest
 from fuzz_decode.cases.simplicity import features_of, simplicity_key, without_feature
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
-from fuzz_decode.generate.strategies import cases
-from fuzz_decode.outcome import PASSED, REJECTED, Finding, Outcome, failure
+from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.outcome import PASSED, REJECTED, Outcome, Violation, failure
 from fuzz_decode.shrink import shrinker as shrinking
 from fuzz_decode.shrink.shrinker import PASSES, Shrunk, shrink_calls
 
 Predicate = Callable[[Case], bool]
 
-WRONG = failure("compare", Finding("numeric", "wrong-value", "out", "12 of 16 elements"))
-CRASH = failure("run", Finding("process", "crash", "call", "signal 11"))
-HANG = failure("run", Finding("process", "timeout", "call", "20 s"))
+WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "12 of 16 elements"))
+CRASH = failure("run", Violation("process", "crash", "call", "signal 11"))
+HANG = failure("run", Violation("process", "timeout", "call", "20 s"))
 FINE = Outcome(PASSED)
 
 RICH = Case(
@@ -238,7 +238,7 @@ PREDICATES: dict[str, Predicate] = {
 @settings(max_examples=3, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_without_any_feature_of_the_result_nothing_fails(name: str, data: st.DataObject) -> None:
     predicate = PREDICATES[name]
-    start = data.draw(cases(max_seq_len=100))
+    start = data.draw(decode_cases(max_seq_len=100))
     assume(predicate(start))
 
     result = shrunk(predicate, start)
@@ -256,7 +256,7 @@ def test_without_any_feature_of_the_result_nothing_fails(name: str, data: st.Dat
             assert verdict == "passes"
 
 
-@given(start=cases(max_seq_len=100))
+@given(start=decode_cases(max_seq_len=100))
 @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_only_valid_and_simpler_cases_are_run_and_none_twice(start: Case) -> None:
     tried: list[Case] = []
@@ -294,7 +294,7 @@ def test_a_few_hundred_runs_suffice() -> None:
 def test_the_outcome_is_that_of_the_minimal_case() -> None:
     def run(case: Case) -> Outcome:
         return (
-            failure("compare", Finding("numeric", "wrong-value", "out", f"{sum(case.seq_lens)} tokens"))
+            failure("compare", Violation("numeric", "wrong-value", "out", f"{sum(case.seq_lens)} tokens"))
             if sum(case.seq_lens)
             else FINE
         )
@@ -315,7 +315,7 @@ def test_another_signature_is_never_accepted() -> None:
 
 
 def test_the_same_symptom_of_another_tensor_is_another_bug() -> None:
-    lse = failure("compare", Finding("numeric", "wrong-value", "lse", "1 of 2"))
+    lse = failure("compare", Violation("numeric", "wrong-value", "lse", "1 of 2"))
 
     assert shrink(RICH, WRONG, lambda case: WRONG if case.group == 3 else lse).case == Case(seq_lens=(0,), group=3)
 
@@ -398,7 +398,7 @@ def test_every_pass_only_proposes() -> None:
         assert canonical_json(start) == before
 
 
-CallsPredicate = Callable[[Calls], bool]
+CallsPredicate = Callable[[CallSequence], bool]
 
 
 def shapes(case: Case) -> tuple[object, ...]:
@@ -408,20 +408,20 @@ def shapes(case: Case) -> tuple[object, ...]:
 def stale(field: str) -> CallsPredicate:
     """A cache keyed on shapes without that field: what the first call of the shapes put there is used by the last."""
 
-    def fails(calls: Calls) -> bool:
+    def fails(calls: CallSequence) -> bool:
         first = next(case for case in calls if str(shapes(case)) == str(shapes(calls[-1])))
         return bool(getattr(first, field) != getattr(calls[-1], field))
 
     return fails
 
 
-def minimal_calls(predicate: CallsPredicate, *start: Case) -> Calls:
+def minimal_calls(predicate: CallsPredicate, *start: Case) -> CallSequence:
     assert predicate(start)
     return shrink_calls(start, WRONG, lambda calls: WRONG if predicate(calls) else FINE).calls
 
 
 OTHER = replace(PACKED, scale=None, window=None, seed=5)
-STALE: dict[str, tuple[tuple[Case, ...], Calls]] = {
+STALE: dict[str, tuple[tuple[Case, ...], CallSequence]] = {
     "scale": ((PACKED, RICH, replace(RICH, scale=1.0)), (Case(seq_lens=(0,)), Case(seq_lens=(0,), scale=0.3))),
     "window": ((RICH, OTHER, replace(RICH, window=None)), (Case(seq_lens=(0,), window=1), Case(seq_lens=(0,)))),
     "q": (
@@ -446,7 +446,7 @@ def test_stale_state_shrinks_to_two_small_calls_that_differ_in_what_the_key_lack
 def test_only_what_is_needed_of_many_calls_stays() -> None:
     """The third window fills a cache of two."""
 
-    def overflows(calls: Calls) -> bool:
+    def overflows(calls: CallSequence) -> bool:
         return len({case.window for case in calls if case.window}) >= 3
 
     windows = [replace(RICH, window=window) for window in (5, 5, 7, 5, 7, 9, 9, 4)]
@@ -459,7 +459,7 @@ def test_a_call_that_needs_none_before_it_ends_up_alone() -> None:
 
 
 def test_the_features_of_a_sequence_are_needed_in_all_its_calls() -> None:
-    def fails(calls: Calls) -> bool:
+    def fails(calls: CallSequence) -> bool:
         return len(calls) > 1 and all(case.dtype == "bfloat16" for case in calls) and calls[0].seed != calls[1].seed
 
     result = shrink_calls((RICH, OTHER), WRONG, lambda calls: WRONG if fails(calls) else FINE)
@@ -470,9 +470,9 @@ def test_the_features_of_a_sequence_are_needed_in_all_its_calls() -> None:
 
 
 def test_only_valid_and_simpler_calls_are_run_and_none_twice() -> None:
-    tried: list[Calls] = []
+    tried: list[CallSequence] = []
 
-    def run(calls: Calls) -> Outcome:
+    def run(calls: CallSequence) -> Outcome:
         tried.append(calls)
         return WRONG if stale("scale")(calls) else FINE
 

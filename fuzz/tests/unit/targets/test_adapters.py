@@ -22,14 +22,14 @@ from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.targets import partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS, Adapter
-from fuzz_decode.targets.target import Target, understand
+from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode_reference import gather_attention
 
 PACKAGES = ("vllm", "sglang", "aiter", "flashinfer", "flash_attn")
 
 
 def understood(adapter: Adapter, name: str) -> Target:
-    return understand(name, getattr(importlib.import_module(adapter.module), adapter.function))
+    return target_from_function(name, getattr(importlib.import_module(adapter.module), adapter.function))
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -38,7 +38,7 @@ def test_an_adapter_is_understood_without_its_package(name: str, monkeypatch: py
         monkeypatch.setitem(sys.modules, package, None)  # an import of it raises
     target = understood(ADAPTERS[name], name)
     assert target.name == name
-    reasons = [target.why_unsupported(case) for case in drawn(target, 50)]
+    reasons = [target.unsupported_reason(case) for case in drawn(target, 50)]
     assert reasons.count(None) > 45, reasons
 
 
@@ -79,8 +79,8 @@ def pool_case(kind: str, **fields: Any) -> Case:
 @pytest.mark.parametrize("name", ["torch-sdpa", "torch-flex"])
 def test_torch_gathers_and_flexes_pools_of_every_kind(name: str, dtype: str, kind: str) -> None:
     target = resolve(name)
-    case = target.strides.conform(pool_case(kind, dtype=dtype))
-    if target.why_unsupported(case) in ("no softcap", "num_kv_heads 1"):
+    case = target.strides.nearest(pool_case(kind, dtype=dtype))
+    if target.unsupported_reason(case) in ("no softcap", "num_kv_heads 1"):
         pytest.skip(f"{name} takes none")
     outcome = run_case(case, target, "cpu")
     assert outcome.status == "passed", outcome
@@ -147,7 +147,7 @@ class PagedWrapper:
 def test_flashinfer_gets_pages_and_views(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashinfer", SimpleNamespace(BatchDecodeWithPagedKVCacheWrapper=PagedWrapper))
     target = understood(ADAPTERS[name], name)
-    cases = [target.strides.conform(pool_case(kind, dtype="float16")) for kind in POOLS]
+    cases = [target.strides.nearest(pool_case(kind, dtype="float16")) for kind in POOLS]
     for case in [*cases, *drawn(target, 25)]:
         outcome = run_case(case, target, "cpu")
         assert outcome.status == "passed", outcome
@@ -173,7 +173,7 @@ def with_kvcache(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> tuple[Tenso
 def test_flash_attn_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_with_kvcache=with_kvcache))
     target = understood(ADAPTERS["flash-attn"], "flash-attn")
-    cases = [target.strides.conform(pool_case(kind, dtype="float16", block_size=256)) for kind in POOLS]
+    cases = [target.strides.nearest(pool_case(kind, dtype="float16", block_size=256)) for kind in POOLS]
     for case in [*cases, *drawn(target, 20)]:
         outcome = run_case(case, target, "cpu")
         assert outcome.status == "passed", outcome

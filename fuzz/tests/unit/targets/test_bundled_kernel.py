@@ -18,7 +18,7 @@ from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.oracles.expected import rounding_of
-from fuzz_decode.problems.build import build
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets import bundled_kernel, resolve
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels import paged_decode as module
@@ -76,7 +76,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
         return shape(*arguments[:-1], torch.device("cuda"))
 
     def recorded(case: Case) -> Hashable:
-        problem = build(validate(case), "cpu")
+        problem = build_problem(validate(case), "cpu")
         module.paged_decode(*problem.arguments(), **problem.options())
         return attend.seen, merge.seen
 

@@ -15,7 +15,7 @@ import sample_targets
 
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.import_name import label, name_of
-from fuzz_decode.targets.target import understand
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode_kernels import paged_decode
 from fuzz_decode_kernels.mutants import load as mutants
 
@@ -56,7 +56,7 @@ def test_a_wrapper_is_named_as_the_module_names_it() -> None:
 
     assert name is not None
     assert name.endswith("sample_targets.py:ignores_the_sinks")
-    assert resolve(name).options == understand("it", sample_targets.ignores_the_sinks).options
+    assert resolve(name).options == target_from_function("it", sample_targets.ignores_the_sinks).options
 
 
 def test_a_file_below_the_current_folder_is_named_from_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +136,4 @@ def test_a_function_that_was_replaced_in_its_module_has_no_name(monkeypatch: pyt
 def test_a_partial_keeps_the_declaration() -> None:
     partial = functools.partial(sample_targets.reads_the_next_slot)
 
-    assert understand("it", functools.partial(partial)).dtypes == ("bfloat16",)
+    assert target_from_function("it", functools.partial(partial)).dtypes == ("bfloat16",)

@@ -17,11 +17,11 @@ import fuzz_decode
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, Layout
-from fuzz_decode.cases.stride_rules import Strides
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
-from fuzz_decode.targets.target import understand
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
 HERE = Path(sample_targets.__file__).parent
@@ -82,32 +82,32 @@ class Callable6:
     ],
 )
 def test_options_are_the_parameters_of_those_names(fn: Callable[..., Any], options: set[str]) -> None:
-    assert understand("t", fn).options == options
+    assert target_from_function("t", fn).options == options
 
 
 @pytest.mark.parametrize("fn", [five, five_and_keyword, lambda: None])
 def test_a_function_with_too_few_positional_parameters_is_refused(fn: Callable[..., Any]) -> None:
     with pytest.raises(TargetError, match=r"^target t: takes [05] positional arguments; a target takes \(q, k_cache, "):
-        understand("t", fn)
+        target_from_function("t", fn)
 
 
 @pytest.mark.parametrize("fn", [demanding, demanding_a_seventh])
 def test_a_parameter_that_nobody_passes_is_refused(fn: Callable[..., Any]) -> None:
     names = "alibi_slopes, k_scale, out, q_len, sinks, softcap, v_scale, window"
     with pytest.raises(TargetError, match=f"parameter 'workspace' has no default, and only {names} are passed"):
-        understand("t", fn)
+        target_from_function("t", fn)
 
 
 def test_an_undeclared_target_takes_everything() -> None:
-    found = understand("t", sample_targets.honest)
-    assert found.why_unsupported(Case(dtype="bfloat16", head_dim=40, window=3, softcap=1.0, seq_lens=(0,))) is None
+    found = target_from_function("t", sample_targets.honest)
+    assert found.unsupported_reason(Case(dtype="bfloat16", head_dim=40, window=3, softcap=1.0, seq_lens=(0,))) is None
     options = {"out", "window", "softcap"}
     assert found.generates() == {
         "dtypes": DTYPES,
         "cache_dtypes": CACHE_DTYPES,
         "options": options,
         "min_seq_len": 0,
-        "strides": Strides(),
+        "strides": StrideRules(),
     }
     assert found.arithmetic == Arithmetic()
 
@@ -120,7 +120,7 @@ def test_an_undeclared_target_takes_everything() -> None:
         ({"value_head_dims": (64,)}, Case(value_head_dim=32), "value_head_dim 32"),
         ({"block_sizes": (16,)}, Case(block_size=3), "block_size 3"),
         ({"num_kv_heads": (1,)}, Case(num_kv_heads=2), "num_kv_heads 2"),
-        ({"strides": Strides(multiple_of=8)}, UNALIGNED, "rows of k do not start at multiples of 8 elements"),
+        ({"strides": StrideRules(multiple_of=8)}, UNALIGNED, "rows of k do not start at multiples of 8 elements"),
         ({"min_seq_len": 1}, Case(seq_lens=(4, 0)), "sequence shorter than 1"),
         ({"supports": lambda case: "too many heads" if case.group > 8 else None}, Case(group=16), "too many heads"),
         ({}, Case(window=3), "no window"),
@@ -133,10 +133,10 @@ def test_an_undeclared_target_takes_everything() -> None:
     ],
 )
 def test_a_declaration_narrows_what_is_supported(declared: dict[str, Any], case: Case, reason: str) -> None:
-    found = understand("t", target(**declared)(lambda q, k, v, t, n, s: q))
-    assert found.why_unsupported(case) == reason
+    found = target_from_function("t", target(**declared)(lambda q, k, v, t, n, s: q))
+    assert found.unsupported_reason(case) == reason
     fitting = Case(dtype="float16", head_dim=64, value_head_dim=64, block_size=16, seq_lens=(1,))
-    assert found.why_unsupported(fitting) is None
+    assert found.unsupported_reason(fitting) is None
 
 
 def test_what_is_declared_is_what_is_generated() -> None:
@@ -148,7 +148,7 @@ def test_what_is_declared_is_what_is_generated() -> None:
         block_sizes=(16,),
         min_seq_len=2,
     )
-    assert understand("t", declare(lambda q, k, v, t, n, s, window: q)).generates() == {
+    assert target_from_function("t", declare(lambda q, k, v, t, n, s, window: q)).generates() == {
         "dtypes": ("float16",),
         "cache_dtypes": ("float8_e5m2",),
         "head_dims": (64,),
@@ -156,12 +156,12 @@ def test_what_is_declared_is_what_is_generated() -> None:
         "block_sizes": (16,),
         "min_seq_len": 2,
         "options": {"window"},
-        "strides": Strides(),
+        "strides": StrideRules(),
     }
 
 
 def test_unaligned_rows_conform_by_more_padding() -> None:
-    conformed = Strides(multiple_of=8).conform(UNALIGNED)
+    conformed = StrideRules(multiple_of=8).nearest(UNALIGNED)
     assert conformed == dataclasses.replace(UNALIGNED, k=Layout(CACHE_AXES, (0, 8, 0, 0)))
 
 
@@ -174,7 +174,7 @@ def test_a_declaration_leaves_the_function_as_it_was() -> None:
 
 
 def test_what_a_declaration_needs_comes_from_the_package_itself() -> None:
-    assert (fuzz_decode.target, fuzz_decode.Arithmetic, fuzz_decode.Strides) == (target, Arithmetic, Strides)
+    assert (fuzz_decode.target, fuzz_decode.Arithmetic, fuzz_decode.Strides) == (target, Arithmetic, StrideRules)
     with pytest.raises(AttributeError, match="has no attribute 'Stride'"):
         _ = fuzz_decode.Stride
 
@@ -187,7 +187,7 @@ def test_a_declaration_survives_wrapping() -> None:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         return decode(*args, **kwargs)
 
-    found = understand("t", wrapper)
+    found = target_from_function("t", wrapper)
     assert (found.min_seq_len, found.options) == (3, frozenset({"window"}))
 
 
