@@ -103,7 +103,7 @@ def test_command_lines_parse(page: str, line: str) -> None:
     if not words or words[0] not in (*subcommands(), "--help", "--version"):
         words.insert(0, "run")
     if {"--help", "--version"} & set(words):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             parser().parse_args(words)
     else:
         parser().parse_args(words)
