@@ -49,13 +49,13 @@ def verdicts(printed: str) -> list[str]:
     return [word for line in printed.splitlines() for word in words if line.startswith(f"{word} ")]
 
 
-def readme_kernel(repo: Path) -> str:
-    """The first Python file of the README."""
-    return (repo / "README.md").read_text().partition("```python\n")[2].partition("```\n")[0]
+def quickstart_kernel(repo: Path) -> str:
+    """The first Python file of the quick start."""
+    return (repo / "docs" / "quickstart.md").read_text().partition("```python\n")[2].partition("```\n")[0]
 
 
-def test_the_kernel_of_the_readme_is_short_and_passes(repo: Path, tmp_path: Path, checked: Callable[[str], Any]) -> None:
-    source = readme_kernel(repo)
+def test_the_kernel_of_the_quick_start_is_short_and_passes(repo: Path, tmp_path: Path, checked: Callable[[str], Any]) -> None:
+    source = quickstart_kernel(repo)
     (tmp_path / "mine.py").write_text(source)
 
     code, printed, _ = checked("mine.py:decode")
@@ -65,11 +65,11 @@ def test_the_kernel_of_the_readme_is_short_and_passes(repo: Path, tmp_path: Path
     assert code == CLEAN
 
 
-def test_the_kernel_of_the_readme_passes_a_campaign_in_every_dtype(
+def test_the_kernel_of_the_quick_start_passes_a_campaign_in_every_dtype(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(readme_kernel(repo))
+    (tmp_path / "mine.py").write_text(quickstart_kernel(repo))
     assert main(["--iters", "12", "--target", "mine.py:decode", "--device", "cpu"]) == CLEAN
     printed = capsys.readouterr().out
     assert all(dtype in printed for dtype in DTYPES)
