@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.errors import UsageError
-from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, Mutant, mutant_source
+from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
+from fuzz_decode_kernels.mutants.load import SOURCE
 
 REAL, GENERIC, ALL = "real", "generic", "all"
 CLEAN = "bundled"

@@ -13,7 +13,7 @@ from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject, clean
 from fuzz_decode.evaluate.settings import CLEAN_SEED, EvaluationSettings
 from fuzz_decode.evaluate.tally import Tally, tally
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode_kernels.mutants.load import KINDS
+from fuzz_decode_kernels.mutants import KINDS
 
 CLEAN_CASES = 100  # a run of the clean kernel: short, so that an interruption costs little
 

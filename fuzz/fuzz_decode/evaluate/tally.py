@@ -11,7 +11,7 @@ from typing import Any
 from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import STRIDES, Subject
 from fuzz_decode.evaluate.statistics import quantile, upper_bound
-from fuzz_decode_kernels.mutants.load import KINDS
+from fuzz_decode_kernels.mutants import KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.targets.built_in import BuiltIn, built_ins
 from fuzz_decode.targets.description import limits
 from fuzz_decode.targets.target import Target
-from fuzz_decode_kernels.mutants.load import MUTANTS
+from fuzz_decode_kernels.mutants import MUTANTS
 
 
 def show_targets(console: Console, device: str) -> None:
