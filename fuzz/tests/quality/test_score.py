@@ -194,7 +194,7 @@ def test_a_second_score_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wanted = subjects("lse-base-2")
     first = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     list(first.events())
-    monkeypatch.setattr("fuzz_decode.evaluate.score.Bench", None)
+    monkeypatch.setattr("fuzz_decode.evaluate.score.EvaluationPool", None)
     second = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     assert sorted(second.events(), key=str) == sorted([*first.measured, *first.clean], key=str)
     assert (first.remembered, second.remembered) == (0, 3)

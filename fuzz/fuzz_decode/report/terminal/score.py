@@ -1,4 +1,4 @@
-"""A score on the terminal: a live line while it runs, the table at the end; the same table in Markdown."""
+"""A score on the terminal: a live line while it runs, the table at the end; the same table in Markdown and JSON."""
 
 from __future__ import annotations
 
