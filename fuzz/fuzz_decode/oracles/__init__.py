@@ -1,7 +1,7 @@
-"""Oracles: what can be wrong with a run. Each is a function `(problem, run) -> findings` that never raises and never prints.
+"""Oracles: what can be wrong with a run. Each is a function `(problem, run) -> violations` that never raises and never prints.
 
-`IMMEDIATE` need one run; `metamorphic` compares with another one. The order matters: the first finding names the failure, and
-memory that was damaged outranks a value that is wrong because of it.
+`IMMEDIATE` need one run; `repeatability` compares with another one. The order matters: the first violation names the failure, and
+damaged memory outranks a value that is wrong because of it.
 """
 
 from fuzz_decode.oracles.completeness import written

@@ -194,7 +194,7 @@ def test_a_second_score_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wanted = subjects("lse-base-2")
     first = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     list(first.events())
-    monkeypatch.setattr("fuzz_decode.evaluate.score.Bench", None)
+    monkeypatch.setattr("fuzz_decode.evaluate.score.EvaluationPool", None)
     second = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     assert sorted(second.events(), key=str) == sorted([*first.measured, *first.clean], key=str)
     assert (first.remembered, second.remembered) == (0, 3)
@@ -292,7 +292,7 @@ def test_what_is_beyond_reach_counts_as_a_mutant_is_told_and_not_run() -> None:
     told = score.tally()
     assert (told.mutants, told.detected) == (2, 0)
     lines = list(ScoreView(score, Console(width=80)).totals(told))
-    assert "1 of them are beyond the reach of any case here and were not run" in lines
+    assert "1 of them are beyond the reach of any case and were not run" in lines
 
 
 def test_only_the_expected_fault_is_a_right_diagnosis() -> None:
