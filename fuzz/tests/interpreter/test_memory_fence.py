@@ -1,4 +1,4 @@
-"""A kernel that reads and writes wildly survives inside the fence, is told of, and dies again outside."""
+"""A kernel that reads and writes out of bounds runs inside the fence, is reported, and crashes again outside."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def copied(read_at: int, write_at: int = 0) -> Tensor:
     return wanted
 
 
-def test_what_lies_outside_reads_as_zero() -> None:
+def test_loads_outside_give_zero() -> None:
     with memory_fence() as fence:
         assert copied(2**34).tolist() == [0.0] * SIZE
     assert (fence.out_of_bounds, fence.out_of_bounds_elements) == (
@@ -61,7 +61,7 @@ def test_what_lies_outside_reads_as_zero() -> None:
     assert fence.out_of_bounds.words == f"reads out of bounds, {2**34 - SIZE + 1} elements after source's storage"
 
 
-def test_what_is_stored_outside_is_dropped() -> None:
+def test_stores_outside_are_dropped() -> None:
     with memory_fence() as fence:
         assert copied(0, -(2**34)).tolist() == [9.0] * SIZE
     assert fence.out_of_bounds == OutOfBoundsAccess("wanted", -(2**34), stored=True)
@@ -77,8 +77,8 @@ def test_atomic_operations_outside_are_dropped() -> None:
     assert fence.out_of_bounds_elements == SIZE
 
 
-def test_a_neighbour_is_not_read_for_a_tensor() -> None:
-    """Even where the address is one of another tensor of the launch."""
+def test_another_tensor_of_the_launch_is_outside() -> None:
+    """A pointer belongs to the tensor that it was made from, whatever its address."""
     source, wanted = torch.arange(1.0, SIZE + 1), torch.full((SIZE,), 9.0)
     with memory_fence() as fence:
         copy[(1,)](source, wanted, (wanted.data_ptr() - source.data_ptr()) // 4, 0, SIZE=SIZE)
@@ -102,7 +102,7 @@ def test_descriptors_are_fenced() -> None:
     assert (wanted.tolist(), fence.out_of_bounds) == ((2 * source).tolist(), None)
 
 
-def test_a_wild_exchange_changes_nothing() -> None:
+def test_an_exchange_out_of_bounds_changes_nothing() -> None:
     cell, old = torch.zeros(1, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
     with memory_fence() as fence:
         exchange[(1,)](cell, old, 0)
@@ -111,7 +111,7 @@ def test_a_wild_exchange_changes_nothing() -> None:
     assert (cell.tolist(), old.tolist(), fence.out_of_bounds_elements) == ([5], [0], 1)
 
 
-def test_storages_count_whole() -> None:
+def test_a_whole_storage_is_inside() -> None:
     """A view's surroundings are inside; the first element behind them is not."""
     whole = torch.arange(3.0 * SIZE)
     with memory_fence() as fence:
@@ -120,7 +120,7 @@ def test_storages_count_whole() -> None:
         assert (wanted.tolist(), fence.out_of_bounds) == (whole[2 * SIZE :].tolist(), None)
 
 
-def test_what_is_masked_is_not_wild() -> None:
+def test_masked_elements_are_not_out_of_bounds() -> None:
     with memory_fence() as fence:
         fence.enclose([("x", torch.zeros(SIZE))])
         at = torch.zeros(SIZE).data_ptr() + 2**40 + torch.arange(SIZE).numpy().astype("uint64")
