@@ -1,4 +1,4 @@
-"""Kernels are decorated once per process, so that the interpreter must be on before any test module imports one."""
+"""Fixtures, and Triton's interpreter for all tests of a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ pytest_plugins = ["pytester"]
 os.environ.pop("GITHUB_ACTIONS", None)  # where these tests run is no matter for what they print
 torch.set_num_threads(1)  # more of them fight over the cores
 if pick_device("auto") == "cpu":
+    # At import, not in a fixture: triton.jit decides once, when a test module is imported and its kernels are decorated, whether
+    # they are interpreted; libdevice's functions are imported by name as well. A fixture would come too late for both.
     os.environ["TRITON_INTERPRET"] = "1"
     from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
