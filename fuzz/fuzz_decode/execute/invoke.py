@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.outcome import Violation
+from fuzz_decode.problems import poison
 from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
@@ -67,7 +68,7 @@ def _failure_of_call(error: BaseException) -> TargetRejected | TargetFailed:
     if isinstance(error, NotImplementedError):
         return TargetRejected(" ".join(f"NotImplementedError: {error}".split())[:200])
     if isinstance(error, OUT_OF_MEMORY_ERRORS):
-        first_line = next(iter(f"{type(error).__name__}: {error}".splitlines()))
+        first_line = "".join(traceback.format_exception_only(error)).splitlines()[0]
         return TargetFailed(Violation("contract", OUT_OF_MEMORY, "call", first_line[:300] + _line_of(error)))
     return TargetFailed(Violation("contract", f"exception-{type(error).__name__}", "call", _raised(error)))
 
@@ -98,5 +99,6 @@ def _raised(error: BaseException) -> str:
 
 def _line_of(error: BaseException) -> str:
     """Where an exception was raised: ` at kernel.py:12`."""
-    frames = traceback.extract_tb(error.__traceback__)
+    # torch.empty of a target is called through the mode that poisons allocations
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != poison.__file__]
     return f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""

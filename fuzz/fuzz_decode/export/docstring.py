@@ -1,4 +1,4 @@
-"""What a script says of itself: the failure at its top, and the name of its test."""
+"""The docstring of a script, with the failure at its top, and the name of its test."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fuzz_decode._version import __version__
 from fuzz_decode.cases.case import DEFAULTS, Case, flatten
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.report.facts import changes, headline, message
+from fuzz_decode.report.facts import changes, headline, message, with_the_default
 from fuzz_decode.report.terminal.finding import clean, worst_element
 
-WIDTH = 128
-LONGEST = 600  # characters of a text from a file
-LONGEST_NAME = 100
+DOCSTRING_WIDTH = 128
+MAX_TEXT = 600  # characters of a text from a file
+MAX_NAME = 100  # characters of the name of a test
 AXES = ("seq", "column", "block", "slot", "head", "dim")
 
 CLAIMS = {
@@ -30,11 +30,11 @@ CLAIMS = {
 
 
 def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
-    """The script's docstring: what fails, what it takes, how it is run (`use`), where it was found."""
+    """The script's docstring: the failure, the features of the case, the usage (`use`), where it was found."""
     paragraphs = [
         [headline(entry) or entry.signature],
         [*_failure(entry), *([] if target == entry.target else [f"This runs {target}."])],
-        list(_story(entry)),
+        list(_features(entry)),
         [*use, _found(entry)],
     ]
     lines = "\n\n".join("\n".join(map(_safe, paragraph)) for paragraph in paragraphs if paragraph).splitlines()
@@ -42,13 +42,13 @@ def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
 
 
 def claim(entry: Entry) -> str:
-    """What the regression test claims: `test_out_is_right_with_k_interleaved_and_first_block_1`."""
+    """The name of the regression test, as a claim: `test_out_is_right_with_k_interleaved_and_first_block_1`."""
     symptom, _, tensor = entry.signature.partition(":")
     claimed = CLAIMS.get(symptom, "decode_returns").format(tensor=_slug(tensor)[:20] or "out")
     sizes = {name: value for name, value in flatten(entry.case) if name in SIZE_FIELDS and value != DEFAULTS[name]}
     parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **features_of(entry.case)}.items()]
     name = "_with_".join([f"test_{claimed}", *(["_and_".join(parts)] if parts else [])])
-    return name[:LONGEST_NAME].rstrip("_")
+    return name[:MAX_NAME].rstrip("_")
 
 
 def _failure(entry: Entry) -> Iterator[str]:
@@ -58,27 +58,27 @@ def _failure(entry: Entry) -> Iterator[str]:
     yield from filter(None, (worst_element(entry).plain, entry.note))
     symptom = entry.signature.partition(":")[0]
     if symptom.startswith("crash") or symptom == "timeout":
-        yield f"It {'gave no answer' if symptom == 'timeout' else 'took its process with it'}: expect that of this one, too."
+        yield f"It {'did not return' if symptom == 'timeout' else 'killed its process'}: this script may do the same."
 
 
-def _story(entry: Entry) -> Iterator[str]:
-    """What is not plain about the case: a line for a layout, with its strides, or what is known to be needed; calls."""
-    features, rest = features_of(entry.case), []
+def _features(entry: Entry) -> Iterator[str]:
+    """The features of the case that are not the default: a line for each layout with its strides and each required one; calls."""
+    features, others = features_of(entry.case), []
     for name, value in features.items():
-        without = f"; without it: {entry.needed[name]}" if name in entry.needed else ""
-        detail = _strides(entry.case, name) + without
+        required = f"; {with_the_default(entry.needed[name])}" if name in entry.needed else ""
+        detail = _strides(entry.case, name) + required
         if detail:
             yield f"{name} = {value}{detail}"
         else:
-            rest.append(f"{name} = {value}")
-    if rest:
-        yield "; ".join(rest)
+            others.append(f"{name} = {value}")
+    if others:
+        yield "; ".join(others)
     for number, case in enumerate(entry.before, 1):
         yield f"call {number} comes before it: {changes(case, entry.case)}"
 
 
 def _strides(case: Case, name: str) -> str:
-    """What the layout comes to, if `name` is one."""
+    """The strides of a layout, if `name` is one."""
     if name not in case.layouts():
         return ""
     layout, sizes = case.layouts()[name]
@@ -93,9 +93,9 @@ def _found(entry: Entry) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text that cannot leave a docstring, whatever it holds, in lines of their width."""
-    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    lines = [line for part in clean(short).plain.splitlines() for line in textwrap.wrap(part, WIDTH)]
+    """Untrusted text that cannot end the docstring, in lines of its width."""
+    short = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+    lines = [line for part in clean(short).plain.splitlines() for line in textwrap.wrap(part, DOCSTRING_WIDTH)]
     return "\n".join(lines).replace("\\", "\\\\").replace('"', "'")
 
 

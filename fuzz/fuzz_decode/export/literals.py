@@ -1,4 +1,4 @@
-"""Numbers and strings as Python text: short enough to be read where that can be, safe whatever they hold."""
+"""Numbers and strings as Python text, readable where they are short, and safe with untrusted contents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WIDTH = 130
-SHORT = 80  # characters of numbers that are written out; more are packed
-MANY = 10_000  # not looked at: runs would have to be long
-RUN = 4  # so many numbers in a row are written as a range
-Constants = dict[str, str]  # name -> literal of what is packed, for the top of the script
+LINE_WIDTH = 130
+MAX_WRITTEN_OUT = 80  # characters of a list; a longer one is packed
+MAX_COMPARED = 10_000  # numbers; a longer list is packed without trying to write it out
+MIN_RUN = 4  # numbers in a row that are written as a range
+Constants = dict[str, str]  # name -> literal of packed numbers, for the top of the script
 
 
 def quoted(text: str) -> str:
-    """A string literal, in double quotes where that needs no escapes."""
+    """A string literal, in double quotes if they need no escapes."""
     literal = repr(text)
     return literal if "'" in text or '"' in text else f'"{literal[1:-1]}"'
 
@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 
 def rounded_up(value: float) -> float:
-    """Two digits, and no less than the value."""
+    """The value rounded up to two digits."""
     nearest = float(f"{value:.1e}")
     return nearest if nearest >= value else float(f"{nearest + 10.0 ** (math.floor(math.log10(value)) - 1):.1e}")
 
@@ -45,7 +45,7 @@ def listed(values: list[Any]) -> str:
 
 def array(name: str, numbers: Tensor, constants: Constants) -> str:
     """An expression for a tensor of these numbers. Many are packed into a constant, named after `name`."""
-    if numbers.numel() <= MANY and len(text := f"torch.tensor({listed(numbers.tolist())})") <= SHORT:
+    if numbers.numel() <= MAX_COMPARED and len(text := f"torch.tensor({listed(numbers.tolist())})") <= MAX_WRITTEN_OUT:
         return text
     data = numbers.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     literal = quoted(base64.b64encode(zlib.compress(data, 9)).decode())
@@ -55,7 +55,7 @@ def array(name: str, numbers: Tensor, constants: Constants) -> str:
 
 
 def wrapped(head: str, arguments: list[str], width: int, tail: str = ")") -> list[str]:
-    """`head`, which ends with a bracket, arguments and `tail`: in one line, or in the form that formatters give it."""
+    """`head`, which ends with a bracket, arguments and `tail`: in one line, or wrapped as formatters do."""
     line, inner = f"{head}{', '.join(arguments)}{tail}", f"    {', '.join(arguments)}"
     if len(line) <= width:
         return [line]
@@ -63,18 +63,18 @@ def wrapped(head: str, arguments: list[str], width: int, tail: str = ")") -> lis
 
 
 def assigned(name: str, literal: str) -> list[str]:
-    """A name for a literal, in brackets where formatters want them: if that makes it fit."""
+    """An assignment, in brackets where formatters add them: if the literal fits into a line only then."""
     line = f"{name} = {literal}"
-    return [f"{name} = (", f"    {literal}", ")"] if len(line) > WIDTH >= len(literal) + 4 else [line]
+    return [f"{name} = (", f"    {literal}", ")"] if len(line) > LINE_WIDTH >= len(literal) + 4 else [line]
 
 
 def _runs(values: list[Any]) -> Iterator[str]:
-    """Texts of the list's elements: `*range(0, 9)` and `*[7] * 9` where there are RUN or more such numbers in a row."""
+    """Texts of the list's elements: `*range(0, 9)` and `*[7] * 9` where there are MIN_RUN or more such numbers in a row."""
     while values:
         for step in (1, 0):
             expected = itertools.count(values[0], step) if isinstance(values[0], int) else iter(())
             length = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(values, expected, strict=False)))
-            if length >= RUN:
+            if length >= MIN_RUN:
                 yield f"*range({values[0]}, {values[0] + length})" if step else f"*[{values[0]}] * {length}"
                 break
         else:

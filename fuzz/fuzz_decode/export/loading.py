@@ -1,4 +1,4 @@
-"""The lines that load the target. A name from a corpus file stays a string in them, whatever it holds."""
+"""The lines that load the target. A name from a corpus file is untrusted, and stays a string literal in them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ BY_ARGUMENT = f"{RESOLVE}sys.argv[1])"
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """`head`, a string and `tail` are the expression for the target; `imports` is the line that it needs, if any, and modules are
-    looked for in `folders`, too ("" is the current one)."""
+    """The expression for the target is `head`, `string` and `tail`."""
 
     head: str
+    """The function that is called, with its bracket."""
     string: str
+    """The name of the target as a literal."""
     tail: str = ")"
     imports: str = ""
+    """The import that it needs, if any."""
     folders: tuple[str, ...] = ()
+    """Put in front of sys.path; "" is the current folder."""
 
     def lines(self, width: int, *, by_argument: bool) -> list[str]:
-        """Define `fn`; `by_argument`: the script's first argument names it, if there is one."""
+        """The lines that define `fn`; `by_argument`: the script's first argument names it, if there is one."""
         folders = dict.fromkeys([*([""] if by_argument else []), *self.folders])
         path = [f"sys.path[:0] = [{', '.join(map(quoted, folders))}]"] if folders else []
         line = f"fn = {BY_ARGUMENT} if sys.argv[1:] else {self.head}{self.string}{self.tail}"
@@ -39,7 +42,7 @@ class Loading:
 
 
 def loading(name: str) -> Loading:
-    """How the target of that name is loaded where there is no fuzz-decode; an adapter is part of it, and needs it."""
+    """How the target of that name is loaded without fuzz-decode; only an adapter, which is part of it, needs it."""
     if name == BUNDLED:
         return Loading(RESOLVE, quoted(f"{KERNELS}.paged_decode:paged_decode"))
     if name.startswith(MUTANT):

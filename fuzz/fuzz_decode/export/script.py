@@ -7,7 +7,7 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.export.docstring import claim, docstring
 from fuzz_decode.export.error_bound import limits
-from fuzz_decode.export.literals import WIDTH, Constants, assigned
+from fuzz_decode.export.literals import LINE_WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
@@ -26,20 +26,22 @@ SET_DEVICE = [
     'if DEVICE == "cpu":',
     '    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported',
 ]
-MEND = ["    from fuzz_decode.triton_interpreter import patch_triton_interpreter", "", "    patch_triton_interpreter()"]
-DEFINITION = "# attention by its definition, in float64, and how far off a kernel may be that rounds as this one says it does"
+PATCH_INTERPRETER = [
+    "    from fuzz_decode.triton_interpreter import patch_triton_interpreter",
+    "",
+    "    patch_triton_interpreter()",
+]
+DEFINITION = "# attention by its definition, in float64, and the error bound of a kernel with the declared roundings"
 USE = [
-    "    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right",
-    "    python repro.py module:function    the same with another function: a fix, for instance",
+    "    python repro.py                    exit code 1 if the kernel is wrong, 0 if it is right",
+    "    python repro.py module:function    the same for another function, such as a fix",
 ]
 WHERE = "It needs torch and Triton. Without a GPU it runs in Triton's interpreter (Triton 3.7 or later)."
-NARROW = (
-    "That computes bfloat16 and float8 wrongly, so that a failure there is no verdict: exit code 125, or a test that is skipped."
-)
+NARROW = "The interpreter computes bfloat16 and float8 wrongly: a failure in it is no verdict (exit code 125, or a skipped test)."
 
 
 def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
-    """The text of a script that makes the entry's calls to the target and judges the last one; with `as_test`, of a test file.
+    """The text of a script that makes the entry's calls to the target and judges the last one; `as_test`: of a test file.
 
     Raises UsageError if the target cannot take a call, or the text would be larger than 1 MiB.
     """
@@ -47,14 +49,14 @@ def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
         if reason := target.unsupported_reason(case):
             raise UsageError(f"target {target.name} cannot take this case ({reason}); name another one with --target")
     constants: Constants = {}
-    load, width = loading(target.name), WIDTH - 4 * as_test
+    load, width = loading(target.name), LINE_WIDTH - 4 * as_test
     guard = _no_verdict(entry, target, as_test=as_test)
     body = _calls(entry, target, constants, width, guarded=bool(guard))
     code = _as_test(entry, load, body, width) if as_test else _as_script(load, body, width)
-    device = [*SET_DEVICE, *(MEND if target.name in ADAPTERS else [])]
+    device = [*SET_DEVICE, *(PATCH_INTERPRETER if target.name in ADAPTERS else [])]
     packed = [line for name, literal in constants.items() for line in assigned(name, literal)]
     rest = "\n".join([*device, *packed, "", "", *guard, *helpers("\n".join(code)), *code])
-    use = [*([] if as_test else [*USE, ""]), WHERE, *([NARROW] if guard and not _is_ours(target) else [])]
+    use = [*([] if as_test else [*USE, ""]), WHERE, *([NARROW] if guard and not _is_bundled(target) else [])]
     imports = _imports(rest, load, with_pytest=as_test and bool(guard))
     text = "\n".join([*docstring(entry, target.name, use), "", *imports, "", rest, ""])
     if len(text) > MAX_CHARACTERS:
@@ -63,10 +65,10 @@ def script(entry: Entry, target: Target, *, as_test: bool = False) -> str:
 
 
 def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, guarded: bool) -> list[str]:
-    """Make the calls, and judge the last one."""
+    """The lines that make the calls and judge the last one."""
     lines: list[str] = []
     for number, case in enumerate(entry.before, 1):
-        lines += [f"# call {number}; what the last one has instead: {changes(case, entry.case)}"]
+        lines += [f"# call {number}; the last one differs: {changes(case, entry.case)}"]
         lines += [*tensors(build_problem(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
     problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
     relaid: list[str] = []
@@ -89,23 +91,23 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
 
 
 def _may_need_another_call(entry: Entry, problem: Problem, target: Target) -> bool:
-    """Whether the finding may be one of the harness's second call, which is made where layouts must not matter to the bit. A
-    fault that is named for sure shows in one."""
+    """Whether the finding may be one of the second call that `repeatability` makes, if bits must not depend on the layout. A
+    fault that a diagnosis names shows in the first call."""
     case = problem.case
     relaid = target.arithmetic_of(case).same_bits_anywhere and case != in_plain_layout(case) and not is_huge(problem)
     return relaid and entry.signature.startswith("wrong-value:") and not entry.fault
 
 
 def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:
-    """A function to call where a correct kernel may fail because of its interpreter. The bundled kernel and its mutants widen
-    before they compute, and for fuzz-decode's adapters it is mended."""
+    """A function to call where a correct kernel may fail because of the interpreter. The bundled kernel and its mutants widen
+    before they compute, and for adapters of fuzz-decode the interpreter is patched."""
     narrow = any(case.dtype == "bfloat16" or case.cache_dtype for case in entry.calls)
-    if not narrow or target.name in ADAPTERS or (_is_ours(target) and as_test):
+    if not narrow or target.name in ADAPTERS or (_is_bundled(target) and as_test):
         return []
-    return no_verdict(ours=_is_ours(target), as_test=as_test)
+    return no_verdict(bundled=_is_bundled(target), as_test=as_test)
 
 
-def _is_ours(target: Target) -> bool:
+def _is_bundled(target: Target) -> bool:
     return target.name == BUNDLED or target.name.startswith(MUTANT)
 
 

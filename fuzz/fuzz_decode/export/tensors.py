@@ -1,7 +1,7 @@
-"""The lines that build the tensors of a case: the memory behind each, with everything that is not referenced NaN, and its values.
+"""The lines that build the tensors of a case: the memory behind each, NaN wherever it is unreferenced, and the values.
 
-They are read off the problem that `build` makes, so that they are the very same: shapes, strides, offsets, room. Values are drawn
-again where they are plain draws, and packed where they are not.
+They are derived from the problem that `build_problem` returns, so that shapes, strides, offsets and spans are the same. Values
+are drawn again if they are plain draws, and packed otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DRAWN = ("gaussian", "uniform")
 
 STRIDED = '''\
 def strided(shape, strides, offset, elements, dtype, bits=-1):
-    """A view of memory that is NaN (all bits set) where nothing is put, 64 KiB on both sides included: none of it may count."""
+    """A view of memory that is NaN (all bits set) until it is written, with 64 KiB on both sides: none of it may matter."""
     guard, integer = 65536 // dtype.itemsize, {1: torch.int8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
     memory = torch.empty(guard + elements + guard, dtype=dtype, device=DEVICE)
     memory.view(integer).fill_(bits)
@@ -32,26 +32,26 @@ def whole(view):
 '''
 POISON_AROUND = '''\
 def poison_around(cache, block, slot):
-    """Where memory is too large to be filled, but on a GPU: NaN in the 64 KiB around each live number, and at both ends."""
+    """Memory too large to fill on the CPU: NaN in the 64 KiB around each live number, and at both ends."""
     if cache.is_cuda:
         return whole(cache).fill_(255)
     rows = block * cache.stride(0) + slot * cache.stride(1) + cache.storage_offset()
     heads, dims = (torch.arange(cache.shape[axis]) * cache.stride(axis) for axis in (2, 3))
-    places = (rows[:, None, None] + heads[:, None] + dims) * cache.element_size()
-    for chunk in (places // 65536).unique().tolist():
+    addresses = (rows[:, None, None] + heads[:, None] + dims) * cache.element_size()
+    for chunk in (addresses // 65536).unique().tolist():
         whole(cache)[chunk * 65536 : (chunk + 1) * 65536] = 255
     whole(cache)[:65536] = whole(cache)[-65536:] = 255
 '''
 UNPACK = '''\
 def unpack(text, dtype, *shape):
-    """Numbers that are too many to be written out."""
+    """A tensor from packed numbers."""
     data = bytearray(zlib.decompress(base64.b64decode(text)))
     return torch.frombuffer(data, dtype=torch.uint8).view(dtype).view(shape)
 '''
 
 
 def helpers(code: str) -> list[str]:
-    """The functions that the code calls, with two empty lines after each."""
+    """The helper functions that the code calls, with two empty lines after each."""
     sparse = "poison_around(" in code
     used = {
         STRIDED_OR_NOT_FILLED if sparse else STRIDED: True,
@@ -69,7 +69,7 @@ def is_huge(problem: Problem, name: str = "") -> bool:
 
 
 def tensors(problem: Problem, constants: Constants, width: int) -> list[str]:
-    """Lines that define q, k_cache, v_cache, block_table, seq_lens, out and scale, and the slopes and sinks that there are."""
+    """Lines that define q, k_cache, v_cache, block_table, seq_lens, out and scale, and slopes and sinks if the case has them."""
     case = problem.case
     draw = [f"rng = torch.Generator().manual_seed({case.seed})"] if case.data in DRAWN else []
     lengths = array("seq_lens", problem.seq_lens, constants)
@@ -94,17 +94,17 @@ def _query(problem: Problem, constants: Constants) -> str:
 
 
 def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
-    """K and V, and the rows that sequences use: `block` and `slot` name them in the order in which they are drawn."""
+    """K and V, and the rows that sequences use: `block` and `slot` index them in the order in which they are drawn."""
     case, tokens = problem.case, problem.values.tokens
     lines = _strided("k_cache", problem, problem.k_cache, width, "None" * is_huge(problem, "k"), buffer="k")
     if case.v is None:
-        further = int(problem.v_cache.storage_offset() - problem.k_cache.storage_offset())
-        offset = f"k_cache.storage_offset(){f' + {further}' if further else ''}"
+        distance = int(problem.v_cache.storage_offset() - problem.k_cache.storage_offset())
+        offset = f"k_cache.storage_offset(){f' + {distance}' if distance else ''}"
         view = [str(tuple(problem.v_cache.shape)), str(problem.v_cache.stride()), offset]
         lines += wrapped("v_cache = k_cache.as_strided(", view, width)
     else:
         lines += _strided("v_cache", problem, problem.v_cache, width, "None" * is_huge(problem, "v"), buffer="v")
-    lines += _places(problem, constants, width)
+    lines += _live_rows(problem, constants, width)
     if is_huge(problem):
         lines += ["poison_around(k_cache, block, slot)", "poison_around(v_cache, block, slot)"]
     live = torch.tensor(case.blocks(), dtype=torch.long)[tokens.page], tokens.slot
@@ -115,25 +115,25 @@ def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
     return lines
 
 
-def _places(problem: Problem, constants: Constants, width: int) -> list[str]:
-    """Where live rows are; nothing is said of none, unless they are looked for."""
+def _live_rows(problem: Problem, constants: Constants, width: int) -> list[str]:
+    """Lines that define the block and slot of each live row; none without such rows, unless `poison_around` needs them."""
     tokens = problem.values.tokens
     if len(tokens.page) == 0:
         return ["block, slot = torch.zeros(2, 0, dtype=torch.long)"] * is_huge(problem)
     block = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page]
-    places = [array(name, numbers, constants) for name, numbers in (("block", block), ("slot", tokens.slot))]
-    together = f"block, slot = {', '.join(places)}"
-    return [together] if len(together) <= width else [f"block = {places[0]}", f"slot = {places[1]}"]
+    indices = [array(name, numbers, constants) for name, numbers in (("block", block), ("slot", tokens.slot))]
+    together = f"block, slot = {', '.join(indices)}"
+    return [together] if len(together) <= width else [f"block = {indices[0]}", f"slot = {indices[1]}"]
 
 
 def _per_head(problem: Problem, width: int) -> list[str]:
-    """The slopes and sinks in use. Slopes are drawn before sinks, and from a stream of their own."""
+    """The slopes and sinks in use. Slopes are drawn before sinks, from a generator of their own."""
     slopes, sinks = (f"torch.{draw}({problem.case.num_q_heads}, generator=rng)" for draw in ("rand", "randn"))
     lines = [f"rng = torch.Generator().manual_seed({problem.case.seed + 2})"]
     if problem.alibi_slopes is not None:
         lines += _filled("alibi_slopes", problem, problem.alibi_slopes, f"torch.exp2(-5 * {slopes})", width)
     if problem.sinks is not None:
-        lines += [] if problem.case.alibi else [f"{slopes}  # slopes are drawn before, used or not"]
+        lines += [] if problem.case.alibi else [f"{slopes}  # slopes are drawn first, used or not"]
         lines += _filled("sinks", problem, problem.sinks, f"2 * {sinks}", width)
     return lines if len(lines) > 1 else []
 

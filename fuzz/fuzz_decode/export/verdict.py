@@ -1,4 +1,4 @@
-"""The lines that call the target, say what it must give, and compare: only what the case uses, and what the finding needs."""
+"""The lines that call the target, compute the expected answer, and compare: only the parts that the case and the finding need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.export.error_bound import Limits
-from fuzz_decode.export.literals import WIDTH, Constants, array, number
+from fuzz_decode.export.literals import LINE_WIDTH, Constants, array, number
 from fuzz_decode.export.tensors import is_huge
 from fuzz_decode.problems.poison import UNWRITTEN
 from fuzz_decode.problems.problem import Problem
@@ -22,7 +22,7 @@ if lse is not None:
     answers.append(("lse", lse, torch.float32, exact_lse, allowed_lse))
 """
 AGAIN = """\
-# once more, on contiguous copies: nothing may be remembered of the first call
+# once more, on contiguous copies: no state of the first call may matter
 sources = (q, k_cache, v_cache, block_table)
 copies = [strided(x.shape, x.new_empty(x.shape).stride(), 0, x.numel(), x.dtype).copy_(x) for x in sources]
 result = fn(*copies, seq_lens, scale, **options)
@@ -35,20 +35,20 @@ COMPARED = """\
 for name, answer, dtype, exact, allowed in answers:
     assert (answer.shape, answer.dtype) == (exact.shape, dtype), f"{name} is {list(answer.shape)} {answer.dtype}"
     bad = ~((answer == exact) | (answer.isfinite() & ((answer - exact).abs() <= allowed)))
-    for at in map(tuple, bad.nonzero()[:1].tolist()):
-        numbers = f"expected {exact[at]:.6g}, got {answer[at]:.6g}, allowed +-{allowed[at]:.2g}"
-        wrong.append(f"{name}{list(at)}: {numbers}; {int(bad.sum())} of {bad.numel()} elements are wrong")
+    for index in map(tuple, bad.nonzero()[:1].tolist()):
+        numbers = f"expected {exact[index]:.6g}, got {answer[index]:.6g}, allowed +-{allowed[index]:.2g}"
+        wrong.append(f"{name}{list(index)}: {numbers}; {int(bad.sum())} of {bad.numel()} elements are wrong")
 """
 STRAY = """\
 stray = whole(out).view(torch.int%d) != 0x%X
 stray.as_strided(out.shape, out.stride(), out.storage_offset()).fill_(False)
-for place in stray.nonzero()[:1].flatten().tolist():
-    place -= out.storage_offset()
-    wrong.append(f"{int(stray.sum())} elements outside out were overwritten, the first {place} elements from its start")
+for offset in stray.nonzero()[:1].flatten().tolist():
+    offset -= out.storage_offset()
+    wrong.append(f"{int(stray.sum())} elements outside out were overwritten, the first {offset} elements from its start")
 """
 NO_VERDICT = """\
 def no_verdict(failure):
-    \"\"\"Without a GPU a failure says nothing: Triton's interpreter computes bfloat16 and float8 wrongly.\"\"\"
+    \"\"\"Without a GPU a failure is no verdict: Triton's interpreter computes bfloat16 and float8 wrongly.\"\"\"
     if %sDEVICE == "cpu" and "triton" in sys.modules:
         print(f"{failure}\\nno verdict: Triton's interpreter computes bfloat16 and float8 wrongly; run this on a GPU")
         sys.exit(125)  # git bisect skips it
@@ -70,8 +70,8 @@ FIRST = 'first = [None if answer is None else answer.clone() for answer in (opti
 
 
 def call(case: Case, *, guarded: bool) -> list[str]:
-    """Lines that call the target with the options that it takes; what it allocates is NaN. `guarded`: an exception may be no
-    verdict."""
+    """Lines that call the target with the options that it has; memory that it allocates is NaN. `guarded`: an exception may be
+    no verdict."""
     slopes, sinks = ("alibi_slopes" if case.alibi else None), ("sinks" if case.sinks else None)
     caught = ["try:", f"    {RESULT}", "except Exception as error:", "    no_verdict(repr(error))", "    raise"]
     return [
@@ -85,14 +85,14 @@ def call(case: Case, *, guarded: bool) -> list[str]:
     ]
 
 
-def no_verdict(*, ours: bool, as_test: bool) -> list[str]:
-    """A function for failures that may be the interpreter's, with two empty lines after it; `ours`: only another kernel's may."""
-    lines = (NO_VERDICT % ("sys.argv[1:] and " if ours else "")).splitlines()
+def no_verdict(*, bundled: bool, as_test: bool) -> list[str]:
+    """A function for failures that the interpreter may cause, with two empty lines after it; `bundled`: only another kernel's."""
+    lines = (NO_VERDICT % ("sys.argv[1:] and " if bundled else "")).splitlines()
     return [*(lines[:3] + SKIPPED.splitlines() if as_test else lines), "", ""]
 
 
 def reference(case: Case, allowed: dict[str, Limits], constants: Constants) -> list[str]:
-    """Lines that compute attention by its definition, in float64, and how far off one may be; `allowed` by device."""
+    """Lines that compute attention by its definition, in float64, and the allowed error; `allowed` by device."""
     names = ("share", "floor", "lse")
     (share_lines, share), (floor_lines, floor), (lse_lines, lse) = (_limit(name, allowed, constants) for name in names)
     unit = allowed["cpu"].unit
@@ -110,7 +110,7 @@ def reference(case: Case, allowed: dict[str, Limits], constants: Constants) -> l
 
 
 def watch(problem: Problem, symptom: str) -> list[str]:
-    """Lines before the call: what is kept of the inputs, where the finding is that they change."""
+    """Lines before the call: a copy of the inputs, if the finding is that they change."""
     if symptom != "input-modified":
         return []
     case, lines = problem.case, []
@@ -139,7 +139,7 @@ def compared(problem: Problem, symptom: str, relaid: list[str], *, again: bool) 
             ANSWER,
             *(SAME_BITS % "the first run").splitlines(),
         ]
-        lines += [FIRST, "for _ in range(10):  # a race need not show at once", *(f"    {line}" for line in repeat)]
+        lines += [FIRST, "for _ in range(10):  # a race may not show in each run", *(f"    {line}" for line in repeat)]
     if symptom == "layout-dependent":
         lines += [FIRST, "# the same values, laid out contiguously", *relaid]
         lines += (SAME_BITS % "the layout above").splitlines()
@@ -147,7 +147,7 @@ def compared(problem: Problem, symptom: str, relaid: list[str], *, again: bool) 
 
 
 def _row(case: Case) -> list[str]:
-    """One row and head: the tokens that it sees, their scores and weights, and its answer."""
+    """The lines for one row and head: visible tokens, scores, weights and the answer."""
     paged = case.block_size > 1
     seq = "row" if case.q_len == 1 else "seq"
     seen = f"int(seq_lens[{seq}])" + ("" if case.q_len == 1 else f" - {case.q_len - 1} + query")
@@ -156,7 +156,7 @@ def _row(case: Case) -> list[str]:
     several, needs_end = case.q_len > 1, case.q_len > 1 or case.window is not None or case.alibi or case.sinks
     optional = {
         f"seq, query = row // {case.q_len}, row % {case.q_len}": several,
-        f"end = {f'max(0, {seen})  # a query token sees those up to itself' if several else seen}": needs_end,
+        f"end = {f'max(0, {seen})  # a query token sees the tokens up to itself' if several else seen}": needs_end,
         f"token = torch.arange({first}{'end' if needs_end else seen}, device=DEVICE)": True,
         f"at = block_table[{seq}, {block}].long(), {slot}, head{f' // {case.group}' if case.group > 1 else ''}": True,
         f"k, v = k_cache[at].double(){_times(case.k_scale)}, v_cache[at].double(){_times(case.v_scale)}": True,
@@ -164,7 +164,7 @@ def _row(case: Case) -> list[str]:
         f"score = {case.softcap} * torch.tanh(score / {case.softcap})": case.softcap is not None,
         "score = score + alibi_slopes[head].double() * (token + 1 - end)": case.alibi,
         "exact_lse[row, head] = score.logsumexp(0)": True,
-        "if end > 0:  # what sees nothing has no sink": case.sinks and 0 in case.seq_lens,
+        "if end > 0:  # a row that sees nothing has no sink": case.sinks and 0 in case.seq_lens,
         f"{'    ' * (0 in case.seq_lens)}exact_lse[row, head] = exact_lse[row, head].logaddexp(sinks[head].double())": case.sinks,
         "weight = (score - exact_lse[row, head]).exp()": True,
         "exact[row, head] = weight @ v": True,
@@ -177,7 +177,7 @@ def _times(scale: float | None) -> str:
 
 
 def _limit(field: str, allowed: dict[str, Limits], constants: Constants) -> tuple[list[str], str]:
-    """Lines that define a limit of each row and head, and an expression for it: a number, where it is the same for all."""
+    """Lines that define a limit of each row and head, and an expression for it: a number, if all are the same."""
     by_device: dict[str, Tensor] = {device: getattr(limits, field) for device, limits in allowed.items()}
     name = {"lse": "limit_lse"}.get(field, field)
     numbers = {device: _number(table) for device, table in by_device.items()}
@@ -189,12 +189,12 @@ def _limit(field: str, allowed: dict[str, Limits], constants: Constants) -> tupl
     lines = [f'{name} = {texts["cpu"]} if DEVICE == "cpu" else {texts["cuda"]}  {TF32}']
     if not differs:
         lines = [f"{name} = {texts['cpu']}"]
-    elif len(lines[0]) > WIDTH - 4:
+    elif len(lines[0]) > LINE_WIDTH - 4:
         lines = [f"{name} = {texts['cpu']}", f'if DEVICE == "cuda":  {TF32}', f"    {name} = {texts['cuda']}"]
     return lines, name if single else f"{name}[row, head]"
 
 
 def _number(table: Tensor) -> str:
-    """The only number in the table, beside the zeros of rows that see nothing; empty if there are more."""
+    """The only number in the table apart from the zeros of rows that see nothing; empty if there are several."""
     numbers = set(table.flatten().tolist()) - {0.0}
     return number(max(numbers, default=0.0)) if len(numbers) < 2 else ""

@@ -43,5 +43,5 @@ def test_memory_is_given_back_after_a_call_that_ran_out_of_it() -> None:
     target = target_from_function("sample", sample_cuda_targets.asks_for_too_much_on_two)
     outcome = run_case(CURSED, target, "cuda")
     assert outcome.signature == "out-of-memory:call"
-    assert outcome.findings[0].message.startswith("OutOfMemoryError: CUDA out of memory.")
+    assert outcome.findings[0].message.startswith("torch.OutOfMemoryError: CUDA out of memory.")
     assert torch.cuda.memory_reserved() < 2**28

@@ -322,7 +322,7 @@ def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as bench:
         ((_, measured),) = bench.measurements(tasks)
     assert (measured.cases, measured.failures, measured.signature) == (1, 1, "wrong-value:lse")
-    assert (measured.asked, measured.diagnosed) == (True, "lse in base 2")
+    assert (measured.asked, measured.diagnosed) == (True, "lse-base-2")
 
 
 @pytest.mark.parametrize(

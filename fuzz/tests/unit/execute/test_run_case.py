@@ -35,7 +35,8 @@ def test_memory_that_the_target_lacks_is_a_finding(error: Exception) -> None:
     assert (result.status, result.stage, result.signature) == (FAILED, "run", "out-of-memory:call")
     (finding,) = result.findings
     assert finding.oracle == "contract"
-    assert finding.message.startswith(f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_case.py:")
+    assert f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_case.py:" in finding.message
+    assert "\n" not in finding.message
 
 
 def test_memory_that_the_target_lacks_is_a_finding_for_a_peer_s_tolerance() -> None:
@@ -49,6 +50,7 @@ def test_torch_s_cpu_allocator_has_no_error_of_its_own() -> None:
 
     result = run_case(CASE, target_from_function("sample", allocates_too_much), "cpu")
     assert (result.status, result.signature) == (FAILED, "exception-RuntimeError:call")
+    assert " at test_run_case.py:" in result.findings[0].message
 
 
 def test_an_error_of_a_kernel_in_the_interpreter_is_unwrapped() -> None:

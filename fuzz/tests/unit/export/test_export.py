@@ -26,6 +26,7 @@ from fuzz_decode.corpus.read import load
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.export.literals import listed, quoted, rounded_up
+from fuzz_decode.export.loading import loading
 from fuzz_decode.export.script import script
 from fuzz_decode.oracles.expected import expect
 from fuzz_decode.problems.build import build_problem
@@ -210,7 +211,7 @@ def test_what_is_remembered_between_calls_takes_the_calls_before(monkeypatch: py
     text = script(entry(Case(seq_lens=(2,), scale=1.0), target, before=(Case(seq_lens=(2,)),)), resolve(target))
     monkeypatch.setattr(sample_targets, "_plans", {})
 
-    assert "# call 1; what the last one has instead: scale default -> 1.0" in text
+    assert "# call 1; the last one differs: scale default -> 1.0" in text
     assert ran(text)[0] == 1
     assert ran(text, "sample_targets:honest")[0] == 0
 
@@ -333,6 +334,11 @@ def test_a_target_is_loaded_by_what_its_name_means(name: str, line: str) -> None
         assert line in script(entry(Case()), target, as_test=as_test)
 
 
+@pytest.mark.parametrize("name", ["mutant:head-stride-dense", "mutant:drop-mask:x"])
+def test_the_loader_of_a_mutant_can_be_imported(name: str) -> None:
+    exec(loading(name).imports, {})
+
+
 def test_a_file_s_function_is_found_beside_what_it_imports(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("from sample_targets import honest as decode")
     (tmp_path / "mine.py").write_text("from beside import decode")
@@ -340,9 +346,9 @@ def test_a_file_s_function_is_found_beside_what_it_imports(tmp_path: Path) -> No
     assert ran(text)[:2] == (0, "right\n")
 
 
-def test_an_adapter_s_script_is_run_by_the_mended_interpreter() -> None:
+def test_an_adapter_s_script_is_run_by_the_patched_interpreter() -> None:
     text = script(entry(Case(dtype="bfloat16", seq_lens=(3,)), "torch-sdpa"), resolve("torch-sdpa"))
-    assert "    mend()\n" in text
+    assert "    patch_triton_interpreter()\n" in text
     assert "no_verdict" not in text
     assert ran(text)[:2] == (0, "right\n")
 
@@ -385,11 +391,11 @@ wrong-value:out of mutant:k-block-stride-dense: 16 of 16 elements of out are NaN
 out[sequence 0, q head 0, dim 0]  expected -0.613583  got nan  allowed ±7.29116e-06
 This runs bundled.
 
-k = interleaved: strides (32, 16, 16, 1) of block, slot, head, dim; without it: passes
-table.first_block = 1; without it: passes
+k = interleaved: strides (32, 16, 16, 1) of block, slot, head, dim; passes with the default
+table.first_block = 1; passes with the default
 
-    python repro.py                    exits with 1 while the kernel is wrong, with 0 once it is right
-    python repro.py module:function    the same with another function: a fix, for instance
+    python repro.py                    exit code 1 if the kernel is wrong, 0 if it is right
+    python repro.py module:function    the same for another function, such as a fix
 
 It needs torch and Triton. Without a GPU it runs in Triton's interpreter (Triton 3.7 or later).
 Found on cpu, python 3.11.7, torch 2.13.0+cpu, triton 3.9.0; case ae2674ae70f9, exported by fuzz-decode 0.1.0."""
