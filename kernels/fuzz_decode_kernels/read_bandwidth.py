@@ -1,7 +1,7 @@
-"""A kernel that does nothing but read: how fast memory can be read at all.
+"""A kernel that only reads, to measure the read bandwidth of memory.
 
 A fixed number of programs walk a tensor in strides of all programs, a block at a time. int32 in contiguous blocks makes every
-load 16 bytes a thread; the sums keep the compiler from leaving the loads out.
+load 16 bytes a thread; the sums keep the compiler from removing the loads.
 """
 
 import triton

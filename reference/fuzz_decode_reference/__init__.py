@@ -1,4 +1,4 @@
-"""Paged decode attention as its definition says, in float64, and how far a correct kernel may be from it."""
+"""Paged decode attention by its definition, in float64, and the error bound of a correct kernel."""
 
 from fuzz_decode_reference.bound import ErrorBound, Rounding, attention_and_bound, error_bound
 from fuzz_decode_reference.gather_attention import gather_attention

@@ -1,11 +1,12 @@
-"""How far a correct kernel's output may lie from the exact one, element by element, computed from the very inputs.
+"""The largest error of a correct kernel, for each element of the output, computed from the inputs.
 
-A single tolerance is blind where the output is large and alarms where it is small. This bound follows the rounding through
-the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit roundoff, gamma(n) = n u / (1 - n u)):
+A single tolerance misses faults where the bound is small, and raises false alarms where it is large. This bound follows the
+rounding through the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit roundoff, gamma(n) =
+n u / (1 - n u)):
 
 1. A score is s = scale * sum_i q_i k_i. Summed in any order in the accumulate format it errs by at most
-   gamma(D) * scale * sum_i |q_i k_i|. It errs by nothing if every partial sum is an integer multiple of the operands' grid
-   below 1 / u (the harness's `large` and `tagged` data), which is what lets huge scores be tested sharply; but only where q
+   gamma(D) * scale * sum_i |q_i k_i|. The sum is exact if every partial sum is an integer multiple of the operands' grid
+   below 1 / u (as in the `large` and `tagged` data of fuzz-decode), so that even huge scores have a small bound; but only where q
    is not scaled before the sum, or the scale is a power of two. If q * scale or the operands are rounded to a narrower format
    first, add `rounding.scores` * scale * sum_i |q_i k_i|. A sum in a narrower format than float32 (`tl.sum` of bfloat16) is a
    tree, not a chain: a lane of 32 adds its own terms, in vectors of 8 at least, then the lanes are added: D / 32 + 16 steps.
@@ -24,7 +25,7 @@ the kernel (notation of Higham, Accuracy and Stability, ch. 2-3: u is a unit rou
                      + p_tiny * sum_j |v_jd| + out_tiny,
    with u_v = `rounding.dequantised`,
    and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P). With a `denominator` the
-   terms of P grow by 1 / (1 - r), |o_d| (1 / (1 - r) - 1) comes on top, and lse errs by log(1 / (1 - r)) instead of u_p.
+   terms of P grow by 1 / (1 - r), |o_d| (1 / (1 - r) - 1) is added, and lse errs by log(1 / (1 - r)) instead of u_p.
 
 Second-order terms are covered by SLACK.
 """
@@ -39,10 +40,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuzz_decode_reference.gather_attention import Options, Row, gather_rows, scaled_products, unseen, weighted_sum
+from fuzz_decode_reference.gather_attention import Options, QueryRow, gather_rows, scaled_products, unseen, weighted_sum
 
-SLACK = 1.25
-# tf32 has 10 bits after the point, and tensor cores cut the rest off
+SLACK = 1.25  # factor for terms of second order
+# tf32 has 10 bits after the point, and tensor cores truncate to them
 UNIT_ROUNDOFF = {
     "float64": 2.0**-53,
     "float32": 2.0**-24,
@@ -53,7 +54,7 @@ UNIT_ROUNDOFF = {
     "float8_e5m2": 2.0**-3,
 }
 FLUSHED = 2.0**-125  # float32 below its normal numbers becomes 0 on a GPU (ex2.approx.ftz), in a split and in the merge
-TINY = {  # the spacing of subnormals
+TINY = {  # spacing of subnormals
     "float64": 0.0,
     "float32": FLUSHED,
     "float16": 2.0**-24,
@@ -65,27 +66,32 @@ TINY = {  # the spacing of subnormals
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """Unit roundoffs of one kernel at one input dtype.
-
-    `out` of the stored output, `probabilities` of P before it meets V, `scores` of anything narrower than the accumulator on
-    the way to a score (0: nothing), `score_sums` of the sum q.k, `accumulate` of other sums. `out_tiny` and
-    `probabilities_tiny` are the spacing of subnormals. `tanh`: relative error of a softcap's tanh beyond float32's.
-    `scaled_after_sum`: q.k is summed as it is and scaled afterwards. `dequantised` of K * k_scale and V * v_scale (0: nothing),
-    with `dequantised_tiny` for subnormals. `denominator` of P where it is summed, in float8 (0: less than SLACK).
-    """
+    """Unit roundoffs of one kernel at one input dtype; 0: the step is exact, or as good as the accumulator."""
 
     out: float
+    """Of the stored output."""
     out_tiny: float
+    """Spacing of its subnormals."""
     probabilities: float
+    """Of P before it is multiplied by V."""
     probabilities_tiny: float
+    """Spacing of its subnormals."""
     scores: float = 0.0
+    """Of operands or results of a score that are narrower than the accumulator."""
     score_sums: float = UNIT_ROUNDOFF["float32"]
+    """Of the sum q.k."""
     accumulate: float = UNIT_ROUNDOFF["float32"]
+    """Of the other sums."""
     tanh: float = 0.0
+    """Relative error of the softcap's tanh beyond that of float32."""
     scaled_after_sum: bool = False
+    """Whether q.k is summed unscaled and scaled afterwards."""
     dequantised: float = 0.0
+    """Of K * k_scale and V * v_scale."""
     dequantised_tiny: float = 0.0
+    """Spacing of their subnormals."""
     denominator: float = 0.0
+    """Of P in float8 where it is summed; for wider formats SLACK covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def error_bound(
     rounding: Rounding,
     **options: Any,
 ) -> ErrorBound:
-    """The bound above for every output element. Arguments as in `gather_attention`."""
+    """The bound for every element of out and lse. Arguments as in `gather_attention`."""
     return attention_and_bound(q, k_cache, v_cache, block_table, seq_lens, scale, rounding, **options)[2]
 
 
@@ -120,7 +126,7 @@ def attention_and_bound(
     rounding: Rounding,
     **options: Any,
 ) -> tuple[Tensor, Tensor, ErrorBound]:
-    """out and lse of `gather_attention`, and the bound on both: what is gathered and scored for one serves the other."""
+    """out and lse of `gather_attention`, and the bound on both, from one gathering and scoring of the tokens."""
     out, lse = unseen(q, v_cache.shape[3])
     out_bound, lse_bound = torch.full_like(out, rounding.out_tiny), torch.zeros_like(lse)
     for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
@@ -130,7 +136,7 @@ def attention_and_bound(
     return out, lse, ErrorBound(SLACK * out_bound, SLACK * lse_bound)
 
 
-def row_bound(row: Row, rounding: Rounding, answer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The bound on the `answer` to one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse
     [num_q_heads]."""
     u, n, (exact, exact_lse) = rounding, len(row.distance), answer
@@ -146,8 +152,8 @@ def row_bound(row: Row, rounding: Rounding, answer: tuple[Tensor, Tensor]) -> tu
     return out, lse + growth.log().clamp(min=u.probabilities)
 
 
-def _growth(row: Row, probabilities: Tensor, lse: Tensor, rounding: Rounding) -> Tensor:
-    """1 / (1 - r) of step 3 [num_q_heads]: what is subnormal beside the largest weight is no more than the rest of them."""
+def _growth(row: QueryRow, probabilities: Tensor, lse: Tensor, rounding: Rounding) -> Tensor:
+    """1 / (1 - r) of step 3 [num_q_heads]. The subnormal weights together are at most the rest beside the largest one."""
     if not rounding.denominator:
         return torch.ones_like(lse)
     top = probabilities.amax(dim=-1)
@@ -157,13 +163,13 @@ def _growth(row: Row, probabilities: Tensor, lse: Tensor, rounding: Rounding) ->
 
 
 def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> Tensor:
-    """How far stored numbers * scale may be from what they are rounded to."""
+    """The largest rounding error of stored numbers * scale."""
     sizes = stored.abs() * scale
     subnormal = (sizes > 0) & (sizes < rounding.dequantised_tiny / rounding.dequantised / 2)
     return rounding.dequantised * sizes + rounding.dequantised_tiny * subnormal
 
 
-def _score_error(row: Row, rounding: Rounding) -> Tensor:
+def _score_error(row: QueryRow, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
     u = rounding.accumulate
     sizes = scaled_products(row.q.abs(), row.k.abs(), row.scale)
@@ -183,8 +189,8 @@ def _score_error(row: Row, rounding: Rounding) -> Tensor:
     return error
 
 
-def _on_grid(row: Row, rounding: Rounding) -> bool:
-    """Whether what a kernel sums is on the grid of q and K: nothing is scaled before, or by powers of two."""
+def _on_grid(row: QueryRow, rounding: Rounding) -> bool:
+    """Whether a kernel sums multiples of the grid of q and K: nothing is scaled before the sum, or only by powers of two."""
     same_digits = math.frexp(row.k_scale)[0] == 0.5
     if rounding.scaled_after_sum:
         return same_digits or not rounding.dequantised
@@ -192,7 +198,7 @@ def _on_grid(row: Row, rounding: Rounding) -> bool:
 
 
 def _sum_error(terms: int, u: float) -> float:
-    """gamma of a sum in any order, or of a tree where the format is narrow."""
+    """gamma of a sum in any order, or of a tree if the format is narrow."""
     steps = terms if u <= UNIT_ROUNDOFF["float32"] else terms / 32 + 16
     return steps * u / (1 - steps * u)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is not plain about a decode; `gather_attention` explains each. The defaults mean: not used."""
+    """The options of a decode, which `gather_attention` explains. The defaults mean: not used."""
 
     window: int | None = None
     softcap: float | None = None
@@ -28,23 +28,29 @@ class Options:
     q_len: int = 1
 
 
-@dataclass(frozen=True)  # no slots: the products are kept, since scores and their bound both need them
-class Row:
-    """One query token and what it sees, float64: q [num_q_heads, head_dim], k [n, num_kv_heads, head_dim] and v [n,
-    num_kv_heads, value_head_dim] as they are stored, `distance` [n] from the query token, at `position`, to each key, 0 for
-    itself, else negative. `scale` is the softmax scale times `k_scale`."""
+@dataclass(frozen=True)  # no slots: the products are cached, since scores and their bound both need them
+class QueryRow:
+    """One query token and the n tokens that it sees; q, k and v are float64."""
 
     q: Tensor
+    """[num_q_heads, head_dim]"""
     k: Tensor
+    """[n, num_kv_heads, head_dim], as stored: not yet multiplied by k_scale."""
     v: Tensor
+    """[n, num_kv_heads, value_head_dim], as stored: not yet multiplied by v_scale."""
     distance: Tensor
+    """[n]: position of each key minus that of the query token, hence 0 or negative."""
     position: int
+    """Of the query token in its sequence."""
     scale: float
+    """The softmax scale times k_scale."""
     k_scale: float = 1.0
     v_scale: float = 1.0
     softcap: float | None = None
     alibi_slopes: Tensor | None = None
+    """[num_q_heads]"""
     sinks: Tensor | None = None
+    """[num_q_heads]"""
 
     @functools.cached_property
     def products(self) -> Tensor:
@@ -52,11 +58,11 @@ class Row:
         return scaled_products(self.q, self.k, self.scale)
 
     def capped(self) -> Tensor:
-        """The products below the softcap [num_q_heads, n]."""
+        """The products after the softcap [num_q_heads, n]."""
         return self.products if self.softcap is None else self.softcap * torch.tanh(self.products / self.softcap)
 
     def scores(self) -> Tensor:
-        """[num_q_heads, n]"""
+        """The logits of the softmax [num_q_heads, n]."""
         capped = self.capped()
         return capped if self.alibi_slopes is None else capped + self.alibi_slopes.double()[:, None] * self.distance
 
@@ -101,7 +107,7 @@ def gather_attention(
 
 
 def unseen(q: Tensor, value_head_dim: int) -> tuple[Tensor, Tensor]:
-    """The out and lse of query tokens that see nothing."""
+    """out = 0 and lse = -inf, as for query tokens that see nothing."""
     num_rows, num_q_heads, _ = q.shape
     out = torch.zeros(num_rows, num_q_heads, value_head_dim, dtype=torch.float64, device=q.device)
     return out, torch.full((num_rows, num_q_heads), -torch.inf, dtype=torch.float64, device=q.device)
@@ -115,7 +121,7 @@ def gather_rows(
     seq_lens: Tensor,
     scale: float,
     options: Options,
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[tuple[int, QueryRow]]:
     """Number and contents of each query token that sees something. Arguments as in `gather_attention`."""
     window, q_len = options.window, options.q_len
     k_scale, v_scale = (1.0 if given is None else given for given in (options.k_scale, options.v_scale))
@@ -123,14 +129,14 @@ def gather_rows(
         num_seen = length - q_len + 1  # by the first query token
         first = 0 if window is None else max(0, num_seen - window)
         blocks, slots = locate(block_table[seq], first, length, k_cache.shape[1])
-        # contiguous, so that no bit hangs on the layout: an indexed view keeps the order of its strides
+        # contiguous, so that no bit depends on the layout: an indexed view keeps the order of its strides
         k, v = (cache[blocks, slots].double().contiguous() for cache in (k_cache, v_cache))
         for query in range(max(0, -num_seen + 1), q_len):
             start, end = first if window is None else max(0, num_seen + query - window), num_seen + query
             index, seen = seq * q_len + query, slice(start - first, end - first)
             yield (
                 index,
-                Row(
+                QueryRow(
                     q=q[index].double(),
                     k=k[seen],
                     v=v[seen],

@@ -17,7 +17,7 @@ from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView
 from fuzz_decode.diagnose.memory import Memory, cache_offsets, slots_of
 from fuzz_decode_reference import Rounding
 from fuzz_decode_reference.bound import SLACK, row_bound
-from fuzz_decode_reference.gather_attention import Row
+from fuzz_decode_reference.gather_attention import QueryRow
 
 MAX_GATHERED = 2**22  # elements of K or V that are in memory at once
 LOG2_E = math.log2(math.e)
@@ -123,10 +123,10 @@ def _fill(prediction: Prediction, memory: Memory, row: int, heads: slice, tokens
     prediction.known[row, heads] = known & torch.isfinite(out).all(-1) & torch.isfinite(lse)
 
 
-def gather(memory: Memory, model: AccessModel, row: int, heads: slice, tokens: Tensor) -> tuple[Row, Tensor]:
+def gather(memory: Memory, model: AccessModel, row: int, heads: slice, tokens: Tensor) -> tuple[QueryRow, Tensor]:
     """What some q heads of one row are computed from, extra tokens included, and which heads are known.
 
-    Each q head gets a KV head of its own in the Row, since a fault may send two of a group to different ones.
+    Each q head gets a KV head of its own in the QueryRow, since a fault may send two of a group to different ones.
     """
     scores = model.scores
     q, q_known = _queries(memory, model, row, heads)
@@ -135,7 +135,7 @@ def gather(memory: Memory, model: AccessModel, row: int, heads: slice, tokens: T
     if extra := sum(model.visibility.extra_tokens[row : row + 1]):
         k, v, distance = (torch.cat([part, part.new_zeros(extra, *part.shape[1:])]) for part in (k, v, distance))
     sinks, sinks_known = _sinks(memory, model, row, heads)
-    gathered = Row(
+    gathered = QueryRow(
         q=q,
         k=k,
         v=v,

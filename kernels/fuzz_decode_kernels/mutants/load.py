@@ -29,7 +29,7 @@ def mutant_source(name: str) -> str:
 
 
 def load_mutant(name: str) -> Callable[..., Any]:
-    """The faulty `paged_decode`. Imports Triton, so settle TRITON_INTERPRET first."""
+    """The faulty `paged_decode`. Imports Triton, so set TRITON_INTERPRET first."""
     return load_source(mutant_source(name), f"mutant_{name}")
 
 

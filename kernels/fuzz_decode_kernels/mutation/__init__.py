@@ -1,1 +1,1 @@
-"""Generic mutants: every operator at every place of the kernel's source where it applies."""
+"""Generic mutants: every operator at every node of the kernel's source where it applies."""

@@ -71,7 +71,7 @@ def generic_diff(name: str) -> str:
 
 
 def load_generic(name: str) -> Callable[..., Any]:
-    """The faulty `paged_decode`. Imports Triton, so settle TRITON_INTERPRET first."""
+    """The faulty `paged_decode`. Imports Triton, so set TRITON_INTERPRET first."""
     return load_source(generic_source(name), "generic_mutant")
 
 
