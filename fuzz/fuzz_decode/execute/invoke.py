@@ -16,7 +16,7 @@ from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 
 OUT_OF_MEMORY = "out-of-memory"  # the symptom of a call that asks for more memory than there is
-# torch's CPU allocator raises a plain RuntimeError, which no type tells from another one: it is reported as that
+# torch's CPU allocator raises a plain RuntimeError, and errors are not sorted by their text: that one is exception-RuntimeError
 OUT_OF_MEMORY_ERRORS = (torch.OutOfMemoryError, MemoryError)
 
 

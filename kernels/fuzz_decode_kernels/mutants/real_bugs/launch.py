@@ -34,7 +34,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "grid-limited": Mutant(
         "L1",
-        "programs beyond 65535 are not launched, and nobody is told",
+        "programs beyond 65535 are not launched, without an error",
         "65536 programs or more",
         ("flashinfer-ai/flashinfer/issues/3125", "fla-org/flash-linear-attention/issues/1096"),
         (

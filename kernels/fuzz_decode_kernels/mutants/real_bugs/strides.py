@@ -17,7 +17,7 @@ MUTANTS: dict[str, Mutant] = {
     "k-block-stride-dense": Mutant(
         "S1",
         "block base of K rebuilt as block_size * slot stride",
-        "K's pages have room between them: interleaved with V, padded, several layers",
+        "K's pages have gaps between them: interleaved with V, padded, several layers",
         ("ROCm/aiter/pull/3498",),
         ((K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)"),),
         diagnosis=("k-block-stride-dense",),
@@ -25,7 +25,7 @@ MUTANTS: dict[str, Mutant] = {
     "v-block-stride-dense": Mutant(
         "S1",
         "block base of V rebuilt as block_size * slot stride",
-        "V's pages have room between them",
+        "V's pages have gaps between them",
         ("vllm-project/vllm/pull/45111",),
         ((V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)"),),
         diagnosis=("v-block-stride-dense",),
@@ -52,7 +52,7 @@ MUTANTS: dict[str, Mutant] = {
     "k-block-stride-from-shape": Mutant(
         "S1",
         "page stride of K taken to be block_size * num_kv_heads * head_dim",
-        "K's pages have room between them",
+        "K's pages have gaps between them",
         ("local-inference-lab/b12x/pull/17", "ROCm/aiter/pull/3492"),
         ((K_TOKEN, "i_block.to(tl.int64) * (block_size * num_kv_heads * head_dim) + " + K_SLOT),),
         diagnosis=("k-block-stride-of-shape",),
@@ -60,7 +60,7 @@ MUTANTS: dict[str, Mutant] = {
     "v-block-stride-from-shape": Mutant(
         "S1",
         "V taken to lie in a plane of its own: page stride block_size * num_kv_heads * value_head_dim",
-        "V's pages have room between them",
+        "V's pages have gaps between them",
         ("vllm-project/vllm/pull/37228",),
         ((V_TOKEN, "i_block.to(tl.int64) * (block_size * num_kv_heads * value_head_dim) + " + V_SLOT),),
         diagnosis=("v-block-stride-of-shape",),
