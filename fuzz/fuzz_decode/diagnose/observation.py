@@ -32,7 +32,7 @@ class Experiment:
     """Its out is the problem's, or a contiguous tensor where the target allocates its own."""
     rounding: Rounding
     _predictions: dict[AccessModel, Prediction] = field(default_factory=dict)
-    """Those made so far: most faults are asked about the same few experiments again and again."""
+    """Those made so far: the same few experiments are predicted again and again."""
 
     @property
     def problem(self) -> Problem:

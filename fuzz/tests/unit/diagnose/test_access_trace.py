@@ -1,4 +1,4 @@
-"""A trace tells where a row's numbers lie, and where a kernel with a fault looks for them."""
+"""A trace gives the addresses of a row's numbers, and those at which a kernel with a fault reads them."""
 
 from __future__ import annotations
 
@@ -60,12 +60,14 @@ def test_a_fault_that_does_not_apply_here_changes_nothing() -> None:
         ("out-row-stride-dense", Case((1, 1), out=Layout(("seq", "head", "dim"), (1, 0, 0))), "out", ([17], [16])),
     ],
 )
-def test_faults_move_what_they_say(fault: str, case: Case, tensor: str, expected: tuple[list[int], list[int]]) -> None:
-    """Told of the first row and head on which they show."""
+def test_a_fault_moves_the_addresses_of_its_tensor(
+    fault: str, case: Case, tensor: str, expected: tuple[list[int], list[int]]
+) -> None:
+    """At the first row and head where it shows."""
     assert reads(trace(TraceRequest(case, fault)), tensor) == expected
 
 
-def test_the_row_that_was_asked_for_is_kept_where_it_tells() -> None:
+def test_the_requested_row_is_kept_where_the_fault_shows() -> None:
     case = replace(INTERLEAVED, seq_lens=(1, 1, 1), group=2)
 
     assert (trace(TraceRequest(case, "k-block-stride-dense", (1, 1))).row, trace(TraceRequest(case, "", (2, 1))).head) == (1, 1)
@@ -103,7 +105,7 @@ def watched(target: str, case: Case) -> Trace:
     return found
 
 
-def test_a_kernel_is_watched_where_no_fault_tells() -> None:
+def test_reads_are_observed_where_no_fault_is_known() -> None:
     assert watched("bundled", INTERLEAVED).reads == {
         **dict.fromkeys(("out", "q"), ((0, 16),)),
         "k": ((32, 64),),
@@ -114,5 +116,5 @@ def test_a_kernel_is_watched_where_no_fault_tells() -> None:
     assert watched("mutant:k-block-stride-dense", INTERLEAVED).reads["k"] == ((16, 32), (48, 64))  # type: ignore[index]  # seen
 
 
-def test_nobody_sees_what_torch_reads() -> None:
+def test_reads_of_torch_are_not_observed() -> None:
     assert watched("torch-sdpa", INTERLEAVED).reads is None

@@ -1,4 +1,4 @@
-"""A failing case and a target lead to the fault, in words and by name, or to what is known; a wrong name is never certain."""
+"""A failing case and a target lead to the fault, by name and in a sentence, or to what is known; no wrong name is confident."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ NAMED = {
 }
 
 
-def diagnosed(case: Case, function: str, **asked: object) -> Diagnosis:
+def diagnosed(case: Case, function: str, **options: object) -> Diagnosis:
     home = sample_faults if hasattr(sample_faults, function) else sample_targets
-    return examine(DiagnoseRequest(validate(case), **asked), target_from_function(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
+    return examine(DiagnoseRequest(validate(case), **options), target_from_function(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -106,14 +106,14 @@ def test_a_correct_kernel_has_no_diagnosis() -> None:
     assert examine(DiagnoseRequest(RICH), resolve("bundled"), DEVICE) == Diagnosis()
 
 
-def test_what_no_fault_explains_is_described_and_not_named() -> None:
+def test_an_unexplained_failure_is_described_and_not_named() -> None:
     found = diagnosed(Case(seq_lens=(3, 2), block_size=2), "five_percent_too_much")
     assert (found.fault, found.confident) == ("", False)
     wrong = "32 of 32 elements of out (all sequences, the only q head, all dims) are wrong"
     assert found.sentence == f"no known fault explains it; on finite memory {wrong}"
 
 
-def test_where_a_row_of_out_is_a_row_of_v_the_address_is_told() -> None:
+def test_where_a_row_of_out_is_a_row_of_v_its_address_is_reported() -> None:
     case = Case(seq_lens=(3,), block_size=2, num_kv_heads=2, table=BlockTable(first_block=2, spare_blocks=3))
     found = diagnosed(case, "blocks_in_a_cipher")
     assert (found.fault, found.confident) == ("", False)
@@ -124,7 +124,7 @@ def test_where_a_row_of_out_is_a_row_of_v_the_address_is_told() -> None:
     )
 
 
-def test_a_fault_of_one_path_is_named_and_its_condition_told() -> None:
+def test_a_fault_of_one_path_is_named_with_its_condition() -> None:
     case = Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None)
     found = diagnosed(case, "dense_blocks_when_short")
     assert (found.fault, found.confident) == ("kv-block-stride-dense", True)
@@ -140,7 +140,7 @@ def test_rows_that_were_never_written_are_counted() -> None:
     )
 
 
-def test_without_probes_rivals_are_told() -> None:
+def test_without_probes_rival_faults_are_reported() -> None:
     """One head of one token: the head stride and the block stride may both be at fault."""
     case = Case(seq_lens=(1,), block_size=2, k=INTERLEAVED, v=None, table=BlockTable(first_block=1))
     found = diagnosed(case, "k_and_v_blocks_taken_to_be_dense", probes=False)
@@ -148,13 +148,13 @@ def test_without_probes_rivals_are_told() -> None:
     assert found.sentence.startswith("either ")
 
 
-def test_a_call_that_gives_no_values_says_what_is_large() -> None:
+def test_a_call_without_values_reports_what_exceeds_32_bits() -> None:
     assert diagnosed(Case(), "raises_key_error") == Diagnosis()
     far = replace(Case(), k=Layout(FAMILIES["NHD"], (2**31, 0, 0, 0)), table=BlockTable(first_block=1))
     assert "more than 32 bits address" in beyond_reach(far)
 
 
-def test_no_time_is_no_certainty() -> None:
+def test_without_time_no_fault_is_confident() -> None:
     case = Case(seq_lens=(1,), block_size=2, k=INTERLEAVED, v=None, table=BlockTable(first_block=1))
     assert not diagnosed(case, "k_and_v_blocks_taken_to_be_dense", seconds=0.0).confident
 

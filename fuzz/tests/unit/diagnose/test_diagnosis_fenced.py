@@ -1,4 +1,4 @@
-"""Faults that need more than the case itself: a fence around wild reads, other lengths, or a condition that chooses a path."""
+"""Faults that need more than the case itself: a fence around out-of-bounds reads, other lengths, or a condition on the case."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ FAR = Layout(FAMILIES["HND"], (429497565, 1, 16, 0))
 INTERLEAVED_FAR = Layout(FAMILIES["interleaved HND"], (93369491, 0, 0, 0, 0))
 PADDED_Q = Layout(QUERY_AXES, (16, 0, 0))
 
-# mutant, a case that it fails, the fault, and what the sentence says
-WILD = (
+# mutant, a case that it fails, the fault, and a part of the sentence
+OUT_OF_BOUNDS = (
     (
         "k-slot-stride-from-head-stride",
         Case((65,), 2, 3, 64, 16, 128, "float16", k=HND),
@@ -67,7 +67,7 @@ WILD = (
         "in bytes of float32: block 70000 * 8128 wraps",
     ),
 )
-TAME = (
+IN_BOUNDS = (
     ("table-by-token", Case((2,), block_size=2), "table-by-token", ""),
     ("table-half-filled", Case((33,)), "table-entries-from-32-are-0", "from column 32 on are read as 0"),
     ("table-row-for-each-query", Case((2, 3), q_len=2), "table-row-for-each-query", "row i * q_len"),
@@ -96,7 +96,7 @@ OF_ONE_PATH = (
 )
 
 
-@pytest.mark.parametrize(("mutant", "case", "fault", "words"), [*WILD, *TAME, *OF_ONE_PATH])
+@pytest.mark.parametrize(("mutant", "case", "fault", "words"), [*OUT_OF_BOUNDS, *IN_BOUNDS, *OF_ONE_PATH])
 def test_a_mutant_is_named(mutant: str, case: Case, fault: str, words: str) -> None:
     found = examine(DiagnoseRequest(validate(case)), resolve(f"mutant:{mutant}"), "cpu")
     assert (found.fault, found.confident) == (fault, True), found.sentence
@@ -124,7 +124,7 @@ def pokes(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
     return sample_targets.honest(q, k_cache, *rest)[0]
 
 
-def five_percent_and_wild(q: Tensor, *rest: Any) -> Tensor:
+def five_percent_and_out_of_bounds(q: Tensor, *rest: Any) -> Tensor:
     return peeks(q, *rest) * 1.05
 
 
@@ -132,7 +132,7 @@ def examined(function: Any) -> Diagnosis:
     return examine(DiagnoseRequest(Case((3,))), target_from_function("it", function), "cpu")
 
 
-def test_a_wild_access_that_does_no_harm_is_told() -> None:
+def test_an_out_of_bounds_access_without_effect_is_named() -> None:
     found = examined(peeks)
     assert (found.fault, found.confident) == ("wild-read", True)
     assert found.sentence.startswith("reads out of bounds, ")
@@ -142,22 +142,22 @@ def test_a_wild_access_that_does_no_harm_is_told() -> None:
     assert found.sentence.startswith("writes out of bounds, ")
 
 
-def test_what_an_earlier_call_left_is_a_guess() -> None:
+def test_state_between_calls_is_a_guess() -> None:
     case = Case((2,), group=2, q=Layout(("seq", "dim", "head")))
     found = examine(DiagnoseRequest(case), resolve("mutant:q-strides-cached"), "cpu")
     assert (found.fault, found.confident) == ("state-between-calls", False)
     assert found.sentence.startswith("correct by itself, wrong when laid out plainly in a later call")
 
 
-def test_beside_another_fault_a_wild_access_is_told_too() -> None:
-    found = examined(five_percent_and_wild)
+def test_an_out_of_bounds_access_beside_another_fault_is_reported() -> None:
+    found = examined(five_percent_and_out_of_bounds)
     assert (found.fault, found.confident) == ("", False)
     assert found.sentence.startswith("no known fault explains it; ")
     assert "; it reads out of bounds, " in found.sentence
 
 
-def test_in_a_campaign_a_wild_read_still_crashes() -> None:
-    mutant, case, fault, _ = WILD[2]
+def test_in_a_campaign_an_out_of_bounds_read_still_crashes() -> None:
+    mutant, case, fault, _ = OUT_OF_BOUNDS[2]
     with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:
         assert worker.run(case).signature == "crash-SIGSEGV:call"
         assert worker.diagnose(case).fault == fault
