@@ -31,8 +31,9 @@ from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
+from fuzz_decode.workers.backend import Schedule, WorkerBackend, WorkItem
 from fuzz_decode.workers.in_process import InProcessBackend
-from fuzz_decode.workers.pool import ProcessPool, WorkItem
+from fuzz_decode.workers.pool import ProcessPool
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.ray_pool import RayPool
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -104,7 +105,7 @@ class Campaign:
         to be resumed.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
+        pool: WorkerBackend = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
         try:
             ready = pool.start()
             self.versions = ready.versions
@@ -118,12 +119,10 @@ class Campaign:
         finally:
             pool.close()
 
-    def _judge_all(self, pool: ProcessPool | InProcessBackend | RayPool, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, pool: WorkerBackend, generates: dict[str, Any]) -> Iterator[Event]:
         start, runs = self._runs(generates)
-        fresh, until = self.sequence is not None, self._deadline
-        for number, calls, outcome in pool.outcomes(
-            runs, fresh=fresh, start=start, quarantine=self._ledger.quarantined, until=until
-        ):
+        schedule = Schedule(self.sequence is not None, start, self._ledger.quarantined, self._deadline)
+        for number, calls, outcome in pool.outcomes(runs, schedule):
             if number < self._next:  # of a run that was cut off: judged before
                 continue
             if outcome.status == FAILED:

@@ -1,40 +1,48 @@
-"""What a diagnosis is asked for and what it answers: plain data that crosses process borders."""
+"""Requests for a diagnosis or a trace, and their answers: plain data that crosses process borders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.outcome import Outcome
 
-SECONDS = 20.0
+SECONDS = 20.0  # for one diagnosis
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`fault` is the name of what the kernel does wrong, '' when unknown; `sentence` says it, or what else is known.
-
-    `confident`: the fault explains every run that was made, and no other known fault does. `evidence`: those runs, a line each.
-    """
+    """What a kernel does wrong on a case."""
 
     fault: str = ""
+    """name of the fault; empty: unknown"""
     sentence: str = ""
+    """the fault in words, or what else is known"""
     confident: bool = False
+    """the fault explains every run that was made, and no other known fault does"""
     evidence: tuple[str, ...] = ()
+    """those runs, a line each"""
 
 
 @dataclass(frozen=True, slots=True)
 class DiagnoseRequest:
-    """A failing case, the case as it was drawn (None: not kept), seconds that may be spent, and whether the kernel may be
-    run on other cases than these: one that reads wildly may die of them."""
+    """Find out what the target does wrong on a failing case."""
 
     case: Case
     raw: Case | None = None
+    """the case as it was drawn; None: not kept, or the same"""
     seconds: float = SECONDS
+    """time limit"""
     probes: bool = True
+    """the kernel may be run on other cases, too; one that reads out of bounds may crash on them"""
+
+    def if_killed(self, failure: Outcome) -> Diagnosis | Outcome:
+        """The answer where the kernel killed the process or was too slow."""
+        return failure
 
 
 def beyond_reach(case: Case) -> str:
-    """What about a case is more than numbers of 32 or 16 bits hold: all that is known of a call that gave no values."""
+    """Which of a case's numbers exceed 32 or 16 bits: all that can be said of a call that returned nothing."""
     facts = []
     for name in ("k", "v"):
         layout, sizes = case.layouts().get(name, case.layouts()["k"])
@@ -47,44 +55,53 @@ def beyond_reach(case: Case) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A run of elements that is read or written for one row of out: a row of q, K, V or out, or an entry of the block table.
-
-    `tensor` is what the kernel takes it for, `buffer` the allocation that it is in (of Problem.buffers), `address` its first
-    element, counted from where the layout begins, `step` the distance of its `length` elements. `token`: which token of the
-    sequence a row of K or V is for, or which column of the table; 0 otherwise.
-    """
+    """Elements with a constant step, read or written for one row of out: of q, K, V or out, or an entry of the block table."""
 
     tensor: str
+    """the tensor that the kernel takes them for"""
     buffer: str
+    """the allocation that they are in (a key of Problem.buffers)"""
     address: int
+    """first element, counted from where the layout begins"""
     step: int
+    """distance of neighbouring elements"""
     length: int
+    """number of elements"""
     token: int = 0
+    """token of the sequence that a row of K or V is for, or column of the block table; otherwise 0"""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What is read and written for one `row` of q and out and one q `head`: what the contract wants, and what the kernel does
-    with the fault that was named. `known`: what that fault changes is known; otherwise `actual` is `wanted`. Pairs have the same
-    tensor and token. `strides`: what the fault makes of a tensor's strides, by its name in a target's signature. `reads`: what
-    the kernel was seen to read of each buffer for all rows, as ranges of elements; None where nobody watched.
-    """
+    """The addresses that are read and written for one row of q and out and one q head. `wanted` and `actual` are pairs with
+    the same tensor and token."""
 
     known: bool
+    """it is known which addresses the named fault changes; otherwise `actual` is `wanted`"""
     row: int
     head: int
     wanted: tuple[Access, ...]
+    """as the contract says"""
     actual: tuple[Access, ...]
+    """as the kernel computes them with the named fault"""
     strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """strides that the fault changes, by the tensor's name in a target's signature"""
     reads: dict[str, tuple[tuple[int, int], ...]] | None = None
+    """ranges of elements that the kernel was seen to read of each buffer, for all rows; None: it was not watched"""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling.
-    `watch`: the kernel may be run, to see what it reads, where the fault does not tell."""
+    """Find out which addresses the target reads and writes on a case."""
 
     case: Case
     fault: str = ""
+    """name of the target's fault; empty: unknown"""
     where: tuple[int, int] = (0, 0)
+    """row of out and q head to look at; if the fault changes nothing there, the first ones where it does"""
     watch: bool = True
+    """the kernel may be run to see what it reads, where the fault does not say it"""
+
+    def if_killed(self, failure: Outcome) -> Trace | None:
+        """The answer where the kernel killed the process or was too slow."""
+        return None
