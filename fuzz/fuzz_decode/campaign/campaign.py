@@ -26,7 +26,7 @@ from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.corpus.read import load_files, load_folder
-from fuzz_decode.errors import FileError
+from fuzz_decode.errors import FileError, HarnessError, raise_all
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.generate.rounds import rounds
@@ -91,6 +91,7 @@ class Campaign:
     unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stopped_because: str = ""
+    harness_errors: list[HarnessError] = field(default_factory=list)  # while findings were diagnosed; raised at the end
     _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
     _next: int = 0  # the case to judge
@@ -102,7 +103,7 @@ class Campaign:
         """Run the campaign.
 
         Raises UsageError if the ledger is wrong, the target cannot be imported, the corpus not be written or another campaign is
-        to be resumed.
+        to be resumed. Raises HarnessError if our own code failed; if that was in a diagnosis, then at the end.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
         pool: WorkerBackend = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
@@ -118,6 +119,7 @@ class Campaign:
                 self._journal.remove()
         finally:
             pool.close()
+        raise_all(self.harness_errors)
 
     def _judge_all(self, pool: WorkerBackend, generates: dict[str, Any]) -> Iterator[Event]:
         start, runs = self._runs(generates)
@@ -264,7 +266,10 @@ class Campaign:
             still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
             bug.path, bug.entry = store.replace_and_deduplicate(bug.path, minimised_entry(raw, shrunk), still_fails)
             left = max(0.0, self._deadline - time.monotonic())
-            bug.entry = with_diagnosis(bug.entry, worker, min(self.minimise_seconds, left))
+            try:
+                bug.entry = with_diagnosis(bug.entry, worker, min(self.minimise_seconds, left))
+            except HarnessError as error:  # the finding is worth more than its diagnosis
+                self.harness_errors.append(error)
             bug.path = store.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
 
