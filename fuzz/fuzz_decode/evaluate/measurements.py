@@ -16,23 +16,31 @@ from fuzz_decode.evaluate.settings import EvaluationSettings
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run of one kernel: `cases` until it was killed, or all that it had; `failures` of them (more than one only for the
-    clean kernel, which goes on). `oracle`, `signature`, `message` and `case` (its digest) are those of the first one.
-    `asked`: a diagnosis was made, and named a fault (`diagnosed`, empty: none), with confidence or not."""
+    """One run of one kernel on the cases of one seed."""
 
     subject: str
+    """the kernel's name"""
     kind: str
+    """its class in the table of mutants"""
     seed: int
     cases: int
+    """number of cases until the first failure, or of all cases"""
     failures: int = 0
+    """number of failures: more than one only for the clean kernel, which goes on"""
     rejected: int = 0
+    """number of cases that the kernel rejected"""
     oracle: str = ""
+    """of the first failure, like the next three"""
     signature: str = ""
     message: str = ""
     case: str = ""
+    """digest"""
     asked: bool = False
+    """the first failure was diagnosed"""
     diagnosed: str = ""
+    """name of the fault that the diagnosis found; empty: none"""
     confident: bool = False
+    """the diagnosis is confident"""
     seconds: float = 0.0
 
     @property

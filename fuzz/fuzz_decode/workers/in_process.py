@@ -47,7 +47,7 @@ class InProcessBackend:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Goes around all that is run. A kernel that was decorated for a GPU is not to blame for having none."""
+        """Use as a context manager around all runs. A kernel that was compiled for a GPU is rejected if there is none."""
         with _as_in_a_new_process(), _refused_launches() if self._compiled else contextlib.nullcontext():
             yield
 
