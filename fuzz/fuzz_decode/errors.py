@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fuzz_decode.text import one_line
@@ -32,6 +33,12 @@ class TargetError(UsageError):
 
 class HarnessError(Exception):
     """A fault of fuzz-decode itself, with its traceback as text. Never blamed on a target; the command line exits with 2."""
+
+
+def raise_all(errors: Sequence[HarnessError]) -> None:
+    """Raise faults that were put off until the work was done, as one; do nothing if there are none."""
+    if errors:
+        raise HarnessError("\n\n".join(str(error).strip() for error in errors))
 
 
 def complain(error: object) -> None:

@@ -26,13 +26,14 @@ from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger, load_ledger
 from fuzz_decode.corpus.read import load_files, load_folder
-from fuzz_decode.errors import FileError
+from fuzz_decode.errors import FileError, HarnessError, raise_all
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
+from fuzz_decode.workers.backend import Schedule, WorkerBackend, WorkItem
 from fuzz_decode.workers.in_process import InProcessBackend
-from fuzz_decode.workers.pool import ProcessPool, WorkItem
+from fuzz_decode.workers.pool import ProcessPool
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.ray_pool import RayPool
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -90,6 +91,7 @@ class Campaign:
     unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stopped_because: str = ""
+    harness_errors: list[HarnessError] = field(default_factory=list)  # while findings were diagnosed; raised at the end
     _ledger: Ledger = Ledger("", ())
     _saved: dict[str, Path] = field(default_factory=dict)
     _next: int = 0  # the case to judge
@@ -101,10 +103,10 @@ class Campaign:
         """Run the campaign.
 
         Raises UsageError if the ledger is wrong, the target cannot be imported, the corpus not be written or another campaign is
-        to be resumed.
+        to be resumed. Raises HarnessError if our own code failed; if that was in a diagnosis, then at the end.
         """
         self._ledger = load_ledger(self.folder, self.plan.target)
-        pool = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
+        pool: WorkerBackend = self.here or self.fleet or ProcessPool(self.plan, self.jobs, self.gpus)
         try:
             ready = pool.start()
             self.versions = ready.versions
@@ -117,13 +119,12 @@ class Campaign:
                 self._journal.remove()
         finally:
             pool.close()
+        raise_all(self.harness_errors)
 
-    def _judge_all(self, pool: ProcessPool | InProcessBackend | RayPool, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, pool: WorkerBackend, generates: dict[str, Any]) -> Iterator[Event]:
         start, runs = self._runs(generates)
-        fresh, until = self.sequence is not None, self._deadline
-        for number, calls, outcome in pool.outcomes(
-            runs, fresh=fresh, start=start, quarantine=self._ledger.quarantined, until=until
-        ):
+        schedule = Schedule(self.sequence is not None, start, self._ledger.quarantined, self._deadline)
+        for number, calls, outcome in pool.outcomes(runs, schedule):
             if number < self._next:  # of a run that was cut off: judged before
                 continue
             if outcome.status == FAILED:
@@ -265,7 +266,10 @@ class Campaign:
             still_fails = self._ledger.same_bug(raw, worker.failing_as(raw.signature))
             bug.path, bug.entry = store.replace_and_deduplicate(bug.path, minimised_entry(raw, shrunk), still_fails)
             left = max(0.0, self._deadline - time.monotonic())
-            bug.entry = with_diagnosis(bug.entry, worker, min(self.minimise_seconds, left))
+            try:
+                bug.entry = with_diagnosis(bug.entry, worker, min(self.minimise_seconds, left))
+            except HarnessError as error:  # the finding is worth more than its diagnosis
+                self.harness_errors.append(error)
             bug.path = store.replace(bug.path, bug.entry)
         return Minimised(bug.entry, bug.path, shrunk)
 

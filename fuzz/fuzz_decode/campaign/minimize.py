@@ -18,8 +18,9 @@ from fuzz_decode.workers.resilient_worker import ResilientWorker
 def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> tuple[Path, Entry, Shrunk] | None:
     """Shrink the entry's case on the plan's target and store the result beside it; None if the case does not fail there.
 
-    A known failure shrinks like any other, but what is new does not shrink into what is known. Raises UsageError if the ledger is
-    wrong or the target cannot be imported.
+    A known failure shrinks like any other, but a new one does not shrink into a known one. Raises UsageError if the ledger is
+    wrong or the target cannot be imported, HarnessError if our own code failed; if that was in the diagnosis, the minimized case
+    is stored without one.
     """
     ledger = load_ledger(path.parent, plan.target)
     with ResilientWorker(plan) as worker:

@@ -1,4 +1,4 @@
-"""A finding on its way into the corpus: as it came, minimised, and with what the target does wrong."""
+"""The corpus entry of a finding: as it was found, minimized, and with a diagnosis."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose.diagnosis import SECONDS, beyond_reach
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 
 def raw_entry(plan: WorkerConfig, calls: CallSequence, outcome: Outcome, versions: dict[str, str]) -> Entry:
-    """The failure of the last call as it came."""
+    """The entry of a failure of the last call, as it was found."""
     return Entry(
         case=calls[-1],
         raw_case=calls[-1],
@@ -40,9 +40,12 @@ def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     )
 
 
-def with_diagnosis(entry: Entry, worker: ResilientWorker, seconds: float) -> Entry:
-    """The entry with what the target does wrong, if it can be said. Several calls are a matter of what is left behind, and a call
-    that raises says why by itself. One that crashes is examined where a fence can be put up."""
+def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float) -> Entry:
+    """The entry with what the target does wrong, if that can be found out. Raises HarnessError if our own code failed.
+
+    Not diagnosed are several calls, whose fault is state that is left behind, and a call that raised, whose exception says why.
+    One that crashed is diagnosed where a memory fence can contain it: in the interpreter.
+    """
     if entry.before or entry.diagnosis:
         return entry
     crashed = entry.signature.startswith("crash-SIG") and worker.plan.device == "cpu"

@@ -1,4 +1,4 @@
-"""Run stored cases again, and minimise one further."""
+"""Run stored cases again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A stored case run again; `out_of_date` is the ledger's entry that says that it fails, although it passed."""
+    """A stored case run again."""
 
     path: Path
     entry: Entry
     outcome: Outcome
     out_of_date: KnownFailure | None = None
+    """the ledger's entry that expects a failure, although the case passed"""
 
 
 def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]:
-    """Run each entry's case on the plan's target, but for what the ledger beside it forbids.
+    """Run each entry's case on the plan's target, except those that the ledger beside it quarantines.
 
     Raises UsageError if a ledger is wrong or the target cannot be imported.
     """

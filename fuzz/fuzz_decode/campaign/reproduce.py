@@ -1,4 +1,4 @@
-"""Whether a failure comes back in a fresh process, with which of the calls before it, and its shrinking there."""
+"""Does a failure come back in a fresh process, and with which of the calls before it? Shrinking it there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.backend import CaseRunner
 
 NOT_REPEATED = "did not fail again"
 
@@ -18,26 +18,27 @@ def as_it_is(run: Runner) -> Runner:
 
 
 def shrink_in_fresh(
-    calls: CallSequence, outcome: Outcome, worker: ResilientWorker, seconds: float, excuse: Callable[[Runner], Runner] = as_it_is
+    calls: CallSequence, outcome: Outcome, worker: CaseRunner, seconds: float, wrap: Callable[[Runner], Runner] = as_it_is
 ) -> Shrunk | None:
     """Shrink the calls, the last of which failed with `outcome`; None if it does not fail again.
 
-    A call that fails alone is shrunk in one process that goes from case to case, which is cheap; where the result does not
-    hold in a fresh process, what ran before matters, and each run gets one. `excuse` wraps what runs candidates.
+    A call that fails alone is shrunk in one process that goes from case to case, which is cheap. If the result does not fail in a
+    fresh process, the cases before it mattered, and shrinking starts again with a fresh process for each candidate. `wrap` is
+    applied to what runs candidates: a ledger, for instance, so that no known failure is taken for a simpler form of this one.
     """
     deadline = time.monotonic() + seconds
     fewest, again = fewest_that_fail(calls, outcome.signature, worker)
     if not fewest:
         return None
     if len(fewest) == 1:
-        in_a_row = excuse(lambda calls: worker.run(calls[0]))
+        in_a_row = wrap(lambda calls: worker.run(calls[0]))
         shrunk = shrink_calls(fewest, again, in_a_row, deadline - time.monotonic())
         if shrunk.calls == fewest or worker.failing_as(outcome.signature)(shrunk.calls):
             return shrunk
-    return shrink_calls(fewest, again, excuse(worker.run_fresh), deadline - time.monotonic())
+    return shrink_calls(fewest, again, wrap(worker.run_fresh), deadline - time.monotonic())
 
 
-def fewest_that_fail(calls: CallSequence, signature: str, worker: ResilientWorker) -> tuple[CallSequence, Outcome]:
+def fewest_that_fail(calls: CallSequence, signature: str, worker: CaseRunner) -> tuple[CallSequence, Outcome]:
     """The last call alone, else all of them, else none: whichever fails again with the signature in a fresh process."""
     outcome = worker.run_fresh(calls[-1:])
     if outcome.signature == signature:
@@ -47,7 +48,7 @@ def fewest_that_fail(calls: CallSequence, signature: str, worker: ResilientWorke
     return (calls if outcome.signature == signature else ()), outcome
 
 
-def first_failure(calls: CallSequence, worker: ResilientWorker) -> tuple[CallSequence, Outcome]:
+def first_failure(calls: CallSequence, worker: CaseRunner) -> tuple[CallSequence, Outcome]:
     """The calls up to the first one that fails in a fresh process, and its outcome; all of them if none does."""
     for count in range(1, len(calls)):
         outcome = worker.run_fresh(calls[:count])

@@ -1,4 +1,4 @@
-"""Stored failures looked at again: one for each bug, run as it is now, with what the kernel does to memory."""
+"""Stored failures run again, one for each bug, with the addresses that the kernel reads and writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import load_ledger
 from fuzz_decode.corpus.lookup import target_of, with_outcome
 from fuzz_decode.diagnose import Trace
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
+from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -25,17 +26,24 @@ WORDS = {PASSED: FIXED, REJECTED: "not taken", KNOWN: "known", QUARANTINED: "qua
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
-    """A stored bug as it is now. `entry` is what its smallest case shows now, `stored` what the file says; `others` are files of
-    the same bug. `status`: STILL_FAILS, FAILS_OTHERWISE (under another signature), FIXED, NOT_RUN (its target cannot be loaded),
-    or a word for what the ledger or the target says; `reason` more of it. `trace`: None where nothing is failing."""
+    """A stored bug as it is now."""
 
     path: Path
+    """file with its smallest case"""
     stored: Entry
+    """as that file has it"""
     entry: Entry
+    """as it was found now"""
     status: str
+    """STILL_FAILS, FAILS_OTHERWISE (under another signature), FIXED, NOT_RUN (its target cannot be loaded), or one of WORDS"""
     reason: str = ""
+    """why it was not run or not taken"""
     others: tuple[Path, ...] = ()
+    """files with other cases of the bug"""
     trace: Trace | None = None
+    """addresses that are read and written; None: it does not fail, or they could not be found out"""
+    harness_error: HarnessError | None = None
+    """our own fault in the diagnosis or the trace, for the caller to raise once all bugs are shown"""
 
     @property
     def failing(self) -> bool:
@@ -45,20 +53,20 @@ class Triaged:
 def triage(entries: dict[Path, Entry], plan: WorkerConfig, chosen: str | None, seconds: float) -> Iterator[Triaged]:
     """Each bug of the entries, on the target that its file names, or on the `chosen` one; `plan` says where and how long.
 
-    What is not diagnosed yet is, for at most `seconds`. Raises UsageError if a ledger is wrong.
+    A bug without a diagnosis is diagnosed, for at most `seconds`. Raises UsageError if a ledger is wrong.
     """
     bugs = _bugs(entries)
     for target in dict.fromkeys(chosen or entries[path].target for path in bugs):
-        mine = {path: others for path, others in bugs.items() if (chosen or entries[path].target) == target}
+        of_target = {path: others for path, others in bugs.items() if (chosen or entries[path].target) == target}
         try:
-            trusted = target_of(entries[next(iter(mine))], chosen)
+            trusted = target_of(entries[next(iter(of_target))], chosen)
             worker = ResilientWorker(dataclasses.replace(plan, target=trusted))
         except UsageError as error:
-            yield from (Triaged(p, entries[p], entries[p], NOT_RUN, str(error), others) for p, others in mine.items())
+            yield from (Triaged(p, entries[p], entries[p], NOT_RUN, str(error), others) for p, others in of_target.items())
             continue
         with worker:
-            for path, others in mine.items():
-                yield dataclasses.replace(_look_at(path, entries[path], worker, seconds), others=others)
+            for path, others in of_target.items():
+                yield dataclasses.replace(_run_again(path, entries[path], worker, seconds), others=others)
 
 
 def _bugs(entries: dict[Path, Entry]) -> dict[Path, tuple[Path, ...]]:
@@ -70,21 +78,24 @@ def _bugs(entries: dict[Path, Entry]) -> dict[Path, tuple[Path, ...]]:
     return {first: tuple(others) for first, *others in ranked}
 
 
-def _look_at(path: Path, stored: Entry, worker: ResilientWorker, seconds: float) -> Triaged:
+def _run_again(path: Path, stored: Entry, worker: CaseRunner, seconds: float) -> Triaged:
     ledger = load_ledger(path.parent, worker.plan.target)
     outcome = ledger.apply_ledger(worker.run_calls)(stored.calls)
     if not outcome.findings:
         return Triaged(path, stored, stored, WORDS[outcome.status], outcome.reason)
     entry = _as_found(stored, outcome, worker)
     status = STILL_FAILS if entry.signature == stored.signature else FAILS_OTHERWISE
-    entry = with_diagnosis(entry, worker, seconds)
     where = outcome.findings[0].where
-    trace = worker.trace(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
+    try:
+        entry = with_diagnosis(entry, worker, seconds)
+        trace = worker.trace(entry.case, entry.fault, (where[0], where[1]) if len(where) > 1 else (0, 0))
+    except HarnessError as error:
+        return Triaged(path, stored, entry, status, harness_error=error)
     return Triaged(path, stored, entry, status, trace=trace)
 
 
-def _as_found(stored: Entry, outcome: Outcome, worker: ResilientWorker) -> Entry:
-    """The entry as this run found it, but for a diagnosis of another target or failure: it says nothing about this one."""
+def _as_found(stored: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
+    """The entry as this run found it, without a diagnosis of another target or failure, which says nothing about this one."""
     same = (stored.target, stored.signature) == (worker.plan.target, outcome.signature)
     known = (stored.diagnosis, stored.fault) if same else ("", "")
     return dataclasses.replace(

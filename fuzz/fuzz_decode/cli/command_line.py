@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 from typing import NoReturn
 
 import fuzz_decode.cli.bench as bench
@@ -50,13 +51,24 @@ def main(argv: list[str] | None = None) -> int:
         complain(error)
         return USAGE
     except HarnessError as error:
-        where = str(error).strip().splitlines()
-        complain(f"internal error, please report it: {where[-1]} ({where[0][:2000]})")
+        complain(f"internal error ({_last_line(error)}); please report it with the traceback in {_write_traceback(error)}")
         return USAGE
     except KeyboardInterrupt:
         print("interrupted; what was found is kept", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _last_line(error: HarnessError) -> str:
+    """The last line of a traceback names the exception."""
+    return str(error).strip().splitlines()[-1]
+
+
+def _write_traceback(error: HarnessError) -> str:
+    """Write the case and the traceback to a file, and return its path."""
+    with tempfile.NamedTemporaryFile("w", prefix="fuzz-decode-error-", suffix=".txt", encoding="utf-8", delete=False) as file:
+        file.write(f"fuzz-decode {__version__}: {error}\n")
+    return file.name
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from typing import Any
 import fuzz_decode.cli.argument_types as types
 from fuzz_decode.cases.domain import DTYPES
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target, plan_for
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import UsageError, raise_all
 from fuzz_decode.files import corpus_must_be_writable, must_be_writable
 from fuzz_decode.workers.devices import default_jobs
 
@@ -131,3 +131,5 @@ def _write_reports(arguments: argparse.Namespace, campaign: Any, view: Any) -> N
         stored = {bug.path: bug.entry for bug in campaign.bugs.values()}
         found = [*triage(stored, campaign.plan, campaign.plan.target, arguments.minimize_time)]
         write_report(arguments.html, Page(found, campaign.coverage, "this campaign").html())
+        if not campaign.harness_errors:  # which are raised anyway, and most likely the same
+            raise_all([triaged.harness_error for triaged in found if triaged.harness_error])

@@ -9,7 +9,7 @@ from typing import Any
 
 import fuzz_decode.cli.argument_types as types
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, plan_for
-from fuzz_decode.errors import complain
+from fuzz_decode.errors import complain, raise_all
 from fuzz_decode.files import must_be_writable
 
 
@@ -55,6 +55,7 @@ def _triage(arguments: argparse.Namespace) -> int:
         what = "the campaign" if covered else "the corpus"
         stored = Coverage.of(entry.raw_case for entry in entries.values())
         write_report(arguments.html, Page(found, covered or stored, what, score, [str(error) for error in errors]).html())
+    raise_all([triaged.harness_error for triaged in found if triaged.harness_error])
     if any(triaged.failing for triaged in found):
         return FINDINGS
     return USAGE if errors or any(triaged.status == NOT_RUN for triaged in found) else CLEAN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.outcome import Outcome
 
 SECONDS = 20.0  # for one diagnosis
 
@@ -25,13 +26,19 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class DiagnoseRequest:
-    """A failing case, the case as it was drawn (None: not kept), seconds that may be spent, and whether the kernel may be
-    run on other cases than these: one that reads wildly may die of them."""
+    """Find out what the target does wrong on a failing case."""
 
     case: Case
     raw: Case | None = None
+    """the case as it was drawn; None: not kept, or the same"""
     seconds: float = SECONDS
+    """time limit"""
     probes: bool = True
+    """the kernel may be run on other cases, too; one that reads out of bounds may crash on them"""
+
+    def if_killed(self, failure: Outcome) -> Diagnosis | Outcome:
+        """The answer where the kernel killed the process or was too slow."""
+        return failure
 
 
 def beyond_reach(case: Case) -> str:
@@ -84,10 +91,16 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """A case, the name of a fault ('' if none is known), and the row of out and the q head to look at, if they are telling.
-    `watch`: the kernel may be run, to see what it reads, where the fault does not tell."""
+    """Find out which addresses the target reads and writes on a case."""
 
     case: Case
     fault: str = ""
+    """name of the target's fault; empty: unknown"""
     where: tuple[int, int] = (0, 0)
+    """row of out and q head to look at; if the fault changes nothing there, the first ones where it does"""
     watch: bool = True
+    """the kernel may be run to see what it reads, where the fault does not say it"""
+
+    def if_killed(self, failure: Outcome) -> Trace | None:
+        """The answer where the kernel killed the process or was too slow."""
+        return None

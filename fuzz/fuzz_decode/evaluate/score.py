@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fuzz_decode.evaluate.measure import EvaluationPool, Task
+from fuzz_decode.evaluate.measure import EvaluationPool
 from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore, key
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject, clean
 from fuzz_decode.evaluate.settings import CLEAN_SEED, EvaluationSettings
 from fuzz_decode.evaluate.tally import Tally, tally
+from fuzz_decode.evaluate.task import Task
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode_kernels.mutants import KINDS
 

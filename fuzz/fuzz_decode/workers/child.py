@@ -1,4 +1,4 @@
-"""The child's side of a worker: import the target, then run one case after another. The interpreter is switched on here, before
+"""The worker's side: import the target, then answer one request after another. The interpreter is switched on here, before
 anything imports Triton.
 """
 
@@ -9,30 +9,39 @@ import os
 import signal
 import traceback
 import warnings
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
 
-from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.generate.rounds import CompileRound, draw_round
+from fuzz_decode.generate.rounds import draw_round
 from fuzz_decode.outcome import Outcome, Violation, failure
 from fuzz_decode.targets.description import describe
+from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
 from fuzz_decode.workers.fork_server import EXIT_REFORK, fork_per_request
-from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig, WorkerInfo
+from fuzz_decode.workers.protocol import (
+    Answer,
+    AnyRequest,
+    DrawnRound,
+    DrawRound,
+    EvaluateCase,
+    ForkControl,
+    RunCases,
+    WorkerConfig,
+    WorkerInfo,
+)
 
 DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
-    """Answer Ready or an error once, then every Case or Trial with an Outcome, Calls with one each, a Round with its cases, every
-    Examination with a Diagnosis, every Tracing with a Trace, until the parent hangs up."""
+    """Send a WorkerInfo, or the UsageError that prevents it; then answer requests until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _redirect_output(log)
-    warnings.simplefilter("ignore")  # `python -W error` goes on to children, and would make exceptions of a kernel's warnings
+    warnings.simplefilter("ignore")  # children inherit `python -W error`, which would turn a kernel's warnings into exceptions
     if plan.device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
     if plan.gpu:
@@ -43,84 +52,115 @@ def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
         connection.send(error)
         return
     connection.send(ready)
-    forked = False
     while True:
         try:
-            asked = connection.recv()
+            message = connection.recv()
         except EOFError:
             return
-        if asked is None and forked:
-            os._exit(EXIT_REFORK)
-        if asked is None:
-            fork_per_request()
-            forked = True
-            continue
-        for one in asked if isinstance(asked, tuple) else (asked,):
-            os.ftruncate(1, 0)
-            answer = _answer(one, target, plan.device)
-            connection.send(answer)
-            if isinstance(answer, HarnessError) or getattr(answer, "signature", "").startswith(DEAD_DEVICE):
-                break  # the parent makes the other calls in another process
+        match message:
+            case ForkControl.START:
+                fork_per_request()  # returns in a fork, which goes on with this loop
+            case ForkControl.NEXT:
+                os._exit(EXIT_REFORK)
+            case _:
+                _reply(connection, message, target, plan.device)
 
 
-def _answer(asked: Any, target: Any, device: str) -> Any:
-    if isinstance(asked, CompileRound):
-        return handle_round(asked, target)
-    if isinstance(asked, DiagnoseRequest):
-        return handle_diagnosis(asked, target, device)
-    if isinstance(asked, TraceRequest):
-        watched = target if asked.watch and device == "cpu" else None
-        return handle_trace(asked, watched)
-    return handle_case(asked, target, device)
+def _reply(connection: Connection, request: AnyRequest, target: Target, device: str) -> None:
+    """Send the answer; that of `RunCases` is one outcome for each case, up to one that leaves this process unusable: the parent
+    has the others run in another one."""
+    try:
+        if not isinstance(request, RunCases):
+            _forget_output()
+            connection.send(_answer(request, target, device))
+            return
+        for case in request.cases:
+            _forget_output()
+            outcome = handle_case(case, target, device)
+            connection.send(outcome)
+            if outcome.signature.startswith(DEAD_DEVICE):
+                return
+    except (UsageError, HarnessError) as error:
+        connection.send(error)
 
 
-def handle_case(asked: Case | EvaluateCase, target: Any, device: str) -> Outcome | HarnessError:
-    """Run a case. Whatever fails while the CUDA context is dead is the target's crash; any other exception is our own fault."""
+def _answer(request: DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest, target: Target, device: str) -> Answer:
+    match request:
+        case DrawRound():
+            return handle_round(request, target)
+        case EvaluateCase():
+            return handle_evaluation(request, device)
+        case DiagnoseRequest():
+            return handle_diagnosis(request, target, device)
+        case TraceRequest():
+            return handle_trace(request, target, device)
+
+
+def handle_case(case: Case, target: Target, device: str) -> Outcome:
+    """Run a case and judge it. Raises HarnessError."""
     from fuzz_decode.execute.run_case import run_case
+
+    return _outcome(case, lambda: run_case(case, target, device), device)
+
+
+def handle_evaluation(request: EvaluateCase, device: str) -> Outcome:
+    """Run a case on another target and judge it as its evaluation says. Raises HarnessError."""
     from fuzz_decode.workers.evaluate_case import evaluate_case
 
-    case = asked.case if isinstance(asked, EvaluateCase) else asked
+    return _outcome(request.case, lambda: evaluate_case(request, device), device)
+
+
+def _outcome(case: Case, run: Callable[[], Outcome], device: str) -> Outcome:
+    """What `run` returns. Whatever fails while the CUDA context is dead is the target's crash; another exception is our fault."""
     try:
-        outcome = evaluate_case(asked, device) if isinstance(asked, EvaluateCase) else run_case(case, target, device)
-    except Exception:
-        story = traceback.format_exc()
-        return _crash(story) if is_dead(device) else HarnessError(f"on case {canonical_json(case)}\n{story}")
+        outcome = run()
+    except Exception as error:
+        if is_dead(device):
+            return _crash(traceback.format_exc())
+        raise _harness_error(f"on case {canonical_json(case)}") from error
     if outcome.stage == "run" and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
 
 
-def handle_round(asked: CompileRound, target: Any) -> tuple[CallSequence, str] | UsageError:
-    """A round's cases, and what they compile for, in words."""
+def handle_round(request: DrawRound, target: Target) -> DrawnRound:
+    """Draw a round's cases. Raises TargetError if the target does not say what it is compiled for."""
     try:
-        return draw_round(asked, target.compile_key), str(target.compile_key(asked.first))
+        return DrawnRound(draw_round(request.round, target.compile_key), str(target.compile_key(request.round.first)))
     except Exception as error:
-        return TargetError(f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"[:500])
+        sentence = f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"
+        raise TargetError(sentence[:500]) from error
 
 
-def handle_diagnosis(asked: DiagnoseRequest, target: Any, device: str) -> Diagnosis | Outcome | HarnessError:
-    """Diagnose a case. A context that died on the way is the target's crash."""
+def handle_diagnosis(request: DiagnoseRequest, target: Target, device: str) -> Diagnosis | Outcome:
+    """Diagnose a case. A CUDA context that is dead afterwards is the target's crash. Raises HarnessError."""
     from fuzz_decode.diagnose.examine import examine
 
     try:
-        found = examine(asked, target, device)
-    except Exception:
-        story = traceback.format_exc()
-        return _crash(story) if is_dead(device) else HarnessError(f"while examining case {canonical_json(asked.case)}\n{story}")
+        found = examine(request, target, device)
+    except Exception as error:
+        if is_dead(device):
+            return _crash(traceback.format_exc())
+        raise _harness_error(f"while diagnosing case {canonical_json(request.case)}") from error
     return _crash(found.sentence) if is_dead(device) else found
 
 
-def handle_trace(asked: TraceRequest, target: Any) -> Trace | HarnessError:
-    """Follow a case's addresses."""
+def handle_trace(request: TraceRequest, target: Target, device: str) -> Trace:
+    """Trace the addresses of a case. On a GPU nothing can watch what the kernel reads. Raises HarnessError."""
     from fuzz_decode.diagnose.access_trace import trace
 
     try:
-        return trace(asked, target)
-    except Exception:
-        return HarnessError(f"while tracing case {canonical_json(asked.case)}\n{traceback.format_exc()}")
+        return trace(request, target if request.watch and device == "cpu" else None)
+    except Exception as error:
+        raise _harness_error(f"while tracing case {canonical_json(request.case)}") from error
 
 
-def _prepare(plan: WorkerConfig) -> tuple[Any, WorkerInfo]:
+def _harness_error(when: str) -> HarnessError:
+    """The exception that is being handled, with its traceback as text, since a traceback does not cross to another process."""
+    return HarnessError(f"{when}\n{traceback.format_exc()}")
+
+
+def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
     import torch
 
     torch.set_num_threads(1)
@@ -132,15 +172,15 @@ def _prepare(plan: WorkerConfig) -> tuple[Any, WorkerInfo]:
     return describe_target(resolve(plan.target), plan, refused)
 
 
-def describe_target(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Any, WorkerInfo]:
-    """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
+def describe_target(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Target, WorkerInfo]:
+    """The target restricted to the plan and the machine, and its description. Raises UsageError if it does not fit them."""
     target = _restrict_to_machine(target, plan, refused)
     return target, WorkerInfo(target.generates(), versions(plan.device), describe(target), refused)
 
 
-def _restrict_to_machine(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> Any:
-    """The target with the wanted dtypes that are right here; float8 caches may go altogether. Raises UsageError if no dtype is
-    left, or on the wrong device."""
+def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> Target:
+    """The target with those of the plan's dtypes that this machine computes correctly; there may be no float8 caches left.
+    Raises UsageError if no dtype is left, or on the wrong device."""
     if plan.device not in target.devices:
         raise UsageError(f"target {target.name} runs on {' and '.join(target.devices)} only, not on {plan.device}")
     wanted = tuple(dtype for dtype in target.dtypes if not plan.dtypes or dtype in plan.dtypes)
@@ -149,16 +189,21 @@ def _restrict_to_machine(target: Any, plan: WorkerConfig, refused: dict[str, str
     right = tuple(dtype for dtype in wanted if dtype not in refused)
     if not right:
         wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
-        raise UsageError(f"target {target.name}: Triton's interpreter is wrong here in every dtype to draw ({wrong})")
+        raise UsageError(f"target {target.name}: Triton's interpreter fails its self-test in every requested dtype ({wrong})")
     narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
     return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
 
 
 def _redirect_output(log: str) -> None:
-    """Whatever a target prints goes to the log, whose tail is shown if the process dies."""
+    """Send whatever a target prints to the log, whose last line is shown if the process dies."""
     sink = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
+
+
+def _forget_output() -> None:
+    """Empty the log: its last line must come from the case that killed the process, and a night of output fills a disk."""
+    os.ftruncate(1, 0)
 
 
 def _crash(message: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""Which devices are here, what they can compute, and how many processes they feed."""
+"""Which devices this machine has, which dtypes they compute correctly, and how many worker processes they can serve."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 
 from fuzz_decode.errors import UsageError
 
-MAX_GPU_JOBS = 16
+MAX_GPU_JOBS = 16  # processes that share one GPU
 
 
 def pick_device(wanted: str) -> str:
-    """`cpu` or `cuda` for auto, cpu or cuda, without importing torch: is there an NVIDIA driver that sees a GPU?"""
+    """cpu or cuda; for auto it is cuda if an NVIDIA driver sees a GPU, which is found out without importing torch."""
     if wanted != "auto":
         return wanted
     return "cuda" if count_gpus() else "cpu"
 
 
 def pick_gpus(wanted: str) -> tuple[str, ...]:
-    """The GPUs that `all`, or numbers with commas between, mean among those that this process may see, each as
-    CUDA_VISIBLE_DEVICES names it. Raises UsageError if there is no such GPU."""
+    """The GPUs for `all`, or for numbers separated by commas, of those visible to this process, each as CUDA_VISIBLE_DEVICES
+    names it. Raises UsageError if there is no such GPU."""
     count, visible = count_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
     numbers = list(map(str, range(count))) if wanted == "all" else wanted.split(",")
@@ -42,7 +42,7 @@ def count_gpus() -> int:
 
 
 def versions(device: str) -> dict[str, str]:
-    """What a result depends on beside this project: versions in use, and the GPU's name."""
+    """The versions of everything else that a result depends on, and the GPU's name."""
     import torch
     import triton
 
@@ -51,17 +51,17 @@ def versions(device: str) -> dict[str, str]:
 
 
 def refused_dtypes(device: str) -> dict[str, str]:
-    """Dtypes that come out wrong here, with what is wrong; the interpreter is mended first. Raises UsageError if there is no such
-    device."""
+    """Dtypes that the device computes wrongly, each with the reason; the interpreter is patched first. Raises UsageError if there
+    is no such device."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
-    return _mended_interpreter() if device == "cpu" else _unknown_to_the_gpu()
+    return _refused_by_interpreter() if device == "cpu" else _refused_by_gpu()
 
 
-def _mended_interpreter() -> dict[str, str]:
-    """Dtypes that Triton's interpreter still computes wrongly after our repairs, with what is wrong."""
+def _refused_by_interpreter() -> dict[str, str]:
+    """Dtypes that Triton's interpreter still computes wrongly once it is patched."""
     from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
     patch_triton_interpreter()
@@ -70,7 +70,7 @@ def _mended_interpreter() -> dict[str, str]:
     return refused()
 
 
-def _unknown_to_the_gpu() -> dict[str, str]:
+def _refused_by_gpu() -> dict[str, str]:
     """Dtypes that Triton cannot compile for this GPU."""
     import torch
 
@@ -79,7 +79,7 @@ def _unknown_to_the_gpu() -> dict[str, str]:
 
 
 def is_dead(device: str) -> bool:
-    """After an illegal access every call on the context fails; only a new process gets a new one."""
+    """Whether the CUDA context is unusable: after an illegal access every call fails in this process."""
     import torch
 
     if device == "cuda":
@@ -91,6 +91,6 @@ def is_dead(device: str) -> bool:
 
 
 def default_jobs(device: str, gpus: int = 1) -> int:
-    """A process for each core: on a GPU that is what compiles. More of them than MAX_GPU_JOBS wait for a GPU that they share."""
+    """One per core, since compiling takes most time on a GPU, too; but at most MAX_GPU_JOBS per GPU: more only wait for it."""
     cores = len(os.sched_getaffinity(0))
     return cores if device == "cpu" else min(cores, MAX_GPU_JOBS * gpus)

@@ -1,6 +1,6 @@
-"""Evaluating one case in the child: load its target, run the case, judge, and name the fault behind a failure if that was asked.
+"""Answers `EvaluateCase` in the child: load the target, run the case, judge it, and name the fault behind a failure if requested.
 
-Detection power is measured so: one process imports Triton once, and its forks load one mutant each.
+This is how detection power is measured: one process imports Triton once, and its forks load one mutant each.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from fuzz_decode.workers.protocol import EvaluateCase
 
 SHRINK_SECONDS, EXAMINE_SECONDS = 15.0, 20.0
 
-loaded = functools.lru_cache(maxsize=1)(resolve)  # a fork evaluates many cases of one mutant in a row
+# Module state: a fork evaluates many cases of one mutant in a row, and building a mutant takes longer than a case.
+loaded = functools.lru_cache(maxsize=1)(resolve)
 
 
-def evaluate_case(trial: EvaluateCase, device: str) -> Outcome:
-    """The trial's outcome. Raises TargetError if there is no such target."""
-    target = loaded(trial.target)
-    if trial.crashed:
-        symptom, _, tensor = trial.crashed.partition(":")
-        outcome = failure("run", Violation("worker", symptom, tensor, "it died of this case"))
-    elif trial.tolerance is not None:
-        outcome = compare_with_tolerance(trial.case, target, device, trial.tolerance)
+def evaluate_case(request: EvaluateCase, device: str) -> Outcome:
+    """The outcome of the case. Raises TargetError if there is no such target."""
+    target = loaded(request.target)
+    if request.crashed:
+        symptom, _, tensor = request.crashed.partition(":")
+        outcome = failure("run", Violation("worker", symptom, tensor, "this case killed the process"))
+    elif request.tolerance is not None:
+        outcome = compare_with_tolerance(request.case, target, device, request.tolerance)
     else:
-        outcome = run_case(trial.case, target, device, trial.memory)
-    if not (trial.diagnose and outcome.findings):
+        outcome = run_case(request.case, target, device, request.memory)
+    if not (request.diagnose and outcome.findings):
         return outcome
-    diagnosed, confident = diagnose(trial.case, target, device, outcome)
+    diagnosed, confident = diagnose(request.case, target, device, outcome)
     return dataclasses.replace(outcome, diagnosed=diagnosed, confident=confident)
 
 
 def diagnose(case: Case, target: Target, device: str, outcome: Outcome) -> tuple[str, bool]:
-    """The fault's name, empty if it is unknown, and whether it is named with confidence: as a campaign says after minimizing, but
-    within this process."""
+    """The fault's name, empty if it is unknown, and whether it is named with confidence: what a campaign finds out after it has
+    minimized the case, but within this process."""
     simplest = case
     if outcome.stage != "run":
         simplest = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS).case

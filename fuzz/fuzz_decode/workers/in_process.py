@@ -1,4 +1,4 @@
-"""A function that no other process can find (a closure, a lambda, a partial) runs in this one, which has to bear what it does:
+"""Functions that no other process can find (a closure, a lambda, a partial) run in this process, which has to bear what they do:
 nothing ends a hang, and a crash ends everything."""
 
 from __future__ import annotations
@@ -6,30 +6,35 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
-from fuzz_decode.errors import HarnessError, TargetError, UsageError
+from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, Trace
+from fuzz_decode.errors import TargetError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, last_call_outcome
-from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round
+from fuzz_decode.targets.target import Target
+from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, trace_twice
+from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round, handle_trace
 from fuzz_decode.workers.devices import is_dead, refused_dtypes
-from fuzz_decode.workers.pool import CompletedCall, Quarantine, WorkItem
-from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.protocol import DrawnRound, DrawRound, WorkerConfig, WorkerInfo
 
 NOT_INTERPRETED = "a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its module was imported"
 
+Asked = TypeVar("Asked")
+Response = TypeVar("Response")
 
-class InProcessBackend(ResilientWorker):
-    """A PatientWorker, and a Pool of one, without a process of its own. Raises UsageError if the function cannot be a target."""
+
+class InProcessBackend:
+    """A `CaseRunner` and a `WorkerBackend` without a process of its own: "fresh" means nothing here.
+
+    Raises UsageError if the function cannot be a target.
+    """
 
     def __init__(self, plan: WorkerConfig, fn: Callable[..., Any]) -> None:
         from fuzz_decode.targets.target import target_from_function
@@ -42,66 +47,61 @@ class InProcessBackend(ResilientWorker):
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Goes around all that is run. A kernel that was decorated for a GPU is not to blame for having none."""
+        """Use as a context manager around all runs. A kernel that was compiled for a GPU is rejected if there is none."""
         with _as_in_a_new_process(), _refused_launches() if self._compiled else contextlib.nullcontext():
             yield
 
     def run(self, case: Case) -> Outcome:
-        outcome: Outcome = self._guarded(handle_case, case)
-        return outcome
+        return self._answer(handle_case, case)
 
     def run_fresh(self, calls: CallSequence) -> Outcome:
         return last_call_outcome([self.run(case) for case in calls], len(calls))
 
-    def close(self) -> None:
-        """There is nothing to close."""
+    def run_calls(self, calls: CallSequence) -> Outcome:
+        return self.run_fresh(calls)
+
+    def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
+        return lambda calls: self.run_fresh(calls).signature == signature
+
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
+        return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds)
+
+    def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
+        return trace_twice(lambda request: self._answer(handle_trace, request), case, fault, where)
 
     def start(self) -> WorkerInfo:
         return self.ready
 
-    def outcomes(
-        self,
-        runs: Iterable[WorkItem],
-        *,
-        fresh: bool = False,
-        start: int = 0,
-        quarantine: Quarantine = lambda calls: None,
-        until: float = math.inf,
-    ) -> Iterator[CompletedCall]:
-        """(number, calls, outcome) of each call, like `Pool.outcomes`, one after another. None of them is `fresh`."""
-        number = itertools.count(start)
+    def outcomes(self, runs: Iterable[WorkItem], schedule: Schedule = Schedule()) -> Iterator[CompletedCall]:
+        number = itertools.count(schedule.start)
         for run in runs:
-            cases, key = self._drawn(run) if isinstance(run, CompileRound) else (run, "")
-            for case in cases:
-                if time.monotonic() > until:
+            drawn = handle_round(DrawRound(run), self._target) if isinstance(run, CompileRound) else DrawnRound(run, key="")
+            for case in drawn.cases:
+                if time.monotonic() > schedule.until:
                     return
-                outcome = quarantine((case,)) or dataclasses.replace(self.run(case), compiled_for=key)
+                outcome = schedule.quarantine((case,)) or dataclasses.replace(self.run(case), compiled_for=drawn.key)
                 yield next(number), (case,), outcome
 
-    def _drawn(self, asked: CompileRound) -> tuple[CallSequence, str]:
-        answer = handle_round(asked, self._target)
-        if isinstance(answer, UsageError):
-            raise answer
-        return answer
+    def close(self) -> None:
+        """There is nothing to close."""
 
-    def _examined(self, asked: DiagnoseRequest) -> Diagnosis | Outcome:
-        found: Diagnosis | Outcome = self._guarded(handle_diagnosis, asked)
-        return found
-
-    def _guarded(self, ask: Callable[[Any, Any, str], Any], asked: Any) -> Any:
-        """What `serve` answers."""
+    def _answer(self, handle: Callable[[Asked, Target, str], Response], request: Asked) -> Response:
+        """Raises TargetError if an earlier case broke the CUDA context."""
         if is_dead(self.plan.device):
             more = "a function at the top level of a module runs in processes of its own"
             raise TargetError(f"target {self.plan.target} left this process's CUDA context unusable; {more}")
-        answer = ask(asked, self._target, self.plan.device)
-        if isinstance(answer, HarnessError):
-            raise answer
-        return answer
+        return handle(request, self._target, self.plan.device)
+
+    def __enter__(self) -> InProcessBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 @contextlib.contextmanager
 def _as_in_a_new_process() -> Iterator[None]:
-    """Torch with its defaults, but one thread, since problems are tiny; and warnings are no exceptions."""
+    """Torch's defaults, but one thread, since problems are tiny; and no warning becomes an exception."""
     import torch
 
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()

@@ -1,7 +1,7 @@
-"""Several workers at once: keeps them busy, takes what they bring as it comes, and replaces those that a case killed.
+"""Several workers at once: keeps them busy, takes outcomes in the order in which they come, replaces workers that a case killed.
 
-A worker draws a round, tells its cases, and is given them to run. While one compiles for the first case of a round, the others
-run theirs: a round that needs the very kernels that are being compiled is put off for another, so that none is compiled twice.
+A worker draws a round, sends back its cases, and is given them to run. While one compiles for the first case of a round, the
+others run theirs: a round that needs the very kernels that are being compiled is deferred, so that none is compiled twice.
 """
 
 from __future__ import annotations
@@ -9,50 +9,49 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 
 from fuzz_decode.cases.call_sequence import CallSequence
+from fuzz_decode.errors import TargetError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome
-from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
+from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
+from fuzz_decode.workers.protocol import DrawRound, RunCases, WorkerConfig, WorkerInfo
+from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
 from fuzz_decode.workers.worker import Worker
-
-AHEAD = 60_000  # cases that may be done, at most, while an earlier one is not: they wait to be judged, some 2 KB each
-
-WorkItem = CallSequence | CompileRound
-CompletedCall = tuple[int, CallSequence, Outcome]
-Quarantine = Callable[[CallSequence], Outcome | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """Calls that are known, numbered from `number`; all of them need the kernels that `key` names."""
+class Batch:
+    """Calls that are known."""
 
     number: int
+    """of the first call"""
     calls: CallSequence
     key: str = ""
+    """what the target compiles for all of them, as text; empty: not known, they are of no round"""
 
 
 @dataclass(slots=True)
-class WorkerSlot:
-    """One worker's place: it draws the round `drawing`, whose first case has that `number`, or makes the calls `todo`, each with
-    its number; `running`, or about to. `before` are those that its process has made. `starting` while the process has not
-    imported the target yet; `compiling` while the first call for `key` is not done."""
+class PoolWork:
+    """What a slot's worker has to do: draw a round, or make calls."""
 
-    worker: Worker
-    starting: bool = True
     drawing: CompileRound | None = None
-    running: bool = False
-    compiling: bool = False
-    key: str = ""
+    """the round to draw"""
     number: int = 0
-    before: CallSequence = ()
+    """of the first call of that round"""
     todo: tuple[tuple[int, CallSequence], ...] = ()
+    """the calls to make, each with its number"""
+    before: CallSequence = ()
+    """calls that the process has made, where each run has a process of its own"""
+    key: str = ""
+    """what the target compiles for the calls"""
+    compiling: bool = False
+    """the first call for `key` is not done"""
 
     @property
-    def busy(self) -> bool:
+    def left(self) -> bool:
         return bool(self.todo) or self.drawing is not None
 
     @property
@@ -62,146 +61,125 @@ class WorkerSlot:
             return self.todo[0][0]
         return self.number if self.drawing else math.inf
 
+    @property
+    def request(self) -> DrawRound | RunCases:
+        if self.drawing:
+            return DrawRound(self.drawing)
+        return RunCases(tuple(case for _, (case,) in self.todo))
+
+
+Slot = WorkerSlot[PoolWork]
+
 
 @dataclass(slots=True)
 class ProcessPool:
-    """`jobs` workers for one plan, in turn on each of `gpus`. `start()` first; `close()` at the end, whatever happened."""
+    """A `WorkerBackend` of `jobs` workers on this machine, in turn on each of `gpus`."""
 
     plan: WorkerConfig
     jobs: int
     gpus: tuple[str, ...] = ()
-    _seats: list[WorkerSlot] = field(default_factory=list)
-    _held: list[_Batch] = field(default_factory=list)
+    _slots: list[Slot] = field(default_factory=list)
+    _deferred: list[Batch] = field(default_factory=list)
     _compiled: set[str] = field(default_factory=set)
 
     def start(self) -> WorkerInfo:
         """Start all workers and wait for the first. Raises UsageError if the target cannot be imported."""
         plans = (self.plan.on(self.gpus[number % len(self.gpus)]) if self.gpus else self.plan for number in range(self.jobs))
-        self._seats = [WorkerSlot(Worker(plan)) for plan in plans]
-        ready = self._seats[0].worker.ready()
-        self._seats[0].starting = False
-        return ready
+        self._slots = [WorkerSlot(Worker(plan), PoolWork()) for plan in plans]
+        return self._slots[0].greet(fresh=False)
 
-    def outcomes(
-        self,
-        runs: Iterable[WorkItem],
-        *,
-        fresh: bool = False,
-        start: int = 0,
-        quarantine: Quarantine = lambda calls: None,
-        until: float = math.inf,
-    ) -> Iterator[CompletedCall]:
-        """(number, calls, outcome) of each call as it is done, numbered from `start` in the order of `runs`: it is the last.
-
-        `fresh`: each run gets a process of its own, and a call is told with those made in its process before it. What is left
-        of a run whose process died is made in another one, so that every call is made. Otherwise processes go on from run to
-        run, and a call is told alone. A call that `quarantine` has an outcome for is not made. At the time `until` all is dropped
-        that is not done.
-        """
-        coming, number, exhausted = iter(runs), start, False
-        while time.monotonic() < until:
-            for seat in self._seats:
-                while not seat.busy and not seat.starting:
-                    if batch := self._put_off():
-                        yield from self._launch(seat, batch, fresh, quarantine)
+    def outcomes(self, runs: Iterable[WorkItem], schedule: Schedule = Schedule()) -> Iterator[CompletedCall]:
+        coming, number, exhausted = iter(runs), schedule.start, False
+        while time.monotonic() < schedule.until:
+            for slot in self._slots:
+                while not slot.work.left and not slot.starting:
+                    if batch := self._deferred_no_longer():
+                        yield from self._assign(slot, batch, schedule)
                         continue
                     if exhausted or number - self._oldest() > AHEAD:
                         break
                     run = next(coming, ())
                     exhausted = not run
                     if isinstance(run, CompileRound):
-                        seat.drawing, seat.number = run, number
+                        slot.work.drawing, slot.work.number = run, number
                     else:
-                        yield from self._launch(seat, _Batch(number, run), fresh, quarantine)
+                        yield from self._assign(slot, Batch(number, run), schedule)
                     number += len(run)
-                self._submit(seat)
-            if exhausted and not self._held and not any(seat.busy for seat in self._seats):
+                self._submit(slot)
+            if exhausted and not self._deferred and not any(slot.work.left for slot in self._slots):
                 return
-            for seat in self._awake([seat for seat in self._seats if seat.running or seat.starting], until):
-                if seat.starting:
-                    self._greet(seat, fresh)
-                elif seat.drawing:
-                    yield from self._take_drawn(seat, fresh, quarantine)
+            for slot in wait_for_any([slot for slot in self._slots if slot.running or slot.starting], schedule.until):
+                if slot.starting:
+                    slot.greet(fresh=schedule.fresh)
+                elif slot.work.drawing:
+                    yield from self._take_drawn(slot, slot.work.drawing, schedule)
                 else:
-                    yield self._collect(seat, fresh)
+                    yield self._take_outcome(slot, schedule)
 
     def close(self) -> None:
-        for seat in self._seats:
-            seat.worker.kill()
-        for seat in self._seats:
-            seat.worker.close()
+        for slot in self._slots:  # a GPU's process takes some time to end: all of them end at once
+            slot.worker.kill()
+        for slot in self._slots:
+            slot.worker.close()
 
     def _oldest(self) -> float:
-        return min([seat.oldest for seat in self._seats] + [batch.number for batch in self._held])
+        """The number of the first call that is not done."""
+        return min([slot.work.oldest for slot in self._slots] + [batch.number for batch in self._deferred])
 
-    def _put_off(self) -> _Batch | None:
-        """The first round that was put off and need not be any longer."""
-        crowded = len(self._held) >= len(self._seats)
-        for batch in self._held:
-            if crowded or not self._being_compiled(batch.key):
-                self._held.remove(batch)
+    def _deferred_no_longer(self) -> Batch | None:
+        """The first deferred round whose kernels are compiled, or whichever is first if there are as many as workers."""
+        too_many = len(self._deferred) >= len(self._slots)
+        for batch in self._deferred:
+            if too_many or not self._being_compiled(batch.key):
+                self._deferred.remove(batch)
                 return batch
         return None
 
     def _being_compiled(self, key: str) -> bool:
-        return any(seat.compiling and seat.key == key for seat in self._seats)
+        return any(slot.work.compiling and slot.work.key == key for slot in self._slots)
 
-    def _take_drawn(self, seat: WorkerSlot, fresh: bool, quarantine: Quarantine) -> Iterator[CompletedCall]:
-        drawn, seat.running = seat.worker.drawn(), False
-        if drawn is None:  # its successor draws again
-            self._replace_if_dead(seat)
+    def _submit(self, slot: Slot) -> None:
+        """Have the worker do its work, unless it is at it."""
+        if slot.work.left and not slot.running and not slot.starting:
+            slot.submit(slot.work.request)
+
+    def _take_drawn(self, slot: Slot, round: CompileRound, schedule: Schedule) -> Iterator[CompletedCall]:
+        drawn, slot.running = slot.worker.answer(DrawRound(round)), False
+        if isinstance(drawn, Outcome):
+            if drawn.signature.startswith("timeout:"):
+                raise TargetError(f"target {self.plan.target}: compiles_for gave {drawn.findings[0].message}")
+            slot.replace_if_dead()  # the next worker draws the round again
             return
-        seat.drawing, batch = None, _Batch(seat.number, *drawn)
+        slot.work.drawing, batch = None, Batch(slot.work.number, drawn.cases, drawn.key)
         if self._being_compiled(batch.key):
-            self._held.append(batch)
+            self._deferred.append(batch)
         else:
-            yield from self._launch(seat, batch, fresh, quarantine)
+            yield from self._assign(slot, batch, schedule)
 
-    def _launch(self, seat: WorkerSlot, batch: _Batch, fresh: bool, quarantine: Quarantine) -> Iterator[CompletedCall]:
-        """Give a batch to a seat; tell at once what is excused."""
+    def _assign(self, slot: Slot, batch: Batch, schedule: Schedule) -> Iterator[CompletedCall]:
+        """Give a batch to a slot; yield the calls in quarantine at once."""
         todo = []
         for number, case in enumerate(batch.calls, batch.number):
-            if outcome := quarantine((case,)):
+            if outcome := schedule.quarantine((case,)):
                 yield number, (case,), outcome
             else:
                 todo.append((number, (case,)))
-        seat.before, seat.todo, seat.key = (), tuple(todo), batch.key
-        seat.compiling = bool(batch.key and todo) and batch.key not in self._compiled
-        if fresh and todo:
-            seat.worker.fresh_process()
-            self._replace_if_dead(seat)
-        self._submit(seat)
+        compiling = bool(batch.key and todo) and batch.key not in self._compiled
+        slot.work = PoolWork(todo=tuple(todo), key=batch.key, compiling=compiling)
+        if schedule.fresh and todo:
+            slot.fresh_process()
+        self._submit(slot)
 
-    def _awake(self, seats: list[WorkerSlot], until: float) -> list[WorkerSlot]:
-        """Seats that have something to say, or should have had by now."""
-        patience = max(0.0, min(until, *(seat.worker.deadline for seat in seats)) - time.monotonic())
-        speaking = wait([seat.worker.connection for seat in seats], patience)
-        return [seat for seat in seats if seat.worker.connection in speaking or seat.worker.overdue]
-
-    def _greet(self, seat: WorkerSlot, fresh: bool) -> None:
-        seat.worker.ready()
-        seat.starting = False
-        if fresh:
-            seat.worker.fresh_process()  # before it runs anything, so that later a fork is enough
-
-    def _submit(self, seat: WorkerSlot) -> None:
-        """Have it drawn or run, unless that is under way."""
-        if seat.busy and not seat.running and not seat.starting:
-            seat.worker.submit(seat.drawing or tuple(case for _, (case,) in seat.todo))
-            seat.running = True
-
-    def _collect(self, seat: WorkerSlot, fresh: bool) -> CompletedCall:
-        outcome, (number, call) = seat.worker.result(), seat.todo[0]
-        calls = (*seat.before, *call)
-        seat.todo = seat.todo[1:]
-        seat.running = seat.worker.alive and bool(seat.todo)
-        seat.before = calls if fresh and seat.worker.alive else ()
-        if seat.compiling:
-            seat.compiling = False
-            self._compiled.add(seat.key)
-        self._replace_if_dead(seat)
-        return number, calls, dataclasses.replace(outcome, compiled_for=seat.key) if seat.key else outcome
-
-    def _replace_if_dead(self, seat: WorkerSlot) -> None:
-        if not seat.worker.alive:
-            seat.worker, seat.starting = Worker(seat.worker.plan), True
+    def _take_outcome(self, slot: Slot, schedule: Schedule) -> CompletedCall:
+        work = slot.work
+        (number, call), *_ = work.todo
+        outcome = slot.worker.answer(RunCases(call))
+        calls = (*work.before, *call)
+        work.todo = work.todo[1:]
+        slot.running = slot.worker.alive and bool(work.todo)
+        work.before = calls if schedule.fresh and slot.worker.alive else ()
+        if work.compiling:
+            work.compiling = False
+            self._compiled.add(work.key)
+        slot.replace_if_dead()
+        return number, calls, dataclasses.replace(outcome, compiled_for=work.key) if work.key else outcome

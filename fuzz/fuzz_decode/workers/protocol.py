@@ -1,28 +1,44 @@
-"""What a worker process is told, and what it answers before its first case."""
+"""The messages between a worker and its parent.
+
+A parent sends requests, and a worker answers each of them in turn, `RunCases` with one answer for each case. A request's type
+names the type of its answer, so that `worker.ask(request)` needs no cast. Where an answer cannot be given, a worker sends a
+UsageError or a HarnessError instead, which the parent raises.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol, TypeVar
 
+from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
+from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.oracles.tolerance import Tolerance
+from fuzz_decode.outcome import Outcome
 from fuzz_decode.targets.description import Description
+
+Response_co = TypeVar("Response_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told once: the target's name, the device, seconds a case may take, the dtypes wanted (none: all),
-    `preload`, a target to load before the first fork for what it brings along, and `gpu`, which one it is to use, as
-    CUDA_VISIBLE_DEVICES has it (empty: the first)."""
+    """What a worker is started with."""
 
     target: str
+    """name, as on the command line"""
     device: str
+    """cpu or cuda"""
     timeout: float
+    """seconds that one case may take"""
     dtypes: tuple[str, ...] = ()
+    """dtypes of q to draw; empty: all that the target takes"""
     preload: str = ""
+    """another target, loaded before the first fork for the modules that it imports"""
     gpu: str = ""
+    """the GPU to use, as CUDA_VISIBLE_DEVICES names it; empty: the first"""
 
     def on(self, gpu: str) -> WorkerConfig:
         """The same on one of several GPUs."""
@@ -31,8 +47,9 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, the target in
-    words, and dtypes, of q or of caches, that Triton's interpreter computes wrongly here, with what is wrong: not drawn."""
+    """What a worker sends once its target is imported: the arguments of `draw_case` that the target can take, the versions in
+    use, a description of the target, and the dtypes (of q or of caches) that this machine computes wrongly, each with the
+    reason: they are not drawn."""
 
     generates: dict[str, Any]
     versions: dict[str, str]
@@ -40,17 +57,69 @@ class WorkerInfo:
     refused: dict[str, str] = field(default_factory=dict)
 
 
+class ForkControl(Enum):
+    """Messages without an answer, for workers on the CPU: in which process the following requests are answered."""
+
+    START = "fork this process, which has run nothing, and answer in the fork"
+    NEXT = "end this fork, and answer in a new one"
+
+
+class Request(Protocol[Response_co]):
+    """A message that is answered with a `Response_co`."""
+
+    def if_killed(self, failure: Outcome) -> Response_co:
+        """The answer in place of the worker's, whose process died or was too slow: `failure` says how."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunCases:
+    """Run cases one after another in the same process; each has an answer of its own."""
+
+    cases: CallSequence
+
+    def if_killed(self, failure: Outcome) -> Outcome:
+        return failure
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRound:
+    """Draw the cases of a round, for which the target has to say what it is compiled for."""
+
+    round: CompileRound
+
+    def if_killed(self, failure: Outcome) -> DrawnRound | Outcome:
+        return failure
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRound:
+    """The cases of a round."""
+
+    cases: CallSequence
+    key: str
+    """what the target compiles for them, as text"""
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluateCase:
-    """`memory` is one of `build.MEMORY`, and memory that the target allocates is dirty only when that is "poisoned".
-    With a `tolerance`, out is compared and nothing else is asked; without one every oracle is. `diagnose` asks for the fault
-    behind a failure as well: apart from the first run, since a diagnosis that takes the process with it must not be taken for the
-    kernel's death. `crashed` is the signature with which it took the process with it then: it is examined only, behind a fence.
-    """
+    """Run one case on a target of its own, usually a mutant, and judge it as its evaluation says."""
 
     target: str
+    """name, as on the command line"""
     case: Case
     memory: str = "poisoned"
+    """one of build.MEMORY; only "poisoned" fills what the target allocates as well"""
     tolerance: Tolerance | None = None
+    """compare `out` within this tolerance and check nothing else; None: every oracle judges"""
     diagnose: bool = False
+    """name the fault behind a failure, too: never in the first run, since a crash in the diagnosis is not the kernel's"""
     crashed: str = ""
+    """signature with which the case killed the process before: it is only diagnosed, behind a memory fence"""
+
+    def if_killed(self, failure: Outcome) -> Outcome:
+        return failure
+
+
+AnyRequest = RunCases | DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest
+Answer = Outcome | DrawnRound | Diagnosis | Trace

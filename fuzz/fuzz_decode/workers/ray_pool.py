@@ -1,12 +1,12 @@
-"""A pool whose places are a Ray cluster's: each task makes some runs in a child process of the machine that it is on.
+"""A pool on a Ray cluster: each task makes some runs in a child process of the machine that it is on.
 
-Ray decides where and when, and gives a task that was lost to another machine; none of that is done here. What a target does to
-its process stays an outcome, since a task runs a `Pool` of one. Findings are judged, kept and minimised by the driver, which
-needs what the target needs.
+Ray decides where and when, and gives a task that was lost to another machine. What a target does to its process stays an outcome,
+since a task has a `ProcessPool` of one. The driver judges, stores and minimizes findings, so that it needs what the target needs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -17,7 +17,8 @@ from typing import Any
 
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.workers.pool import AHEAD, CompletedCall, ProcessPool, Quarantine, WorkItem
+from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
+from fuzz_decode.workers.pool import ProcessPool
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 LOCAL = "local"
@@ -30,8 +31,8 @@ GRACE = 0.5  # seconds between looks at the clock
 
 @dataclass(slots=True)
 class RayPool:
-    """`Pool` on the Ray cluster at `address`, or on one of this machine if that is LOCAL; at most `jobs` tasks at once (None: as
-    many as it has cores, or PER_GPU for each GPU)."""
+    """A `WorkerBackend` on the Ray cluster at `address`, or on one of this machine if that is LOCAL; at most `jobs` tasks at once
+    (None: as many as it has cores, or PER_GPU for each GPU)."""
 
     plan: WorkerConfig
     address: str
@@ -48,50 +49,42 @@ class RayPool:
         if there < 1:
             raise UsageError(f"--ray {self.address}: the cluster has no GPU; --device cpu runs in Triton's interpreter")
         self._slots = min(int(there), self.jobs or int(there))
-        answer = self._ray.get(self._task(introduce).remote(self.plan))
+        answer: WorkerInfo | UsageError = self._ray.get(self._task(worker_info).remote(self.plan))
         if isinstance(answer, UsageError):
             raise answer
-        assert isinstance(answer, WorkerInfo)
         return answer
 
-    def outcomes(
-        self,
-        runs: Iterable[WorkItem],
-        *,
-        fresh: bool = False,
-        start: int = 0,
-        quarantine: Quarantine = lambda calls: None,
-        until: float = math.inf,
-    ) -> Iterator[CompletedCall]:
-        """(number, calls, outcome) of each call, like `Pool.outcomes`, a task's at a time. Raises HarnessError if a task was lost
-        RETRIES times."""
-        coming, number, task = _bundles(runs), start, self._task(make)
-        while time.monotonic() < until:
+    def outcomes(self, runs: Iterable[WorkItem], schedule: Schedule = Schedule()) -> Iterator[CompletedCall]:
+        """Raises HarnessError if a task was lost RETRIES times, too."""
+        coming, number, task = _bundles(runs), schedule.start, self._task(make_calls)
+        while time.monotonic() < schedule.until:
             while len(self._waiting) < QUEUED * self._slots and number - min(self._waiting.values(), default=number) <= AHEAD:
                 bundle = next(coming, ())
                 if not bundle:
                     break
-                self._waiting[task.remote(self.plan, bundle, fresh, number, quarantine)] = number
+                # the clocks of other machines show other times, and the driver drops what comes too late
+                there = dataclasses.replace(schedule, start=number, until=math.inf)
+                self._waiting[task.remote(self.plan, bundle, there)] = number
                 number += sum(map(len, bundle))
             if not self._waiting:
                 return
-            for done in self._ray.wait(list(self._waiting), timeout=min(GRACE, max(0.0, until - time.monotonic())))[0]:
+            for done in self._ray.wait(list(self._waiting), timeout=min(GRACE, max(0.0, schedule.until - time.monotonic())))[0]:
                 del self._waiting[done]
-                yield from self._told(done)
+                yield from self._results(done)
 
     def close(self) -> None:
         if self._ray is not None:
             self._ray.shutdown()  # tasks under way end with it
 
-    def _told(self, done: Any) -> list[CompletedCall]:
+    def _results(self, done: Any) -> list[CompletedCall]:
+        answer: list[CompletedCall] | UsageError | HarnessError
         try:
             answer = self._ray.get(done)
         except self._ray.exceptions.RayError as error:
             raise HarnessError(f"a Ray task was lost {RETRIES} times\n{error}") from error
         if isinstance(answer, Exception):
             raise answer
-        told: list[CompletedCall] = answer
-        return told
+        return answer
 
     def _task(self, work: Any) -> Any:
         gpus = 1 / PER_GPU if self.plan.device == "cuda" else 0
@@ -113,7 +106,7 @@ def _connected(address: str, jobs: int | None) -> Any:
 
 
 def _bundles(runs: Iterable[WorkItem]) -> Iterator[tuple[WorkItem, ...]]:
-    """What goes into a task each: a round, or several calls."""
+    """The runs of each task: one round, or some that have CALLS calls together."""
     coming = iter(runs)
     for run in coming:
         more = () if isinstance(run, CompileRound) else itertools.islice(coming, CALLS // len(run) - 1 if len(run) < CALLS else 0)
@@ -122,28 +115,31 @@ def _bundles(runs: Iterable[WorkItem]) -> Iterator[tuple[WorkItem, ...]]:
 
 # on the cluster
 
-_pools: dict[WorkerConfig, tuple[ProcessPool, WorkerInfo]] = {}  # of this process; Ray uses it again for the next task
+# Module state, since Ray offers no other place: a process of Ray's runs one task after another, and starting a worker takes as
+# long as some tens of cases. There is at most one pool, for the plan of the last task.
+_pools: dict[WorkerConfig, tuple[ProcessPool, WorkerInfo]] = {}
 
 
-def introduce(plan: WorkerConfig) -> WorkerInfo | UsageError:
-    """What the plan's target is like there."""
+def worker_info(plan: WorkerConfig) -> WorkerInfo | UsageError:
+    """What a worker of the machine says of the plan's target."""
     try:
         return _started(plan)[1]
     except UsageError as error:
         return error
 
 
-def make(
-    plan: WorkerConfig, runs: tuple[WorkItem, ...], fresh: bool, number: int, quarantine: Quarantine
-) -> list[CompletedCall] | Exception:
-    """What `ProcessPool.outcomes` tells of some runs, the first call's number being `number`."""
+def make_calls(
+    plan: WorkerConfig, runs: tuple[WorkItem, ...], schedule: Schedule
+) -> list[CompletedCall] | UsageError | HarnessError:
+    """The outcomes of some runs."""
     try:
-        return list(_started(plan)[0].outcomes(runs, fresh=fresh, start=number, quarantine=quarantine))
+        return list(_started(plan)[0].outcomes(runs, schedule))
     except (UsageError, HarnessError) as error:
         return error
 
 
 def _started(plan: WorkerConfig) -> tuple[ProcessPool, WorkerInfo]:
+    """The pool for a plan, on the GPU that Ray gave to this process."""
     here = plan.on(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if plan.device == "cuda" else plan
     if here not in _pools:
         for pool, _ in _pools.values():

@@ -1,7 +1,7 @@
-"""Targets run in child processes: a crash, a hang or a dead CUDA context costs one case and a new process.
+"""The parent's side of one worker. A crash, a hang or a dead CUDA context costs one case and a new process.
 
-Children are forked from a server that has already imported torch, so that a new one takes tenths of a second; what they do is
-in `serve`. Processes only: Triton's interpreter is not thread-safe.
+Children are forked from a server that has already imported torch, so that a new one takes tenths of a second; `child.serve` is
+what they do. They are processes, not threads: Triton's interpreter is not thread-safe.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from fuzz_decode.cases.call_sequence import CallSequence
-from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, Violation, failure
 from fuzz_decode.workers.child import DEAD_DEVICE, serve
-from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig, WorkerInfo
+from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
+
+Response = TypeVar("Response")
 
 START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
-LOG_TAIL = 2000
+LOG_TAIL = 2000  # bytes
 
 
 class WorkerDied(Exception):
@@ -40,7 +38,10 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """One child process that runs one case after another. It must be `ready()` before the first `submit`."""
+    """One child process that answers one request after another. It must be `ready()` before the first `submit`.
+
+    A worker whose process died, was too slow or failed by our own fault is closed: it answers nothing any more.
+    """
 
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
@@ -53,10 +54,12 @@ class Worker:
         with _hidden_main():
             self._process.start()
         theirs.close()
-        self._unused, self._forks = True, False
+        self._unused = True  # no request has reached the process that would get the next one
+        self._forks = False  # that process is a fork of one that runs nothing
 
     def ready(self) -> WorkerInfo:
         """Wait until the target is imported. Raises UsageError if it cannot be."""
+        answer: WorkerInfo | UsageError
         try:
             answer = self._receive()
         except TimeoutError:
@@ -66,65 +69,36 @@ class Worker:
         if isinstance(answer, UsageError):
             self.close()
             raise answer
-        assert isinstance(answer, WorkerInfo)
         return answer
 
-    def submit(self, asked: Case | CallSequence | CompileRound | EvaluateCase | DiagnoseRequest | TraceRequest) -> None:
-        """Start a case or several, the drawing of a round, a trial of another target than the plan's, or the examination or
-        tracing of a case."""
+    def ask(self, request: Request[Response], more_seconds: float = 0.0) -> Response:
+        """Submit a request and wait for its answer."""
+        self.submit(request, more_seconds)
+        return self.answer(request)
+
+    def submit(self, request: Request[Any], more_seconds: float = 0.0) -> None:
+        """Send a request, whose answer may take as long as a case and `more_seconds`."""
         self._unused = False
-        more = asked.seconds if isinstance(asked, DiagnoseRequest) else 0.0
-        self.deadline = time.monotonic() + self.plan.timeout + more
-        with contextlib.suppress(BrokenPipeError):  # result() tells of the death
-            self.connection.send(asked)
+        self.deadline = time.monotonic() + self.plan.timeout + more_seconds
+        self._send(request)
 
-    def diagnosis(self) -> Diagnosis | Outcome:
-        """Wait for the submitted examination; an Outcome if the target did not survive it. Raises HarnessError like `result`."""
-        answer = self._answer()
-        assert isinstance(answer, (Diagnosis, Outcome))
-        return answer
+    def answer(self, request: Request[Response]) -> Response:
+        """Wait for the answer to the submitted request, or for the next one if it has several.
 
-    def trace(self) -> Trace | None:
-        """Wait for the submitted tracing; None if there was not the time or the memory for it. Raises HarnessError."""
-        answer = self._answer()
-        return answer if isinstance(answer, Trace) else None
-
-    def drawn(self) -> tuple[CallSequence, str] | None:
-        """Wait for the submitted round's cases, and what they compile for, in words; None if the process died. Raises UsageError
-        if the target does not say what it compiles for."""
-        answer: Any = None
-        try:
-            answer = self._receive()
-        except TimeoutError:
-            answer = TargetError(f"target {self.plan.target}: compiles_for gave no answer within {self.plan.timeout:g} s")
-        except WorkerDied:
-            self.close()
-        if isinstance(answer, UsageError):
-            self.close()
-            raise answer
-        return None if answer is None else (answer[0], answer[1])
-
-    def result(self) -> Outcome:
-        """Wait for the outcome of the submitted case, or of the next of several; a death or an overrun is one too, and leaves the
-        worker closed.
-
-        Raises HarnessError if it was our own code that failed.
+        Raises UsageError if the target cannot answer, HarnessError if our own code failed.
         """
-        answer = self._answer()
-        assert isinstance(answer, Outcome)
-        return answer
-
-    def _answer(self) -> Any:
+        answer: Response | UsageError | HarnessError
         try:
             answer = self._receive()
         except TimeoutError:
             self.close()
             finding = Violation("worker", "timeout", "call", f"no answer within {self.plan.timeout:g} s")
-            return failure("run", finding, seconds=self.plan.timeout)
+            return request.if_killed(failure("run", finding, seconds=self.plan.timeout))
         except WorkerDied as death:
             self.close()
-            return failure("run", Violation("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death)))
-        if isinstance(answer, HarnessError):
+            finding = Violation("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death))
+            return request.if_killed(failure("run", finding))
+        if isinstance(answer, (UsageError, HarnessError)):
             self.close()
             raise answer
         if isinstance(answer, Outcome) and answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
@@ -132,16 +106,15 @@ class Worker:
         return answer
 
     def fresh_process(self) -> None:
-        """Let the next case be the first of its process: a fork that is made before anything has run.
+        """Let the next request be the first of its process: a fork that is made before anything has run.
 
         Where that cannot be (on CUDA, or when the process itself has run a case) the worker is closed.
         """
         if not self.alive or (self._unused and (self._forks or self.plan.device != "cpu")):
             return
         if self._unused or self._forks:
+            self._send(ForkControl.NEXT if self._forks else ForkControl.START)
             self._unused = self._forks = True
-            with contextlib.suppress(BrokenPipeError):  # result() tells of the death
-                self.connection.send(None)
         else:
             self.close()
 
@@ -165,12 +138,16 @@ class Worker:
         self._process.join(KILL_SECONDS)
         self._log.close()
 
+    def _send(self, message: Request[Any] | ForkControl) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the next answer is that the process died
+            self.connection.send(message)
+
     def _receive(self) -> Any:
         if not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
             raise TimeoutError
         try:
             answer = self.connection.recv()
-            self.deadline = time.monotonic() + self.plan.timeout  # of the next answer, where several cases were submitted
+            self.deadline = time.monotonic() + self.plan.timeout  # of the next answer, if the request has several
             return answer
         except (EOFError, ConnectionResetError):
             self._process.join(KILL_SECONDS)
@@ -184,7 +161,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
-    """multiprocessing has each child run the parent's script again, which may do anything; what children do needs none of it."""
+    """multiprocessing has each child run the parent's script again, which may do anything; children need nothing of it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -200,5 +177,6 @@ def _death_name(death: WorkerDied) -> str:
 
 
 def _how_it_died(death: WorkerDied) -> str:
-    last = f"; last words: {death.log.splitlines()[-1][:200]}" if death.log else ""
-    return f"died of {_death_name(death)}{last}"
+    killed = death.exitcode is not None and death.exitcode < 0
+    how = f"was killed by {_death_name(death)}" if killed else f"ended with exit code {death.exitcode}"
+    return how + (f"; last output: {death.log.splitlines()[-1][:200]}" if death.log else "")

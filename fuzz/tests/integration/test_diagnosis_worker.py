@@ -46,8 +46,8 @@ def test_a_target_that_dies_anyway_is_said_to() -> None:
     with ResilientWorker(plan("wrong_and_wild")) as worker:
         found = worker.diagnose(Case(seq_lens=(1, 1)))
     assert found == Diagnosis(sentence=found.sentence)
-    assert found.sentence.startswith("the kernel died of SIGSEGV")
-    assert found.sentence.endswith("while it was examined")
+    assert found.sentence.startswith("the kernel was killed by SIGSEGV")
+    assert found.sentence.endswith("while it was diagnosed")
 
 
 def test_calls_in_a_row_and_calls_that_raise_are_not_examined() -> None:

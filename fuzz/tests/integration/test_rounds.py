@@ -26,9 +26,10 @@ from fuzz_decode.targets import bundled_kernel
 from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
 from fuzz_decode.workers.devices import pick_gpus
 from fuzz_decode.workers.in_process import InProcessBackend
-from fuzz_decode.workers.pool import ProcessPool, WorkerSlot, _Batch
+from fuzz_decode.workers.pool import Batch, PoolWork, ProcessPool
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.slots import WorkerSlot
 
 SAMPLES = Path(sample_targets.__file__)
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
@@ -199,18 +200,18 @@ def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str
         campaign(f"{odd}:undecided", tmp_path / "corpus", 1)
 
 
-def test_a_round_whose_kernels_are_being_compiled_is_put_off_for_another() -> None:
-    compiling = WorkerSlot(None, starting=False, compiling=True, key="a")  # type: ignore[arg-type]  # nothing runs
-    idle = WorkerSlot(None, starting=False)  # type: ignore[arg-type]
-    first, second = _Batch(0, (Case(),), "a"), _Batch(1, (Case(),), "b")
-    pool = ProcessPool(WorkerConfig("bundled", "cpu", 1.0), 2, _seats=[compiling, idle], _held=[first])
+def test_a_round_whose_kernels_are_being_compiled_is_deferred() -> None:
+    compiling, idle = PoolWork(compiling=True, key="a"), PoolWork()
+    slots = [WorkerSlot(None, work, starting=False) for work in (compiling, idle)]  # type: ignore[arg-type]  # nothing runs
+    first, second = Batch(0, (Case(),), "a"), Batch(1, (Case(),), "b")
+    pool = ProcessPool(WorkerConfig("bundled", "cpu", 1.0), 2, _slots=slots, _deferred=[first])
 
-    assert pool._put_off() is None
-    pool._held.append(second)
-    assert pool._put_off() == first  # as many as there are workers: none is put off any longer
-    assert pool._put_off() == second
-    pool._held, compiling.compiling = [first], False
-    assert pool._put_off() == first
+    assert pool._deferred_no_longer() is None
+    pool._deferred.append(second)
+    assert pool._deferred_no_longer() == first  # as many as there are workers: none is deferred any longer
+    assert pool._deferred_no_longer() == second
+    pool._deferred, compiling.compiling = [first], False
+    assert pool._deferred_no_longer() == first
 
 
 # several GPUs
@@ -224,7 +225,7 @@ def test_a_worker_sees_the_gpu_that_it_is_to_use(odd: str) -> None:
 def test_workers_take_the_gpus_in_turn(odd: str) -> None:
     with closing(ProcessPool(WorkerConfig(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
         pool.start()
-        assert [seat.worker.plan.gpu for seat in pool._seats] == ["4", "GPU-5", "4"]
+        assert [slot.worker.plan.gpu for slot in pool._slots] == ["4", "GPU-5", "4"]
 
 
 def test_gpus_are_numbered_among_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,11 @@ from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
 from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
+from fuzz_decode.workers.backend import Schedule
 from fuzz_decode.workers.child import _restrict_to_machine
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.pool import ProcessPool
-from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.protocol import RunCases, WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode.workers.worker import Worker
 
@@ -67,11 +68,11 @@ def test_a_segfault_costs_one_case() -> None:
         assert worker.run(GOOD).status == PASSED
 
 
-def test_a_target_that_exits_says_how_and_its_last_words() -> None:
+def test_a_target_that_exits_is_reported_with_its_last_output() -> None:
     with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run(CURSED)
         assert crash.signature == "crash-exit-3:call"
-        assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
+        assert crash.findings[0].message == "ended with exit code 3; last output: goodbye, cruel world"
         assert worker.run(GOOD).status == PASSED
 
 
@@ -94,12 +95,10 @@ def test_printing_blocks_nobody() -> None:
 def test_exceptions_and_rejections_do_not_end_the_process() -> None:
     with started(plan("raises_key_error")) as worker:
         for _ in range(2):
-            worker.submit(GOOD)
-            assert worker.result().signature == "exception-KeyError:call"
+            assert worker.ask(RunCases((GOOD,))).signature == "exception-KeyError:call"
         assert worker.alive
     with started(plan("cannot")) as worker:
-        worker.submit(GOOD)
-        assert worker.result().status == REJECTED
+        assert worker.ask(RunCases((GOOD,))).status == REJECTED
         assert worker.alive
 
 
@@ -107,7 +106,10 @@ def test_exceptions_and_rejections_do_not_end_the_process() -> None:
     ("source", "words"),
     [
         ("raise RuntimeError('no GPU')", "does not import: RuntimeError: no GPU"),
-        ("import os; print('no luck', flush=True); os._exit(7)", "died of exit-7; last words: no luck, while it was imported"),
+        (
+            "import os; print('no luck', flush=True); os._exit(7)",
+            "ended with exit code 7; last output: no luck, while it was imported",
+        ),
         ("import sys; sys.exit('usage: ...')", "usage: ..."),
     ],
 )
@@ -133,8 +135,7 @@ def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> No
     with started(plan("honest")) as worker:
         worker._process.kill()
         worker._process.join()
-        worker.submit(GOOD)
-        assert worker.result().signature == "crash-SIGKILL:call"
+        assert worker.ask(RunCases((GOOD,))).signature == "crash-SIGKILL:call"
         assert not worker.alive
 
 
@@ -163,7 +164,7 @@ def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
     with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run_fresh((CURSED, GOOD))
         assert crash.signature == "crash-exit-3:call of an earlier call"
-        assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
+        assert crash.findings[0].message == "ended with exit code 3; last output: goodbye, cruel world"
 
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
@@ -182,11 +183,11 @@ def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
 def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By restarts as on CUDA, where a process that has a context cannot be forked."""
     if how == "restart":
-        monkeypatch.setattr(Worker, "renew", lambda self: self._unused or self.close())
+        monkeypatch.setattr(Worker, "fresh_process", lambda self: self._unused or self.close())
     runs = [(GOOD, UNSCALED, SCALED), (SCALED, UNSCALED), (UNSCALED,)]
     with closing(ProcessPool(plan("remembers_the_scale"), 2)) as pool:
         pool.start()
-        done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), fresh=True)}
+        done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), Schedule(fresh=True))}
     assert done == {
         0: (runs[0][:1], PASSED),
         1: (runs[0][:2], PASSED),
@@ -200,7 +201,7 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
 def test_what_follows_a_crash_is_run_in_another_process() -> None:
     with closing(ProcessPool(plan("segfaults_on_two"), 1)) as pool:
         pool.start()
-        done = list(pool.outcomes(iter([(GOOD, CURSED, GOOD, SCALED)]), fresh=True))
+        done = list(pool.outcomes(iter([(GOOD, CURSED, GOOD, SCALED)]), Schedule(fresh=True)))
     assert [(number, calls) for number, calls, _ in done] == [
         *((0, (GOOD,)), (1, (GOOD, CURSED)), (2, (GOOD,)), (3, (GOOD, SCALED))),
     ]
@@ -274,7 +275,11 @@ def test_a_target_loses_float8_caches_that_are_not_read_right_here() -> None:
     [
         ({"devices": ("cuda",)}, {}, "target sample runs on cuda only, not on cpu"),
         ({"dtypes": ("float32",)}, {}, "target sample takes float32, not bfloat16"),
-        ({}, {"bfloat16": "dot differs"}, r"Triton's interpreter is wrong here in every dtype to draw \(bfloat16: dot differs\)"),
+        (
+            {},
+            {"bfloat16": "dot differs"},
+            r"Triton's interpreter fails its self-test in every requested dtype \(bfloat16: dot differs\)",
+        ),
     ],
 )
 def test_a_target_with_nothing_left_to_run_is_a_usage_error(

@@ -23,13 +23,14 @@ from fuzz_decode.cli import main
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.errors import UsageError
 from fuzz_decode.evaluate import settings as setting_module
-from fuzz_decode.evaluate.measure import EvaluationPool, Task, batched
+from fuzz_decode.evaluate.measure import EvaluationPool
 from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore, key
 from fuzz_decode.evaluate.mutant_inventory import Subject, clean, real, subjects
 from fuzz_decode.evaluate.score import Score, clean_tasks
 from fuzz_decode.evaluate.settings import CASES, EvaluationSettings, with_random_lengths
 from fuzz_decode.evaluate.statistics import quantile, upper_bound
 from fuzz_decode.evaluate.tally import tally
+from fuzz_decode.evaluate.task import SharedCases, Task, batched
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import Outcome
@@ -111,6 +112,14 @@ def test_the_fuzzers_cases_are_those_of_a_campaign() -> None:
     asked = list(SETTING.questions(7, GENERATES))
     with closing(case_stream(7, GENERATES)) as stream:
         assert asked == [(case, None) for case in itertools.islice(stream, 3)]
+
+
+def test_shared_cases_are_drawn_once_and_no_further_than_needed() -> None:
+    source = iter([(Case(seed=seed), None) for seed in range(4)])
+    cases = SharedCases(source)
+    assert [cases.get(number) for number in (1, 0, 1)] == [(Case(seed=1), None), (Case(seed=0), None), (Case(seed=1), None)]
+    assert next(source) == (Case(seed=2), None)
+    assert [cases.get(number) for number in (2, 3)] == [(Case(seed=3), None), None]
 
 
 def test_streams_of_several_seeds_may_be_drawn_in_turns() -> None:
@@ -319,8 +328,8 @@ def test_a_failure_is_diagnosed_when_that_is_asked(monkeypatch: pytest.MonkeyPat
 
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
-    with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as bench:
-        ((_, measured),) = bench.measurements(tasks)
+    with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as pool:
+        ((_, measured),) = pool.measurements(tasks)
     assert (measured.cases, measured.failures, measured.signature) == (1, 1, "wrong-value:lse")
     assert (measured.asked, measured.diagnosed) == (True, "lse-base-2")
 

@@ -1,0 +1,123 @@
+"""A fault of fuzz-decode itself while a finding is diagnosed: the finding is kept, the fault is raised at the end."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import sample_targets
+
+from fuzz_decode import check
+from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.minimize import minimize
+from fuzz_decode.campaign.triage import STILL_FAILS, triage
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cli import USAGE, main
+from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.corpus.read import load, load_folder
+from fuzz_decode.corpus.store import save
+from fuzz_decode.errors import HarnessError
+from fuzz_decode.workers.protocol import WorkerConfig
+
+CASE = Case(seq_lens=(2,))
+# a wrong kernel, in whose processes the examiner raises
+TARGET = """
+import fuzz_decode.diagnose.examine, sample_targets
+
+def broken(*_):
+    raise ValueError("boom")
+
+fuzz_decode.diagnose.examine.examine = broken
+
+def decode(q, *rest, out):
+    return sample_targets.five_percent_off(q, *rest, out=out)
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    (tmp_path / "undiagnosable.py").write_text(TARGET)
+    (tmp_path / "sample_targets.py").symlink_to(sample_targets.__file__)
+    return f"{tmp_path}/undiagnosable.py:decode"
+
+
+def stored(target: str, case: Case) -> Entry:
+    return Entry(case, case, target, "wrong-value:out", "compare", "cpu")
+
+
+def test_a_campaign_keeps_the_finding_without_a_diagnosis_and_raises_at_the_end(target: str, tmp_path: Path) -> None:
+    plan = WorkerConfig(target, "cpu", 20.0)
+    running = Campaign(plan, 0, Budget(12), 1, tmp_path / "corpus", minimise_seconds=2.0)
+    with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom"):
+        list(running.events())
+
+    (bug,) = running.bugs.values()
+    kept = load(bug.path)
+    assert running.done == 12
+    assert (kept.case, kept.signature, kept.diagnosis, kept.fault) == (bug.entry.case, "wrong-value:out", "", "")
+
+
+def test_the_command_line_names_the_file_with_the_traceback(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    corpus, files = tmp_path / "corpus", {option: tmp_path / option for option in ("json", "html", "junit")}
+    words = [
+        "--iters",
+        "8",
+        "--jobs",
+        "1",
+        "--device",
+        "cpu",
+        "--minimize-time",
+        "2",
+        "--corpus",
+        str(corpus),
+        "--target",
+        target,
+    ]
+
+    assert main([*words, *(word for option, path in files.items() for word in (f"--{option}", str(path)))]) == USAGE
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    named = re.fullmatch(
+        r"fuzz-decode: error: internal error \(ValueError: boom\); please report it with the traceback in (.*)", sentence
+    )
+    assert named
+    assert "Traceback (most recent call last)" in Path(named[1]).read_text()
+    assert [entry.diagnosis for entry in load_folder(corpus)[0].values()] == [""]
+    assert all(path.stat().st_size for path in files.values())
+
+
+def test_minimize_keeps_the_smaller_case(target: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "corpus", stored(target, Case(seq_lens=(2, 3))))
+
+    with pytest.raises(HarnessError, match="ValueError: boom"):
+        minimize(path, load(path), WorkerConfig(target, "cpu", 20.0), 5.0)
+    (smaller,) = load_folder(tmp_path / "corpus")[0].values()
+    assert (smaller.case.num_seqs, smaller.diagnosis) == (1, "")
+
+
+def test_triage_goes_on_and_the_command_writes_the_page(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry, page = stored(target, CASE), tmp_path / "page.html"
+    path = save(tmp_path / "corpus", entry)
+    (triaged,) = triage({path: entry}, WorkerConfig("", "cpu", 20.0), target, 5.0)
+
+    assert (triaged.status, triaged.entry.diagnosis) == (STILL_FAILS, "")
+    assert "boom" in str(triaged.harness_error)
+    assert main(["triage", str(path), "--target", target, "--device", "cpu", "--html", str(page)]) == USAGE
+    assert "still failing" in capsys.readouterr().out
+    assert page.stat().st_size
+
+
+def test_check_raises_it_with_the_workers_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, where the examiner itself can be broken."""
+
+    def fails(*_: Any) -> NoReturn:
+        raise ValueError("boom")
+
+    monkeypatch.setattr("fuzz_decode.diagnose.examine.examine", fails)
+    with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom"):
+        check(functools.partial(sample_targets.five_percent_off), CASE, device="cpu")
