@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 
-from fuzz_decode.errors import complain
+from fuzz_decode.errors import print_error
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.text import one_line
 
@@ -45,7 +45,7 @@ def tell(title: str, lines: Sequence[str], checks: Sequence[Check]) -> None:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(summary(title, lines, bad))
         except OSError as error:  # the answer is in the exit code
-            complain(f"GITHUB_STEP_SUMMARY {path} cannot be written: {error.strerror}")
+            print_error(f"GITHUB_STEP_SUMMARY {path} cannot be written: {error.strerror}")
 
 
 def inside() -> bool:

@@ -75,7 +75,7 @@ def _show_answer(console: Console, answer: Answer) -> None:
 def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:
     failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
     if failed:
-        verdict, command = f"{failed} of {len(statuses)} fail; find and minimise the failure with", f"{run} --stop-after 1"
+        verdict, command = f"{failed} of {len(statuses)} fail; find and minimize the failure with", f"{run} --stop-after 1"
     elif PASSED not in statuses:
         verdict, command = "nothing ran: every case was rejected; see what a campaign can draw with", run
     else:
