@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     files = _ReportFiles(view, arguments.json, arguments.html)
     with CiReport(f"fuzz-decode run on {campaign.settings.target}", arguments.junit) as report:
         try:
-            _show_events(view, files)
+            _run_campaign(view, files)
             if not _has_failed(view):
                 report.checks.append(Check("no findings", seconds=view.seconds))
         finally:
@@ -98,8 +98,8 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
     )
 
 
-def _show_events(view: CampaignView, files: _ReportFiles) -> None:
-    """Run the campaign."""
+def _run_campaign(view: CampaignView, files: _ReportFiles) -> None:
+    """Run the campaign, and show and report what happens."""
     with view:
         for event in view.campaign.events():
             view.show(event)
