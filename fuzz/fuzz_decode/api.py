@@ -1,8 +1,8 @@
 """fuzz-decode from Python: one case, a campaign, and an assertion for a test suite.
 
-A function that a new process can find by its name, at the top level of a module or of a file, runs in child processes: a crash
-or a hang costs one case. They import it afresh, so that what was changed in this process (globals, patches, environment) does
-not reach them, and a script that fuzzes a function of its own must do so under `if __name__ == "__main__":`.
+A function at the top level of a module or a file, which a new process can import by its name, runs in child processes: a crash
+or a hang costs one case. They import it afresh, so that changes made in this process (globals, patches, environment) do not
+reach them, and a script that fuzzes a function of its own must do so under `if __name__ == "__main__":`.
 
 Any other function, be it a closure, a lambda, a `functools.partial` or defined in a notebook, runs in this very process: a crash
 ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its import.
@@ -10,8 +10,8 @@ ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only if 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import tempfile
@@ -20,50 +20,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fuzz_decode.cli.argument_types as types
-from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.option_values import DEVICE, SECONDS
 from fuzz_decode.campaign.record import raw_entry, with_diagnosis
+from fuzz_decode.campaign.settings import CampaignSettings
+from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.ledger import CRASH
-from fuzz_decode.diagnose.diagnosis import SECONDS
+from fuzz_decode.diagnose.diagnosis import SECONDS as DIAGNOSIS_SECONDS
 from fuzz_decode.errors import UsageError
-from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.report.terminal.campaign import count_findings
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.results import Finding, Result, check_call, replay_command, to_finding
 from fuzz_decode.targets.import_name import label, name_of
-from fuzz_decode.workers.devices import default_jobs, pick_device
+from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 Function = Callable[..., Any] | str
 Folder = str | os.PathLike[str]
-DEVICES = ("auto", "cpu", "cuda")
-CASES_A_JOB = 25  # starting a process takes as long as some tens of cases
-READERS: dict[str, Callable[[str], Any]] = {
-    "iters": types.positive,
-    "time": types.duration,
-    "stop_after": types.positive,
-    "seed": types.natural,
-    "jobs": types.positive,
-    "dtypes": types.dtypes,
-    "sequence": types.sequence,
-    "timeout": types.duration,
-    "minimize_time": types.duration,
-}
-OPTIONAL = {"iters", "time", "stop_after", "jobs", "dtypes", "sequence"}
+CASES_PER_JOB = 25  # at least: starting a process takes as long as some tens of cases
 
 
 def check(
     fn: Function, case: Case = Case(), *, before: tuple[Case, ...] = (), device: str = "auto", timeout: float = 60.0
 ) -> Result:
-    """Run one case through a function, after the cases `before` it if there are any, and compare.
+    """Run one case through a function, after the cases in `before` if there are any, and compare.
 
     `fn` is a decode function, or a target's name as on the command line. The result is true if the case passed. A failure is
-    examined, not minimised: `str(result)` is all that is known of it. `device` is auto, cpu or cuda; a case takes at most
-    `timeout` seconds. Raises UsageError if the case is none, or the function cannot be a target.
+    diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda; a case takes at most `timeout`
+    seconds. Raises UsageError if an argument is wrong, or the function cannot be a target.
 
     >>> from fuzz_decode import FAMILIES, Case, Layout, check
     >>> interleaved = Case(seq_lens=(5, 0, 17), block_size=16, k=Layout(FAMILIES["interleaved"]), v=None)
@@ -75,13 +63,15 @@ def check(
         if not isinstance(each, Case):
             raise UsageError(f"a case must be a fuzz_decode.Case, not {type(each).__name__}")
         validate(each)
-    plan, here = _workplace(fn, device, _read("timeout", timeout))
-    with _at_work(here), here or ResilientWorker(plan) as worker:
+    on, timeout = pick_device(DEVICE.checked("device", device)), SECONDS.checked("timeout", timeout)
+    config = WorkerConfig(_target_name(fn), on, timeout)
+    in_process = _in_process_backend(fn, config)
+    with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
         if not outcome.findings:
             return Result(outcome.status, outcome.reason)
-        entry = with_diagnosis(raw_entry(plan, calls, outcome, worker.ready.versions), worker, SECONDS)
-    return Result(outcome.status, finding=to_finding(entry, entry.signature, check_call(entry, _spelled(fn))))
+        entry = with_diagnosis(raw_entry(config, calls, outcome, worker.ready.versions), worker, DIAGNOSIS_SECONDS)
+    return Result(outcome.status, finding=to_finding(entry, entry.signature, check_call(entry, _expression(fn))))
 
 
 def fuzz(
@@ -99,13 +89,13 @@ def fuzz(
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
 ) -> tuple[Finding, ...]:
-    """Draw cases, run them through a function, and minimise what fails: what `fuzz-decode` finds, with the same seed the same.
+    """Draw cases, run them through a function, and minimize failures. Findings are those of `fuzz-decode` with the same seed.
 
     `fn` is a decode function, or a target's name as on the command line. The campaign ends after `iters` cases, `time` seconds
-    or `stop_after` distinct findings, whichever comes first; None is no such limit. `jobs` processes run them (None: one per
-    core); with `sequence` each of them makes so many related calls and ends, to find stale state. A case takes at most `timeout`
-    seconds, a finding is minimised for at most `minimize_time`. `corpus` is a folder where findings are kept, and whose
-    ledger.toml says what is known to fail; without it nothing stays on disk.
+    or `stop_after` distinct findings, whichever comes first; None is no limit. `jobs` processes run the cases (None: one per
+    core); with `sequence`, each process makes that many related calls and ends, which finds stale state. A case takes at most
+    `timeout` seconds, minimizing a finding at most `minimize_time`. `corpus` is a folder where findings are kept, and whose
+    ledger.toml lists known failures; without it nothing stays on disk.
 
     Warns if every case was rejected, so that nothing was tested, and if the ledger is out of date. Raises UsageError if an
     argument is wrong, or the function cannot be a target.
@@ -116,8 +106,8 @@ def fuzz(
     ('wrong-value:out', Case(k=Layout(FAMILIES['interleaved']), v=None, table=BlockTable(first_block=1)))
     """
     limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
-    how = {"seed": seed, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
-    campaign, findings = _finished(fn, device, corpus, {**limits, **how})
+    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    campaign, findings = _run_campaign(fn, corpus, **limits, **options)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
     return findings
@@ -138,117 +128,107 @@ def assert_decode_correct(
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
 ) -> None:
-    """`fuzz`, for a test: raises AssertionError with the whole story of what was found, or if nothing was tested.
+    """`fuzz`, for a test: raises AssertionError with the whole story of each finding, or if nothing was tested.
 
-    What the corpus's ledger.toml knows is no failure, but an entry that is out of date is one.
+    A failure that the corpus's ledger.toml lists is no failure, but an entry that is out of date is one.
 
     >>> from fuzz_decode import assert_decode_correct
     >>> assert_decode_correct("bundled", iters=10, device="cpu")
     """
     __tracebackhide__ = True
     limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
-    how = {"seed": seed, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     try:
-        campaign, findings = _finished(fn, device, corpus, {**limits, **how})
+        campaign, findings = _run_campaign(fn, corpus, **limits, **options)
     except UsageError as error:
-        raise error.with_traceback(None) from None  # the test is to blame, not the lines between
+        raise error.with_traceback(None) from None  # the mistake is in the test, not in the lines between
     paragraphs = [*_summary(campaign, findings), *_caveats(campaign), *map(str, findings)]
     if paragraphs:
         raise AssertionError("\n".join(paragraphs))
 
 
-def _finished(fn: Function, device: str, corpus: Folder | None, options: dict[str, Any]) -> tuple[Campaign, tuple[Finding, ...]]:
-    """A campaign that is over, and what it found. `options` are those of `fuzz`, by name."""
-    wanted = argparse.Namespace(**{name: _read(name, value) for name, value in options.items()})
-    with tempfile.TemporaryDirectory(prefix="fuzz-decode-") as passing:
-        campaign = _campaign(fn, device, Path(passing if corpus is None else corpus), wanted)
-        with _at_work(campaign.here), contextlib.closing(campaign.events()) as events:
+def _run_campaign(fn: Function, corpus: Folder | None, **options: Any) -> tuple[Campaign, tuple[Finding, ...]]:
+    """A campaign from start to end, and its findings. `options` are fields of CampaignSettings."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-decode-") as temporary:
+        folder = Path(temporary if corpus is None else corpus)
+        settings = _with_fewer_jobs(CampaignSettings(target=_target_name(fn), corpus=folder, **options))
+        campaign = Campaign(settings, _in_process_backend(fn, settings.worker_config))
+        if settings.sequence and campaign.in_process:
+            why = f"none finds {settings.target}; make it a function of a module"
+            raise UsageError(f"sequence needs fresh processes, and {why}")
+        with _running(campaign.in_process), contextlib.closing(campaign.events()) as events:
             for _ in events:
                 pass
-    return campaign, tuple(_finding(campaign, bug, fn, kept=corpus is not None) for bug in campaign.bugs.values())
+    return campaign, tuple(_finding(campaign, bug, fn, kept=corpus is not None) for bug in campaign.state.bugs.values())
 
 
-def _campaign(fn: Function, device: str, folder: Path, wanted: argparse.Namespace) -> Campaign:
-    if wanted.iters is None and wanted.time is None:
-        raise UsageError("iters and time are both None; one of them must say when to stop")
-    plan, here = _workplace(fn, device, wanted.timeout, wanted.dtypes or ())
-    if wanted.sequence and here:
-        raise UsageError(f"sequence needs fresh processes, and none finds {plan.target}; make it a function of a module")
-    corpus_must_be_writable("corpus", folder)
-    cores = default_jobs(plan.device)
-    jobs = wanted.jobs or (min(cores, -(-wanted.iters // CASES_A_JOB)) if wanted.iters else cores)
-    budget = Budget(wanted.iters, wanted.time, wanted.stop_after)
-    return Campaign(plan, wanted.seed, budget, jobs, folder, wanted.minimize_time, wanted.sequence, here)
+def _with_fewer_jobs(settings: CampaignSettings) -> CampaignSettings:
+    """Unless their number is given, no more jobs than there is work for."""
+    if settings.jobs is not None or settings.iters is None:
+        return settings
+    return dataclasses.replace(settings, jobs=min(settings.job_count, -(-settings.iters // CASES_PER_JOB)))
 
 
-def _workplace(
-    fn: Function, device: str, timeout: float, dtypes: tuple[str, ...] = ()
-) -> tuple[WorkerConfig, InProcessBackend | None]:
-    """What a worker is told, and the stand-in for workers if none can find the function."""
-    if device not in DEVICES:
-        raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
-    if not (isinstance(fn, str) or callable(fn)):
+def _target_name(fn: Function) -> str:
+    """The name that a child process imports, or else a label. Raises UsageError if `fn` is neither a function nor a name."""
+    if isinstance(fn, str):
+        return fn
+    if not callable(fn):
         raise UsageError(f"what to test must be a function or the name of a target, not {type(fn).__name__}")
-    name = fn if isinstance(fn, str) else name_of(fn) or ""
-    if not (isinstance(fn, str) or name):
-        plan = WorkerConfig(label(fn), pick_device(device), timeout, dtypes)
-        return plan, InProcessBackend(plan, fn)
+    return name_of(fn) or label(fn)
+
+
+def _in_process_backend(fn: Function, config: WorkerConfig) -> InProcessBackend | None:
+    """What runs the function in this process if no other can import it, else None. Raises UsageError if neither is possible."""
+    if not isinstance(fn, str) and name_of(fn) is None:
+        return InProcessBackend(config, fn)
     if multiprocessing.current_process().daemon:
         raise UsageError(
             "this process is itself a worker and cannot start others; in a script, what calls fuzz_decode belongs under "
             '`if __name__ == "__main__":`, since workers import the script of a function'
         )
-    return WorkerConfig(name, pick_device(device), timeout, dtypes), None
+    return None
 
 
-def _at_work(here: InProcessBackend | None) -> contextlib.AbstractContextManager[None]:
-    return here.at_work() if here else contextlib.nullcontext()
-
-
-def _read(name: str, value: Any) -> Any:
-    """An option's value, as the command line reads its text. Raises UsageError."""
-    if value is None and name in OPTIONAL:
-        return None
-    text = ",".join(value) if isinstance(value, (tuple, list)) else str(value)
-    try:
-        return READERS[name](text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{name} {error}") from None
+def _running(in_process: InProcessBackend | None) -> contextlib.AbstractContextManager[None]:
+    """Goes around all runs in this process."""
+    return in_process.at_work() if in_process else contextlib.nullcontext()
 
 
 def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:
     entry, path = bug.entry, bug.path if kept else None
-    title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimised" * (not entry.minimised)
-    again = replay_command(entry, path) if path and not campaign.here else check_call(entry, _spelled(fn))
-    return to_finding(entry, title, again, bug.count, path)
+    title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimized" * (not entry.minimised)
+    repro = replay_command(entry, path) if path and not campaign.in_process else check_call(entry, _expression(fn))
+    return to_finding(entry, title, repro, bug.count, path)
 
 
-def _spelled(fn: Function) -> str:
-    """The function in a line of Python."""
+def _expression(fn: Function) -> str:
+    """Python code that stands for the function."""
     name = repr(fn) if isinstance(fn, str) else getattr(fn, "__name__", "")
     return name if isinstance(fn, str) or name.isidentifier() else "fn"
 
 
 def _summary(campaign: Campaign, findings: tuple[Finding, ...]) -> list[str]:
-    """The first finding in a line, and how many there are in another."""
+    """The first finding in a line, and the number of findings in another."""
     if not findings:
         return []
-    where = f"{campaign.plan.target} on {campaign.plan.device}, seed {campaign.seed}"
-    words = findings[0].diagnosis or findings[0].message
-    return [clean(" ".join(words.split())).plain, f"{count_findings(len(findings))} in {_cases(campaign)} of {where}"]
+    settings, first = campaign.settings, findings[0].diagnosis or findings[0].message
+    where = f"{settings.target} on {settings.device}, seed {settings.seed}"
+    return [clean(" ".join(first.split())).plain, f"{count_findings(len(findings))} in {_cases(campaign)} of {where}"]
 
 
 def _cases(campaign: Campaign) -> str:
-    return f"{campaign.done} case{'s' * (campaign.done > 1)}"
+    return f"{campaign.state.done} case{'s' * (campaign.state.done != 1)}"
 
 
 def _caveats(campaign: Campaign) -> list[str]:
-    """Why a campaign without findings may be no good news."""
-    sentences = [known.no_longer_fails(path) for known, path in campaign.unexpected_passes.items()]
-    quarantined = sum(count for known, count in campaign.known.items() if known.expect == CRASH)
-    if campaign.done == campaign.rejected.total() + quarantined:
-        reasons = [f"{count} x {reason}" for reason, count in campaign.rejected.most_common(3)]
+    """Reasons not to trust a campaign without findings."""
+    state = campaign.state
+    sentences = [known.no_longer_fails(path) for known, path in state.unexpected_passes.items()]
+    quarantined = sum(count for known, count in state.known.items() if known.expect == CRASH)
+    if state.done == state.rejected.total() + quarantined:
+        reasons = [f"{count} x {reason}" for reason, count in state.rejected.most_common(3)]
         reasons += [f"{quarantined} x quarantined by the ledger"] * bool(quarantined)
-        none = f"none of {_cases(campaign)} was run on {campaign.plan.target}"
+        none = f"none of {_cases(campaign)} was run on {campaign.settings.target}"
         sentences.append(f"nothing was tested: {none} ({'; '.join(reasons)})")
     return [clean(sentence).plain for sentence in sentences]

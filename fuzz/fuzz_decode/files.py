@@ -1,4 +1,4 @@
-"""Small text files: written whole or not at all, and read only where reading comes to an end."""
+"""Small text files: written whole or not at all, and read up to a limit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MAX_BYTES = 2**20
 
 
 def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """What is in a regular file of at most `limit` bytes; a pipe or a device may never end. Raises FileError."""
+    """The contents of a regular file of at most `limit` bytes: a pipe or a device may never end. Raises FileError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise FileError(path, "is no regular file")
         with open(path, "rb") as file:
-            data = file.read(limit + 1)  # its size may be a lie, as in /proc
+            data = file.read(limit + 1)  # not its size, which is 0 for files of /proc
     except OSError as error:
         raise FileError(path, f"cannot be read: {error.strerror}") from error
     if len(data) > limit:
@@ -27,7 +27,7 @@ def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary file of the same folder, which then takes the name, even that of a link. Raises FileError."""
+    """Write to a temporary file of the same folder, then rename it to `path`, even if that is a link. Raises FileError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -42,7 +42,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_report(path: Path, text: str) -> None:
-    """The same for a file that the user named, but a link, a pipe or /dev/stdout is written to. Raises FileError."""
+    """`write_whole` for a file that the user named, but write into a link, a pipe or /dev/stdout. Raises FileError."""
     if not path.is_symlink() and (path.is_file() or not path.exists()):
         write_whole(path, text)
         return
@@ -52,16 +52,16 @@ def write_report(path: Path, text: str) -> None:
         raise FileError(path, f"cannot be written: {error.strerror}") from error
 
 
-def corpus_must_be_writable(option: str, corpus: Path) -> None:
-    """Find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
+def corpus_must_be_writable(corpus: Path) -> None:
+    """To find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
     if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"{option} {corpus} is a file; it must be a folder, or not exist yet")
+        raise UsageError(f"corpus {corpus} is a file; it must be a folder, or not exist yet")
     existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
     if not os.access(existing, os.W_OK):
-        raise UsageError(f"{option} {corpus}: no permission to write into {existing}")
+        raise UsageError(f"corpus {corpus}: no permission to write into {existing}")
 
 
 def must_be_writable(option: str, path: Path | None) -> None:
-    """Find out before the work, not after. Raises UsageError if `path`, where one is given, cannot become a file."""
+    """To find out before the work, not after. Raises UsageError if `path` is given and cannot be written as a file."""
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
         raise UsageError(f"{option} {path}: must be a file in a folder that exists and can be written")

@@ -1,4 +1,4 @@
-"""Findings for Python: plain data that prints as the story that the terminal tells."""
+"""What the Python API returns: plain data that prints like a finding on the terminal."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import PASSED
 from fuzz_decode.report.terminal.finding import finding_text
 
-WIDTH = 72  # of a panel: with the 8 columns that pytest puts before a line of an error it fits into 80
+PANEL_WIDTH = 72  # with the 8 columns that pytest puts before a line of an error it fits into 80
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a function does wrong; `str()` of it is the whole story.
-
-    `signature` names the failure across cases, `diagnosis` says what the function does wrong, where that is known, `message` what
-    came of it. `where` is the worst element's index, `expected`, `got` and `allowed` its values. `case` is the simplest case that
-    shows it, after the calls `before` if it needs any; `count` cases of the campaign did. `path` is its file in the corpus.
-    """
+    """One bug of a function; `str()` of it is the whole story."""
 
     signature: str
+    """symptom and tensor, such as wrong-value:out; the same for all cases that show the bug"""
     diagnosis: str
+    """what the function does wrong; empty if unknown"""
     message: str
+    """what the first oracle reports about the case"""
     where: tuple[int, ...]
+    """index of the worst element; empty if there is none"""
     expected: float | None
+    """its value in the reference"""
     got: float | None
+    """its value in the function's output"""
     allowed: float | None
+    """the largest difference that rounding explains"""
     case: Case
+    """the simplest failing case that was found"""
     before: CallSequence
+    """cases that must run before it in the same process, oldest first; mostly none"""
     count: int
+    """cases of the campaign that showed the bug"""
     path: Path | None
+    """case file in the corpus; None without a corpus"""
     story: str = field(repr=False)
+    """all of this as text"""
 
     def __str__(self) -> str:
         return self.story
@@ -43,12 +50,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one case: true if it passed. `status` is passed, failed or rejected; `reason` says why it was rejected,
-    `finding` what is wrong."""
+    """The result of one case: true if it passed."""
 
     status: str
+    """passed, failed or rejected"""
     reason: str = ""
+    """why the case was rejected"""
     finding: Finding | None = None
+    """what is wrong, if it failed"""
 
     def __bool__(self) -> bool:
         return self.status == PASSED
@@ -58,14 +67,14 @@ class Result:
 
 
 def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path | None = None) -> Finding:
-    """The finding that an entry describes."""
-    data = entry.finding
-    expected, got, allowed = (None if data.get(n) is None else float(data[n]) for n in ("expected", "got", "allowed"))
+    """The finding of an entry; `title` and `repro`, the way to reproduce it, go into its story."""
+    violation = entry.finding
+    expected, got, allowed = (None if violation.get(n) is None else float(violation[n]) for n in ("expected", "got", "allowed"))
     return Finding(
         signature=entry.signature,
         diagnosis=entry.diagnosis,
-        message=str(data["message"]),
-        where=tuple(data["where"]),
+        message=str(violation["message"]),
+        where=tuple(violation["where"]),
         expected=expected,
         got=got,
         allowed=allowed,
@@ -73,16 +82,16 @@ def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path 
         before=entry.before,
         count=count,
         path=path,
-        story=finding_text(entry, repro, title, WIDTH),
+        story=finding_text(entry, repro, title, PANEL_WIDTH),
     )
 
 
 def replay_command(entry: Entry, path: Path) -> str:
-    """What shows a stored finding again."""
+    """The command line that reproduces a stored finding."""
     return f"fuzz-decode replay {shlex.quote(str(path))} --target {shlex.quote(entry.target)} --device {entry.device}"
 
 
 def check_call(entry: Entry, function: str) -> str:
-    """What shows a finding again in Python; `function` is an expression."""
+    """The Python call that reproduces a finding; `function` is an expression."""
     before = f", before={entry.before!r}" if entry.before else ""
     return f"check({function}, {entry.case!r}{before}, device={entry.device!r})"

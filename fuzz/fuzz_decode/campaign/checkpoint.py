@@ -1,7 +1,7 @@
-"""Where a campaign is, in a small file beside the cases that it has found, so that one that was killed goes on from there.
+"""How far a campaign is, in a small file beside its findings, so that a campaign that was killed can be resumed.
 
-The file is replaced as a whole, a few times a minute, and gone once the campaign is over. Findings are in the corpus before they
-are in here; what was run since the last time is run again.
+The file is replaced as a whole, some times a minute, and removed when the campaign is over. Findings reach the corpus before they
+are listed in this file; cases run since the last write are run again.
 """
 
 from __future__ import annotations
@@ -18,52 +18,55 @@ from fuzz_decode.files import read_whole, write_whole
 
 NAME = ".campaign"  # unlike case files it does not end in .json
 SECONDS = 2.0  # between two writes
-SHARE = 50  # of the time, at most, that writing takes: what is covered grows with the campaign
-LIMIT = 2**26  # bytes
+SHARE = 50  # times as long as a write took until the next one: the state grows with the campaign
+MAX_BYTES = 2**26
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Keeps a campaign's `state` in `path`, together with what identifies its cases: `of`, plain data by name."""
+    """Keeps the state of one campaign in a file."""
 
     path: Path
-    of: dict[str, Any]
+    identity: dict[str, Any]
+    """name to value of all that decides which cases are drawn; a campaign with other values is not resumed"""
     _due: float = field(default_factory=lambda: time.monotonic() + SECONDS)
-    _made: bool = False
+    _made_folder: bool = False
 
     def read(self) -> dict[str, Any] | None:
-        """The state; None if there is none. Raises UsageError if it is another campaign's."""
+        """The state that was written; None if there is no file. Raises UsageError if it is the state of another campaign."""
         if not self.path.exists():
             return None
         try:
-            data = json.loads(read_whole(self.path, LIMIT))
-            of, state = data["of"], data["state"]
-            differing = [name for name in self.of if of[name] != self.of[name]]
+            data = json.loads(read_whole(self.path, MAX_BYTES))
+            identity, state = data["of"], data["state"]
+            differing = [name for name in self.identity if identity[name] != self.identity[name]]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise FileError(self.path, f"is not what a campaign wrote: {str(error)[:120]}; remove it") from error
         for name in differing:
-            there, here = f"{name} {of[name]}"[:200], f"{name} {self.of[name]}"[:200]
-            again = "give the options that it was started with, or leave --resume out to begin anew"
-            raise UsageError(f"--resume: {self.path} is of a campaign with {there}, not {here}; {again}")
+            stored, given = f"{name} {identity[name]}"[:200], f"{name} {self.identity[name]}"[:200]
+            remedy = "give the options that it was started with, or leave --resume out to begin anew"
+            raise UsageError(f"--resume: {self.path} is of a campaign with {stored}, not {given}; {remedy}")
         return dict(state)
 
     @property
     def due(self) -> bool:
+        """Whether it is time for the next write."""
         return time.monotonic() >= self._due
 
     def write(self, state: dict[str, Any]) -> None:
+        """Replace the file. Raises FileError if it cannot be written."""
         started = time.monotonic()
-        self._made = self._made or not self.path.parent.exists()
+        self._made_folder = self._made_folder or not self.path.parent.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, json.dumps({"of": self.of, "state": state}, sort_keys=True) + "\n")
+        write_whole(self.path, json.dumps({"of": self.identity, "state": state}, sort_keys=True) + "\n")
         now = time.monotonic()
         self._due = now + max(SECONDS, SHARE * (now - started))
 
     def remove(self) -> None:
-        """The campaign is over. A folder that was made for the journal alone goes, too."""
+        """The campaign is over: remove the file, and its folder if that was made for this file and holds nothing else."""
         self.path.unlink(missing_ok=True)
-        if self._made:
-            with contextlib.suppress(OSError):  # cases are in there
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # it holds findings
                 self.path.parent.rmdir()
 
 

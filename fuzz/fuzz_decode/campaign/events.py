@@ -1,4 +1,4 @@
-"""What a campaign tells while it runs."""
+"""Events that a campaign emits while it runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from fuzz_decode.workers.protocol import WorkerInfo
 
 @dataclass(frozen=True, slots=True)
 class Started:
+    """The target is loaded; no case was run yet."""
+
     ready: WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
 class CaseDone:
+    """A case was judged, in the order of the cases."""
+
     case: Case
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A failure with a signature not seen before, already saved at `path`."""
+    """A failure with a new signature, already saved at `path`; `case_index` is the number of its case."""
 
     entry: Entry
     path: Path
@@ -33,8 +37,11 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Minimised:
-    """`shrunk` is None where the failure did not come back in a fresh process, or no time was left; the entry's note says it."""
+class Minimized:
+    """The failure that was found last, minimized and diagnosed.
+
+    `shrunk` is None if it did not fail again in a fresh process, or if no time was left; the entry's note says which.
+    """
 
     entry: Entry
     path: Path
@@ -43,10 +50,13 @@ class Minimised:
 
 @dataclass(frozen=True, slots=True)
 class SpuriousTimeout:
-    """A timeout that was none: alone the case answers in time. Its file is gone, and it counts as rejected."""
+    """The failure that was found last was a timeout, but run alone the case is answered in time.
+
+    Its file is removed, and its cases count as rejected.
+    """
 
     path: Path
     reason: str
 
 
-Event = Started | CaseDone | Found | Minimised | SpuriousTimeout
+Event = Started | CaseDone | Found | Minimized | SpuriousTimeout

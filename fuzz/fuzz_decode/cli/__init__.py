@@ -1,5 +1,7 @@
-"""The command line: a file for each subcommand. `add_to(commands)` declares its arguments, the rest turns them into calls. Light
-until a subcommand is called."""
+"""The command line: a file for each subcommand. `add_to(commands)` declares its arguments, the rest turns them into calls.
+
+Importing it is cheap: a subcommand imports what it needs when it is called.
+"""
 
 from fuzz_decode.cli.command_line import main
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
+from fuzz_decode.campaign.option_values import DEVICES
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import must_be_writable
 
 ABOUT = """
-Time a target on a GPU, in CUDA graphs: shapes as they are served, in several cache layouts, beside the kernels of other projects
-that are installed. What is timed has first given the right answer on the very tensors; what has not is called wrong, and the exit
-code is 1. GB/s are the bytes of K and V that the problem needs, q and out, in the time of a call.
+Time a target on a GPU, in CUDA graphs, on shapes and cache layouts of real models, beside the installed kernels of other
+projects. A call is timed only after its result on the same tensors was correct; otherwise it is reported as wrong, and the exit
+code is 1. GB/s counts the bytes of K and V that the problem needs, of q and of out, in the time of one call.
 """
 NO_GPU = (
-    "there is no GPU to measure on: Triton's interpreter says nothing of milliseconds, GB/s, the share of read bandwidth or "
-    "ratios to peers; fuzz-decode bench --list says what a GPU would be asked"
+    "there is no GPU to measure on: times in Triton's interpreter say nothing about milliseconds, GB/s, the share of read "
+    "bandwidth or ratios to peers; fuzz-decode bench --list shows what is measured on a GPU"
 )
 
 
@@ -31,9 +32,9 @@ def add_to(commands: Any) -> None:
     bench.add_argument("--shapes", type=types.names, default=(), metavar="N,N", help="only these (default all)")
     bench.add_argument("--layouts", type=types.names, default=(), metavar="N,N", help="these, for every shape (default: its own)")
     bench.add_argument("--peers", type=types.names, metavar="N,N|none", help="projects (default: what is installed)")
-    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu says what it cannot measure")
-    bench.add_argument("--list", action="store_true", help="show the names of shapes, layouts and peers, and measure nothing")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured, after each shape")
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="without a GPU nothing is measured")
+    bench.add_argument("--list", action="store_true", help="list the shapes, layouts and peers, and measure nothing")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write all measurements, after each shape")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline, .svg or .png (needs matplotlib)")
     bench.set_defaults(call=_bench)
 
@@ -75,7 +76,7 @@ def _measure(arguments: argparse.Namespace, choice: Any, console: Any) -> int:
     try:
         for row in bench.measured():
             view.show(row)
-            if row.target == bench.contenders[-1].name:  # the last of its cell: a file a cell is not too many
+            if row.target == bench.contenders[-1].name:  # the last one of its shape and layout
                 _write(arguments.json, bench, view, known)
     finally:
         view.summary(bench)
@@ -100,7 +101,7 @@ def _draw(path: Path | None, bench: Any, view: Any, versions: dict[str, str]) ->
 
 
 def _must_be_drawable(path: Path | None) -> None:
-    """Find out before anything is measured. Raises UsageError."""
+    """To find out before anything is measured. Raises UsageError."""
     if path is None:
         return
     if path.suffix not in (".svg", ".png"):

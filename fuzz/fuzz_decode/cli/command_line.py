@@ -1,4 +1,4 @@
-"""The command line: which subcommand is meant, and what errors look like. Imports nothing heavy before it knows what to do."""
+"""The command line: the choice of a subcommand, and errors as one line. Imports nothing heavy until a subcommand runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import fuzz_decode.cli.targets as targets
 import fuzz_decode.cli.triage as triage
 from fuzz_decode._version import __version__
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
-from fuzz_decode.errors import HarnessError, UsageError, complain
+from fuzz_decode.errors import HarnessError, UsageError, print_error
 from fuzz_decode.report.ci.github import commands_stopped
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
@@ -35,7 +35,7 @@ COMMANDS = {
     "score": score,
     "bench": bench,
 }
-PRINTS_A_FILE = ("export",)  # what it prints is no report, and gets no lines of ours around it
+PRINTS_A_FILE = ("export",)  # its output must not have the lines that stop commands to GitHub around it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,13 +48,14 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
             code: int = arguments.call(arguments)
     except UsageError as error:
-        complain(error)
+        print_error(error)
         return USAGE
     except HarnessError as error:
-        complain(f"internal error ({_last_line(error)}); please report it with the traceback in {_write_traceback(error)}")
+        lines = str(error).strip().splitlines()
+        print_error(f"internal error, please report it: {lines[-1]} ({lines[0][:2000]})")
         return USAGE
     except KeyboardInterrupt:
-        print("interrupted; what was found is kept", file=sys.stderr)
+        print("interrupted; findings are kept", file=sys.stderr)
         return INTERRUPTED
     return code
 

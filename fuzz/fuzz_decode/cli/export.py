@@ -1,4 +1,4 @@
-"""`fuzz-decode export`: a stored case as a script of its own."""
+"""`fuzz-decode export`: a stored case as a stand-alone script."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fuzz_decode.files import must_be_writable
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
-    export = commands.add_parser("export", help="write a stored case as a script that needs torch, triton and the target only")
+    export = commands.add_parser("export", help="write a stored case as a script that needs only torch, triton and the target")
     export.add_argument("name", metavar="FILE|DIGEST")
-    export.add_argument("-o", type=Path, metavar="FILE", dest="output", help="where to (default: standard output)")
+    export.add_argument("-o", type=Path, metavar="FILE", dest="output", help="where to write (default: standard output)")
     export.add_argument("--pytest", action="store_true", help="write a regression test instead")
-    export.add_argument("--target", metavar="T", help="what the script runs (default: the one in the file, if it is built in)")
+    export.add_argument("--target", metavar="T", help="target of the script (default: the one in the file, if it is built in)")
     add_corpus(export)
     export.set_defaults(call=_export)
 
@@ -44,7 +44,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _script(entry: Any, name: str, *, as_test: bool) -> str:
-    """The script. The target is imported for what it declares; what it prints meanwhile is no part of the script."""
+    """The script. The target is imported for its declaration; what it prints meanwhile must not get into the script."""
     from fuzz_decode.workers.devices import pick_device
 
     if pick_device("auto") == "cpu":

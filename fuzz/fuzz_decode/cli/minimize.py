@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, plan_for
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, worker_config
 
 
 def add_to(commands: Any) -> None:
@@ -29,12 +29,12 @@ def _minimize(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
     entry = load(path)
-    plan = plan_for(arguments, target_of(entry, arguments.target))
-    result = minimize(path, entry, plan, arguments.minimize_time)
+    config = worker_config(arguments, target_of(entry, arguments.target))
+    result = minimize(path, entry, config, arguments.minimize_time)
     if result is None:
-        console.print(in_a_line(f"{path} does not fail on {plan.target}; nothing to minimise"), soft_wrap=True)
+        console.print(in_a_line(f"{path} does not fail on {config.target}; nothing to minimize"), soft_wrap=True)
         return CLEAN
     smaller_path, smaller, shrunk = result
-    title = f"{smaller.signature} - minimised in {shrunk.runs} runs"
-    show_finding(console, smaller, repro_line(smaller_path, plan.target), title)
+    title = f"{smaller.signature} - minimized in {shrunk.runs} runs"
+    show_finding(console, smaller, repro_line(smaller_path, config.target), title)
     return FINDINGS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, plan_for
-from fuzz_decode.errors import complain
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, worker_config
+from fuzz_decode.errors import print_error
 from fuzz_decode.files import must_be_writable
 
 
@@ -32,23 +32,23 @@ def _replay(arguments: argparse.Namespace) -> int:
     must_be_writable("--junit", arguments.junit)
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
-    plan = plan_for(arguments, arguments.target)
-    failed = excused = out_of_date = 0
+    config = worker_config(arguments, arguments.target)
+    failed = known = out_of_date = 0
     with CiReport(
-        f"fuzz-decode replay on {plan.target}", arguments.junit, {"target": plan.target, "device": plan.device}
-    ) as told:
-        told.checks += map(unreadable, errors)
-        for replayed in replay(entries, plan) if entries else ():
-            _show(console, replayed, plan.target)
-            told.checks.append(replay_check(replayed, plan.target))
+        f"fuzz-decode replay on {config.target}", arguments.junit, {"target": config.target, "device": config.device}
+    ) as report:
+        report.checks += map(unreadable, errors)
+        for replayed in replay(entries, config) if entries else ():
+            _show(console, replayed, config.target)
+            report.checks.append(replay_check(replayed, config.target))
             failed += bool(replayed.outcome.findings)
-            excused += replayed.outcome.status in (KNOWN, QUARANTINED)
+            known += replayed.outcome.status in (KNOWN, QUARANTINED)
             out_of_date += replayed.out_of_date is not None
         for error in errors:
-            complain(error)
-        more = f", and {excused} as the ledger says" if excused else ""
-        told.lines.append(f"{failed} of {len(entries)} cases fail on {plan.target}{more}")
-        console.print(in_a_line(told.lines[0]), soft_wrap=True)
+            print_error(error)
+        more = f", and {known} as the ledger says" if known else ""
+        report.lines.append(f"{failed} of {len(entries)} cases fail on {config.target}{more}")
+        console.print(in_a_line(report.lines[0]), soft_wrap=True)
     return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 
 

@@ -1,42 +1,45 @@
-"""`fuzz-decode run`, the default command: draw, compare, minimise, store."""
+"""`fuzz-decode run`, the default command: draw cases, compare, minimize and store failures."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fuzz_decode.cli.argument_types as types
+from fuzz_decode.campaign.option_values import DEFAULT_ITERS
 from fuzz_decode.cases.domain import DTYPES
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target, plan_for
-from fuzz_decode.errors import UsageError, raise_all
-from fuzz_decode.files import corpus_must_be_writable, must_be_writable
-from fuzz_decode.workers.devices import default_jobs
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target
+from fuzz_decode.files import must_be_writable
 
-DEFAULT_ITERS = 300
-JSON_SECONDS = 30.0
+if TYPE_CHECKING:
+    from fuzz_decode.campaign.settings import CampaignSettings
+    from fuzz_decode.report.terminal.campaign import CampaignView
+
+JSON_SECONDS = 30.0  # between two writes of the report for machines
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
-    run = commands.add_parser("run", help="draw cases, compare, minimise and store what fails (the default command)")
+    run = commands.add_parser("run", help="draw cases, compare, minimize and store failures (the default command)")
     limit = run.add_mutually_exclusive_group()
     limit.add_argument("--iters", type=types.positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
-    limit.add_argument("--time", type=types.duration, metavar="T", help="stop after this long: 90s, 10m, 8h")
+    limit.add_argument("--time", type=types.duration, metavar="T", help="stop after this time: 90s, 10m, 8h")
     run.add_argument("--seed", type=types.natural, default=0, metavar="S", help="same seed, same cases (default 0)")
-    run.add_argument("--dtypes", type=types.dtypes, default=(), metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
+    run.add_argument("--dtypes", type=types.dtypes, metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
     run.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
     run.add_argument("--devices", default="", metavar="0,1|all", help="GPUs to use, workers on each in turn (default: the first)")
     run.add_argument(
-        "--sequence", type=types.sequence, metavar="K", help="K related cases in a row through one process: stale state"
+        "--sequence", type=types.sequence, metavar="K", help="sequences of K related calls, each in a fresh process: stale state"
     )
     stop = run.add_mutually_exclusive_group()
     stop.add_argument("--keep-going", action="store_true", help="do not stop at findings (the default)")
     stop.add_argument("--stop-after", type=types.positive, metavar="K", help="stop after K distinct findings")
     run.add_argument("--ray", metavar="ADDRESS|local", help="run on a Ray cluster")
-    run.add_argument("--resume", action="store_true", help="go on where a campaign that was killed or interrupted was")
+    run.add_argument("--resume", action="store_true", help="continue a campaign that was killed or interrupted")
     run.add_argument("--json", type=Path, metavar="FILE", help="write a report for machines")
     run.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of memory")
     add_junit(run)
@@ -48,88 +51,99 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.campaign import Budget, Campaign
-    from fuzz_decode.campaign.checkpoint import NAME as JOURNAL
+    from fuzz_decode.campaign.campaign import Campaign
     from fuzz_decode.report.ci.check import Check
     from fuzz_decode.report.ci.summary import CiReport
     from fuzz_decode.report.terminal.campaign import CampaignView
-    from fuzz_decode.workers.ray_pool import RayPool
 
-    plan = plan_for(arguments, arguments.target, arguments.dtypes)
-    gpus = _gpus(arguments.devices, "ray" if arguments.ray else plan.device)
-    corpus_must_be_writable("--corpus", arguments.corpus)
+    campaign = Campaign(_settings(arguments))
     for option in ("json", "html", "junit"):
         must_be_writable(f"--{option}", getattr(arguments, option))
-    cases = arguments.iters if arguments.iters or arguments.time else DEFAULT_ITERS
-    budget = Budget(cases, arguments.time, arguments.stop_after)
-    campaign = Campaign(
-        plan.on(gpus[0]) if gpus else plan,
-        arguments.seed,
-        budget,
-        arguments.jobs or default_jobs(plan.device, max(1, len(gpus))),
-        arguments.corpus,
-        arguments.minimize_time,
-        arguments.sequence,
-        gpus=gpus,
-        journal=arguments.corpus / JOURNAL,
-        resume=arguments.resume,
-        fleet=RayPool(plan, arguments.ray, arguments.jobs) if arguments.ray else None,
-    )
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
-    written = time.monotonic()
-    with CiReport(f"fuzz-decode run on {plan.target}", arguments.junit) as told:
+    files = _ReportFiles(view, arguments.json, arguments.html)
+    with CiReport(f"fuzz-decode run on {campaign.settings.target}", arguments.junit) as report:
         try:
-            with view:
-                for event in campaign.events():
-                    view.show(event)
-                    written = _write_now_and_then(arguments, campaign, view, written)
-            if not campaign.bugs and not campaign.unexpected_passes:
-                told.checks.append(Check("no findings", seconds=view.seconds))
+            _run_campaign(view, files)
+            if not _has_failed(view):
+                report.checks.append(Check("no findings", seconds=view.seconds))
         finally:
-            if campaign.versions:
+            if campaign.state.versions:  # the target was loaded
                 view.summary()
-                told.campaign(view)
-                _write_reports(arguments, campaign, view)
-    return FINDINGS if campaign.bugs or campaign.unexpected_passes else CLEAN
+                report.campaign(view)
+                files.write()
+    return FINDINGS if _has_failed(view) else CLEAN
 
 
-def _gpus(wanted: str, device: str) -> tuple[str, ...]:
-    """What --devices means. Raises UsageError."""
-    from fuzz_decode.workers.devices import pick_gpus
+def _settings(arguments: argparse.Namespace) -> CampaignSettings:
+    from fuzz_decode.campaign.checkpoint import NAME
+    from fuzz_decode.campaign.settings import CampaignSettings
 
-    if wanted and device != "cuda":
-        where = "on the CPU" if device == "cpu" else "where Ray has it run"
-        raise UsageError(f"--devices {wanted} names GPUs of this machine, but this campaign runs {where}; leave it out")
-    return pick_gpus(wanted) if wanted else ()
-
-
-def _write_now_and_then(arguments: argparse.Namespace, campaign: Any, view: Any, last: float) -> float:
-    """The report for machines of a campaign under way, so that there is one however it ends; the time of the last one."""
-    now = time.monotonic()
-    if not arguments.json or now - last < JSON_SECONDS:
-        return last
-    _write_json(arguments.json, campaign, view)
-    return now
-
-
-def _write_json(path: Path, campaign: Any, view: Any) -> None:
-    from fuzz_decode.files import write_report
-    from fuzz_decode.report.campaign_json import summary_data
-
-    write_report(path, json.dumps(summary_data(campaign, view.seconds), indent=1, sort_keys=True) + "\n")
+    return CampaignSettings(
+        target=arguments.target,
+        corpus=arguments.corpus,
+        device=arguments.device,
+        seed=arguments.seed,
+        iters=arguments.iters or (None if arguments.time else DEFAULT_ITERS),
+        time=arguments.time,
+        stop_after=arguments.stop_after,
+        jobs=arguments.jobs,
+        devices=arguments.devices,
+        sequence=arguments.sequence,
+        dtypes=arguments.dtypes,
+        timeout=arguments.timeout,
+        minimize_time=arguments.minimize_time,
+        ray=arguments.ray,
+        checkpoint=arguments.corpus / NAME,
+        resume=arguments.resume,
+    )
 
 
-def _write_reports(arguments: argparse.Namespace, campaign: Any, view: Any) -> None:
-    """What was asked for beside the terminal; also of a campaign that was cut off."""
-    from fuzz_decode.campaign.triage import triage
-    from fuzz_decode.files import write_report
-    from fuzz_decode.report.html import Page
+def _run_campaign(view: CampaignView, files: _ReportFiles) -> None:
+    """Run the campaign, and show and report what happens."""
+    with view:
+        for event in view.campaign.events():
+            view.show(event)
+            files.write_json_now_and_then()
 
-    if arguments.json:
-        _write_json(arguments.json, campaign, view)
-    if arguments.html:
-        stored = {bug.path: bug.entry for bug in campaign.bugs.values()}
-        found = [*triage(stored, campaign.plan, campaign.plan.target, arguments.minimize_time)]
-        write_report(arguments.html, Page(found, campaign.coverage, "this campaign").html())
-        if not campaign.harness_errors:  # which are raised anyway, and most likely the same
-            raise_all([triaged.harness_error for triaged in found if triaged.harness_error])
+
+def _has_failed(view: CampaignView) -> bool:
+    return bool(view.campaign.state.bugs or view.campaign.state.unexpected_passes)
+
+
+@dataclass(slots=True)
+class _ReportFiles:
+    """The files that a campaign writes beside its corpus, each if it was requested."""
+
+    view: CampaignView
+    json_path: Path | None
+    html_path: Path | None
+    _json_written: float = field(default_factory=time.monotonic)
+
+    def write_json_now_and_then(self) -> None:
+        """During the campaign, so that there is a report however it ends."""
+        if time.monotonic() - self._json_written >= JSON_SECONDS:
+            self._write_json()
+            self._json_written = time.monotonic()
+
+    def write(self) -> None:
+        self._write_json()
+        self._write_html()
+
+    def _write_json(self) -> None:
+        from fuzz_decode.files import write_report
+        from fuzz_decode.report.campaign_json import summary_data
+
+        if self.json_path:
+            data = summary_data(self.view.campaign, self.view.seconds)
+            write_report(self.json_path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+    def _write_html(self) -> None:
+        from fuzz_decode.campaign.triage import triage
+        from fuzz_decode.files import write_report
+        from fuzz_decode.report.html import Page
+
+        if self.html_path:
+            settings, state = self.view.campaign.settings, self.view.campaign.state
+            stored = {bug.path: bug.entry for bug in state.bugs.values()}
+            found = [*triage(stored, settings.worker_config, settings.target, settings.minimize_time)]
+            write_report(self.html_path, Page(found, state.coverage, "this campaign").html())

@@ -1,4 +1,4 @@
-"""`fuzz-decode score`: its arguments, and the calls they mean."""
+"""`fuzz-decode score`: measure how many cases it takes to find each mutant of the bundled kernel."""
 
 from __future__ import annotations
 
@@ -19,19 +19,31 @@ ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteere
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
     score = commands.add_parser("score", help="measure detection power: cases until each mutant of the bundled kernel is found")
-    score.add_argument("--mutants", default="real", metavar="real|generic|all|NAME,NAME", help="which (default real)")
+    score.add_argument(
+        "--mutants", default="real", metavar="real|generic|all|NAME,NAME", help="set of mutants, or names (default real)"
+    )
     score.add_argument("--seeds", type=types.positive, default=5, metavar="K", help="runs of each mutant (default 5)")
-    score.add_argument("--cases", type=types.positive, metavar="N", help="at most so many in a run (default 500, or the grid)")
-    score.add_argument("--clean", type=types.natural, default=0, metavar="N", help="cases on the kernel itself: false alarms")
-    score.add_argument("--diagnose", type=types.natural, default=1, metavar="K", help="of the first K runs, too (default 1)")
+    score.add_argument("--cases", type=types.positive, metavar="N", help="cases of a run, at most (default 500, or the grid)")
+    score.add_argument(
+        "--clean", type=types.natural, default=0, metavar="N", help="cases on the unmutated kernel, to count false alarms"
+    )
+    score.add_argument(
+        "--diagnose",
+        type=types.natural,
+        default=1,
+        metavar="K",
+        help="diagnose the killing case of the first K seeds (default 1)",
+    )
     instead = score.add_mutually_exclusive_group()
-    instead.add_argument("--grid", choices=PEERS, default="", help="that project's published test grid and tolerance instead")
-    instead.add_argument("--ablate", choices=ABLATIONS, default="", help="the fuzzer without one of its means")
+    instead.add_argument("--grid", choices=PEERS, default="", help="use that project's published test grid and tolerance")
+    instead.add_argument("--ablate", choices=ABLATIONS, default="", help="disable one technique (ablation)")
     add_where(score)
     score.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
-    score.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     score.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
-    score.add_argument("--resume", type=Path, metavar="FILE", help="keep measurements there, and make only those it lacks")
+    score.add_argument(
+        "--resume", type=Path, metavar="FILE", help="keep measurements in this file, and make only those that it lacks"
+    )
     score.set_defaults(call=_score)
 
 

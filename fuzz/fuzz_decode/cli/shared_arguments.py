@@ -1,12 +1,16 @@
-"""What subcommands share: exit codes, the arguments that most of them take, and checks that come before any work."""
+"""What subcommands share: exit codes, and the arguments that most of them take."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import fuzz_decode.cli.argument_types as types
+from fuzz_decode.campaign.option_values import DEFAULT_SECONDS, DEVICES
+
+if TYPE_CHECKING:
+    from fuzz_decode.workers.protocol import WorkerConfig
 
 CLEAN, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -20,8 +24,10 @@ def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cpu runs Triton's interpreter")
-    parser.add_argument("--timeout", type=types.duration, default=60.0, metavar="SECONDS", help="per case (default 60)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="cpu runs Triton's interpreter")
+    parser.add_argument(
+        "--timeout", type=types.duration, default=DEFAULT_SECONDS, metavar="SECONDS", help="per case (default 60)"
+    )
 
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +37,17 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def add_minimize_time(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minimize-time", type=types.duration, default=60.0, metavar="SECONDS", help="per finding (default 60)")
+    parser.add_argument(
+        "--minimize-time", type=types.duration, default=DEFAULT_SECONDS, metavar="SECONDS", help="per finding (default 60)"
+    )
 
 
-def plan_for(arguments: argparse.Namespace, target: str, dtypes: tuple[str, ...] = ()) -> Any:
-    """The Plan of a target where the arguments say."""
+def worker_config(arguments: argparse.Namespace, target: str) -> WorkerConfig:
+    """How to start workers for a target, as the arguments say."""
     from fuzz_decode.workers.devices import pick_device
     from fuzz_decode.workers.protocol import WorkerConfig
 
-    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout, dtypes)
+    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout)
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

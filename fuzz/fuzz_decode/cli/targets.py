@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_where, plan_for
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_where, worker_config
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
-    targets = commands.add_parser("targets", help="list the built-in targets, or try one on five tiny cases")
-    targets.add_argument("--check", metavar="T", help="say what is understood of a target, and try it")
+    targets = commands.add_parser("targets", help="list the built-in targets, or try one on five small cases")
+    targets.add_argument("--check", metavar="T", help="show what fuzz-decode derives from a target, and try it")
     add_where(targets)
     targets.set_defaults(call=_targets)
 
@@ -28,5 +28,5 @@ def _targets(arguments: argparse.Namespace) -> int:
     if arguments.check is None:
         show_targets(console, pick_device("auto"))
         return CLEAN
-    plan = plan_for(arguments, arguments.check)
-    return FINDINGS if show_check(console, plan, check(plan)) else CLEAN
+    config = worker_config(arguments, arguments.check)
+    return FINDINGS if show_check(console, config, check(config)) else CLEAN

@@ -1,4 +1,4 @@
-"""`fuzz-decode triage`: stored failures, explained."""
+"""`fuzz-decode triage`: explain stored failures."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, plan_for
-from fuzz_decode.errors import complain, raise_all
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, worker_config
+from fuzz_decode.errors import print_error
 from fuzz_decode.files import must_be_writable
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
-    triage = commands.add_parser("triage", help="explain stored failures: what is read, what should be, does it still fail")
+    triage = commands.add_parser("triage", help="explain stored failures: does each still fail, what is read, what should be")
     triage.add_argument("names", nargs="*", metavar="FILE|DIR|DIGEST", help="default: the whole corpus")
-    triage.add_argument("--html", type=Path, metavar="FILE", help="write a page, too: all of it, with pictures of memory")
-    triage.add_argument("--report", type=Path, metavar="FILE", help="a campaign's --json: its coverage goes into the page")
-    triage.add_argument("--score", type=Path, metavar="FILE", help="a score's --json: it goes into the page")
+    triage.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of memory")
+    triage.add_argument("--report", type=Path, metavar="FILE", help="JSON report of a campaign: its coverage goes into the page")
+    triage.add_argument("--score", type=Path, metavar="FILE", help="JSON report of a score: it goes into the page")
     triage.add_argument(
-        "--diagnose-time", type=types.duration, default=20.0, metavar="SECONDS", help="for each not diagnosed yet (default 20)"
+        "--diagnose-time",
+        type=types.duration,
+        default=20.0,
+        metavar="SECONDS",
+        help="per failure that is not diagnosed yet (default 20)",
     )
     add_target(triage, None)
     triage.set_defaults(call=_triage)
@@ -45,11 +49,11 @@ def _triage(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     found = []
-    for triaged in triage(entries, plan_for(arguments, ""), arguments.target, arguments.diagnose_time):
+    for triaged in triage(entries, worker_config(arguments, ""), arguments.target, arguments.diagnose_time):
         show_triaged(console, triaged)
         found.append(triaged)
     for error in errors:
-        complain(error)
+        print_error(error)
     console.print(count_statuses(Counter(triaged.status for triaged in found), len(entries)), soft_wrap=True)
     if arguments.html:
         what = "the campaign" if covered else "the corpus"

@@ -1,1 +1,1 @@
-"""Findings on disk: entries, reading files that nobody vouches for, writing, the ledger of known failures, merging."""
+"""Findings on disk: entries, reading untrusted files, writing, the ledger of known failures, merging."""

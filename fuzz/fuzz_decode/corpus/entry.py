@@ -12,37 +12,50 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json, case_to_json
 
 SCHEMA = 1
-_LATER = ("before", "fault")
+_LATER = ("before", "fault")  # fields that the first version did not have
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A failing case with what is known about it. `raw_case` is the case as it was drawn, `needed` says for each remaining
-    feature of `case` what happens without it, `finding` is the first oracle's finding on `case`. `diagnosis` is in words, `fault`
-    names what it names with confidence. `before` are the calls, oldest first, that must have been made in the same process for
-    it to fail."""
+    """A failing case with what is known about it. Fields are named as in the JSON of a case file, but for `schema`."""
 
     case: Case
+    """the simplest failing case found so far"""
     raw_case: Case
+    """the case as it was drawn"""
     target: str
+    """name of the function that failed"""
     signature: str
+    """symptom:tensor, names the failure across cases"""
     stage: str
+    """build, run or compare: when it failed"""
     device: str
+    """cpu or cuda"""
     finding: dict[str, Any] = field(default_factory=dict)
+    """the first violation of `case`, as JSON"""
     needed: dict[str, str] = field(default_factory=dict)
+    """feature of `case` to what happens without it"""
     minimised: bool = False
+    """whether minimizing came to its end; spelled as in schema 1"""
     diagnosis: str = ""
+    """what the target does wrong, as a sentence; empty if unknown"""
     fault: str = ""
+    """name of the fault that the diagnosis is confident of"""
     versions: dict[str, str] = field(default_factory=dict)
+    """name to version of what was in use"""
     note: str = ""
+    """remark in words"""
     before: CallSequence = ()
+    """calls that must come first in the same process for `case` to fail, oldest first"""
 
     @property
     def calls(self) -> CallSequence:
+        """All calls, in order; the last one fails."""
         return (*self.before, self.case)
 
     @property
     def digest(self) -> str:
+        """Name of the file: 12 hexadecimal digits of a hash of target, signature and calls."""
         text = "\n".join((self.target, self.signature, *(canonical_json(case) for case in self.calls)))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -52,11 +65,11 @@ class Entry:
         return self.target, self.signature
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; what older versions do not know is left out where it is empty, so that they read the file."""
+        """Plain data. Later fields are left out where they are empty, so that older versions can read the file."""
         cases = {
             "case": case_to_json(self.case),
             "raw_case": case_to_json(self.raw_case),
-            "before": [case_to_json(c) for c in self.before],
+            "before": [case_to_json(case) for case in self.before],
         }
         data = {"schema": SCHEMA, **dataclasses.asdict(self), **cases}
         return {name: value for name, value in data.items() if value or name not in _LATER}

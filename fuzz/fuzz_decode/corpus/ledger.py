@@ -1,6 +1,7 @@
 """Known failures, in `ledger.toml` beside the corpus: what may fail while its issue is open, and what must not be launched.
 
-corpus/README.md describes the format. An entry excuses no more than it says, and a fix makes the entry itself the failure.
+docs/reference/ledger.md describes the format. An entry covers no more than it says, and once the bug is fixed the entry itself
+is reported as a failure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From names to stored cases, and from a stored case to the target that it may run on."""
+"""Finds stored cases by name, and decides on which target a stored case may run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
 
-MUTANT = "mutant:"  # what follows is looked up among the mutants; of other names those with a colon are imported
+MUTANT = "mutant:"  # such a name is looked up in a table; any other name with a colon is imported
 
 
 def with_outcome(entry: Entry, outcome: Outcome, target: str) -> Entry:
-    """A stored entry with what a run of its case on some target found."""
+    """A stored entry with the failure that a new run of its case on `target` showed."""
     return dataclasses.replace(entry, target=target, signature=outcome.signature, finding=outcome.findings[0].to_json())
 
 
 def find_files(names: list[str], folder: Path) -> list[Path]:
-    """Case files that the names mean: a file, a folder of files, or a digest in `folder`; no name means the whole folder.
+    """The case files that names stand for: a file, a folder of files, or a digest in `folder`; without names, the whole folder.
 
     Raises UsageError for a name that is none of these.
     """
     found: list[Path] = []
     for name in names or [str(folder)]:
-        if os.path.isdir(name):  # unlike those of Path, these take a name that cannot be looked up for one that is not there
+        if os.path.isdir(name):  # unlike methods of Path, these answer False to a name that is too long or has a null byte
             found += sorted(Path(name).glob("*.json"))
         elif os.path.isfile(name):
             found.append(Path(name))
@@ -40,11 +40,11 @@ def find_files(names: list[str], folder: Path) -> list[Path]:
 
 
 def target_of(entry: Entry, chosen: str | None) -> str:
-    """The target to run a stored case on: the one chosen, else the one in the file if that is built in.
+    """The target to run a stored case on: the chosen one, else the one in the file if that is built in.
 
-    To run a target is to import it, and what is imported is not for a file to say. Raises UsageError.
+    Running a target means importing it, and an untrusted file must not decide what is imported. Raises UsageError.
     """
     if chosen is None and ":" in entry.target and not entry.target.startswith(MUTANT):
-        named = shlex.quote(entry.target)
-        raise UsageError(f"no code is imported because a file names it; if you trust this target, say --target {named}")
+        quoted = shlex.quote(entry.target)
+        raise UsageError(f"no code is imported because a file names it; if you trust this target, say --target {quoted}")
     return entry.target if chosen is None else chosen

@@ -19,11 +19,11 @@ from fuzz_decode.files import read_whole
 from fuzz_decode.outcome import STAGES
 
 _TEXT = ("target", "signature", "stage", "device", "diagnosis", "fault", "note")
-_ONE_LINE = ("target", "signature")  # shown everywhere, in commands, too
+_ONE_LINE = ("target", "signature")  # shown everywhere, also in command lines
 _CHOICES = {"stage": STAGES, "device": ("cpu", "cuda")}
 _OBJECTS = ("finding", "needed", "versions")
 _PLAIN = (str, int, float, list, type(None))
-_FINDING: dict[str, Any] = {  # what is read again; other fields are plain
+_FINDING: dict[str, Any] = {  # types of the fields that are used; other fields hold any plain value
     **dict.fromkeys(("oracle", "symptom", "tensor", "message", "reads"), str),
     **dict.fromkeys(("expected", "got", "allowed"), (int, float, str, type(None))),
     **dict.fromkeys(("wrong", "total"), int),
@@ -33,9 +33,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def load(path: Path) -> Entry:
-    """Read one file. Raises FileError saying what in it is wrong."""
+    """Read one case file. Raises FileError that names the field that is wrong."""
     try:
-        data = json.loads(read_whole(path), object_pairs_hook=_named_once)
+        data = json.loads(read_whole(path), object_pairs_hook=_without_duplicates)
         if not isinstance(data, dict) or "schema" not in data:
             raise CaseError("has no schema number; a case file is written by fuzz-decode")
         if type(data["schema"]) is not int or data["schema"] != SCHEMA:
@@ -48,12 +48,12 @@ def load(path: Path) -> Entry:
 
 
 def load_folder(folder: Path) -> tuple[dict[Path, Entry], list[FileError]]:
-    """Every case file of a folder, and the errors of those that do not load."""
+    """The entry of each case file in a folder, in the order of names, and the errors of files that do not load."""
     return load_files(sorted(folder.glob("*.json")))
 
 
 def load_files(paths: Iterable[Path]) -> tuple[dict[Path, Entry], list[FileError]]:
-    """The files' entries, and the errors of those that do not load."""
+    """The entry of each file, and the errors of files that do not load."""
     entries, errors = {}, []
     for path in paths:
         try:
@@ -81,7 +81,7 @@ def _entry(data: dict[str, Any]) -> Entry:
 
 
 def _check(name: str, value: Any) -> None:
-    """One field, if it is not a case. Raises CaseError naming it."""
+    """Check one field, unless it holds cases. Raises CaseError that names it."""
     if name in _TEXT or name == "minimised":
         _expect(name, value, bool if name == "minimised" else str)
     elif name in _OBJECTS:
@@ -96,22 +96,22 @@ def _check(name: str, value: Any) -> None:
 
 
 def _calls(data: Any) -> CallSequence:
-    """The calls before the failing one. Raises CaseError naming the one that is wrong."""
+    """The calls before the failing one. Raises CaseError that names the one that is wrong."""
     if not isinstance(data, list):
         raise CaseError(f"before: expected list, found {type(data).__name__}")
     if len(data) >= MAX_CALLS:
         raise CaseError(f"before: {len(data)} calls; at most {MAX_CALLS - 1} are made")
     calls = []
-    for place, item in enumerate(data):
+    for index, item in enumerate(data):
         try:
             calls.append(case_from_json(item))
         except CaseError as error:
-            raise CaseError(f"before[{place}]: {error}") from error
+            raise CaseError(f"before[{index}]: {error}") from error
     return tuple(calls)
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's fields. Of two of the same name one reader takes the first, the next one the last."""
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's fields. Of two with the same name some readers take the first and others the last: CaseError."""
     data = dict(pairs)
     if len(data) < len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
@@ -120,10 +120,10 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _expect(name: str, value: Any, kind: Any) -> None:
-    """Plain, shallow, writable data of the right kind."""
+    """Check that a value has the type `kind`, and can be written as JSON and shown. Raises CaseError."""
     if not isinstance(value, kind):
-        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise CaseError(f"{name}: expected {wanted}, found {type(value).__name__}")
+        expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise CaseError(f"{name}: expected {expected}, found {type(value).__name__}")
     if isinstance(value, list) and not all(isinstance(item, int) for item in value):
         raise CaseError(f"{name}: is no list of whole numbers")
     for number in value if isinstance(value, list) else [value]:

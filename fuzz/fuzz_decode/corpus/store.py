@@ -1,6 +1,6 @@
-"""Findings on disk: one readable JSON file a case, `<digest>.json`, written whole or not at all.
+"""Findings on disk: one readable JSON file for each, `<digest>.json`, written whole or not at all.
 
-corpus/README.md describes the format. No pickle, no code; a file that cannot be trusted gives one sentence, never a crash.
+docs/reference/case-file.md describes the format: no pickle, no code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fuzz_decode.files import write_whole
 
 
 def save(folder: Path, entry: Entry) -> Path:
-    """Write the entry; idempotent. Raises UsageError if the folder cannot be written."""
+    """Write the entry, and make the folder if it does not exist; idempotent. Raises UsageError if it cannot be written."""
     path = folder / f"{entry.digest}.json"
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
@@ -29,7 +29,7 @@ def save(folder: Path, entry: Entry) -> Path:
 
 
 def replace(old: Path, entry: Entry) -> Path:
-    """Write the entry beside `old`, then remove `old`."""
+    """Write the entry into the folder of `old`, then remove `old`: at no time is neither on disk."""
     path = save(old.parent, entry)
     if path != old:
         old.unlink(missing_ok=True)
@@ -37,14 +37,14 @@ def replace(old: Path, entry: Entry) -> Path:
 
 
 def replace_and_deduplicate(old: Path, entry: Entry, still_fails: Callable[[CallSequence], bool]) -> tuple[Path, Entry]:
-    """Write the entry instead of `old`; of all entries of its bug that still fail, only the one with the simplest calls stays.
+    """Write the entry instead of `old`, and keep only the simplest of all entries of its bug that still fail.
 
-    Returns what stays. An entry that no longer fails guards a fix and is left alone.
+    Returns the path and the entry that stay. An entry that no longer fails guards a fix and is left alone.
     """
     path = replace(old, entry)
-    known = load_folder(path.parent)[0]
-    rivals = {p: e for p, e in known.items() if p != path and e.bug == entry.bug and still_fails(e.calls)}
-    best = min([(path, entry), *rivals.items()], key=lambda item: sort_key(item[1].calls))
-    for other in {path, *rivals} - {best[0]}:
+    stored = load_folder(path.parent)[0].items()
+    others = {other: e for other, e in stored if other != path and e.bug == entry.bug and still_fails(e.calls)}
+    best = min([(path, entry), *others.items()], key=lambda item: sort_key(item[1].calls))
+    for other in {path, *others} - {best[0]}:
         other.unlink(missing_ok=True)
     return best

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.state import CampaignState
 from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.corpus.ledger import CRASH, FAIL
 
 
 def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
     """The contents of --json."""
+    settings, state = campaign.settings, campaign.state
     findings = [
         {
             "signature": signature,
@@ -24,30 +26,30 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
             "case": case_to_json(bug.entry.case),
             **({"before": [case_to_json(case) for case in bug.entry.before]} if bug.entry.before else {}),
         }
-        for signature, bug in campaign.bugs.items()
+        for signature, bug in state.bugs.items()
     ]
     return {
-        "target": campaign.plan.target,
-        "seed": campaign.seed,
-        "device": campaign.plan.device,
-        "versions": campaign.versions,
-        "cases": campaign.done,
-        "rejected": campaign.rejected.total(),
+        "target": settings.target,
+        "seed": settings.seed,
+        "device": settings.device,
+        "versions": state.versions,
+        "cases": state.done,
+        "rejected": state.rejected.total(),
         "seconds": round(seconds, 3),
-        "cases_per_second": round(campaign.done / max(seconds, 1e-9), 3),
+        "cases_per_second": round(state.done / max(seconds, 1e-9), 3),
         "findings": findings,
-        "coverage": sorted([*cell, count] for cell, count in campaign.coverage.cells.items()),
-        "kernels": {**campaign.coverage.spread, "cases": dict(campaign.coverage.kernels.most_common())},
-        "known": _counted(campaign, FAIL),
-        "quarantined": _counted(campaign, CRASH),
+        "coverage": sorted([*cell, count] for cell, count in state.coverage.cells.items()),
+        "kernels": {**state.coverage.spread, "cases": dict(state.coverage.kernels.most_common())},
+        "known": _counted(state, FAIL),
+        "quarantined": _counted(state, CRASH),
         "unexpected_passes": [
             {"signature": known.signature, "issue": known.issue, "case_file": str(path)}
-            for known, path in campaign.unexpected_passes.items()
+            for known, path in state.unexpected_passes.items()
         ],
     }
 
 
-def _counted(campaign: Campaign, expect: str) -> list[dict[str, Any]]:
-    """Cases of the ledger's entries."""
-    counts = {known: count for known, count in campaign.known.items() if known.expect == expect}
+def _counted(state: CampaignState, expect: str) -> list[dict[str, Any]]:
+    """The entries of the ledger that expect this, with the number of cases that each covers."""
+    counts = {known: count for known, count in state.known.items() if known.expect == expect}
     return [{"signature": known.signature, "issue": known.issue, "count": count} for known, count in counts.items()]

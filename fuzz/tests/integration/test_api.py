@@ -21,10 +21,11 @@ import torch
 
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
-from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.settings import CampaignSettings
+from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.read import load
-from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 SEED, CASES = 3, 8
@@ -59,7 +60,7 @@ def refuses(*args: Any) -> Any:
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """What the command line would run."""
     target, folder = f"{Path(sample_targets.__file__).resolve()}:five_percent_off", tmp_path_factory.mktemp("corpus")
-    running = Campaign(WorkerConfig(target, "cpu", 60.0), SEED, Budget(CASES), 1, folder)
+    running = Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", seed=SEED, iters=CASES, jobs=1))
     for _ in running.events():
         pass
     return running
@@ -93,7 +94,7 @@ def facts(finding: Finding) -> tuple[Any, ...]:
 
 
 def test_a_function_gives_the_findings_of_a_campaign_in_workers_and_here(campaign: Campaign) -> None:
-    expected = [told(bug) for bug in campaign.bugs.values()]
+    expected = [told(bug) for bug in campaign.state.bugs.values()]
 
     assert expected
     assert [facts(finding) for finding in on_cpu(sample_targets.five_percent_off)] == expected
@@ -234,15 +235,30 @@ def test_a_broken_context_ends_the_campaign(monkeypatch: pytest.MonkeyPatch) -> 
         on_cpu(scaled(1.0))
 
 
+def test_a_time_may_be_as_short_as_one_likes() -> None:
+    with pytest.warns(UserWarning, match="none of 0 cases was run"):
+        assert on_cpu(scaled(1.0), iters=None, time=1e-5) == ()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"iters": 0}, "iters must be a whole number, 1 or more, not '0'"),
-        ({"iters": 2.5}, "iters must be a whole number, 1 or more, not '2.5'"),
+        ({"iters": 0}, "iters must be a whole number, 1 or more, not 0"),
+        ({"iters": 2.5}, r"iters must be a whole number, 1 or more, not 2\.5"),
+        ({"iters": True}, "iters must be a whole number, 1 or more, not True"),
+        ({"iters": "20"}, "iters must be a whole number, 1 or more, not '20'"),
         ({"iters": None}, "iters and time are both None"),
-        ({"time": -1}, "time must be a time"),
-        ({"seed": None}, "seed must be a whole number, 0 or more, not 'None'"),
-        ({"dtypes": ["float64"]}, "dtypes must be names among float32, float16, bfloat16"),
+        ({"time": -1}, "time must be a number of seconds above 0, not -1"),
+        ({"time": 0}, "time must be a number of seconds above 0, not 0"),
+        ({"time": True}, "time must be a number of seconds above 0, not True"),
+        ({"time": float("nan")}, "time must be a number of seconds above 0, not nan"),
+        ({"time": float("inf")}, "time must be a number of seconds above 0, not inf"),
+        ({"time": "10m"}, "time must be a number of seconds above 0, not '10m'"),
+        ({"timeout": None}, "timeout must be a number of seconds above 0, not None"),
+        ({"seed": None}, "seed must be a whole number, 0 or more, not None"),
+        ({"sequence": 101}, "sequence must be a whole number, 2 to 100, not 101"),
+        ({"dtypes": ["float64"]}, r"dtypes must be names among float32, float16, bfloat16, in a tuple, not \['float64'\]"),
+        ({"dtypes": "float16"}, "dtypes must be names among float32, float16, bfloat16, in a tuple, not 'float16'"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, not 'gpu'"),
         ({"sequence": 4}, "sequence needs fresh processes, and none finds"),
         ({"corpus": __file__}, "is a file; it must be a folder"),

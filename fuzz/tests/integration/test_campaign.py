@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
-from fuzz_decode.campaign.events import CaseDone, Found, Minimised, SpuriousTimeout, Started
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.events import CaseDone, Found, Minimized, SpuriousTimeout, Started
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, simplicity_key
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.errors import TargetError
-from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 
 
-def campaign(target: str, folder: Path, *, seed: int = 0, jobs: int = 2, timeout: float = 20.0, **budget: int) -> Campaign:
-    return Campaign(WorkerConfig(target, "cpu", timeout), seed, Budget(**budget), jobs, folder)
+def campaign(target: str, folder: Path, **options: Any) -> Campaign:
+    options = {"device": "cpu", "jobs": 2, "timeout": 20.0, **options}
+    return Campaign(CampaignSettings(target=target, corpus=folder, **options))
 
 
-def finished(target: str, folder: Path, **options: int | float) -> Campaign:
-    running = campaign(target, folder, **options)  # type: ignore[arg-type]  # ints and one float
+def finished(target: str, folder: Path, **options: Any) -> Campaign:
+    running = campaign(target, folder, **options)
     for _ in running.events():
         pass
     return running
 
 
 def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
-    run = finished("bundled", tmp_path / "corpus", cases=25)
+    run = finished("bundled", tmp_path / "corpus", iters=25)
 
-    assert (run.done, run.bugs, run.rejected.total()) == (25, {}, 0)
+    assert (run.state.done, run.state.bugs, run.state.rejected.total()) == (25, {}, 0)
     assert not (tmp_path / "corpus").exists()
 
 
 def test_events_tell_the_story_in_order(tmp_path: Path) -> None:
-    events = list(campaign(BUG, tmp_path, cases=30, findings=1).events())
+    events = list(campaign(BUG, tmp_path, iters=30, stop_after=1).events())
     kinds = [type(event) for event in events if not isinstance(event, CaseDone)]
 
-    assert kinds == [Started, Found, Minimised]
+    assert kinds == [Started, Found, Minimized]
 
 
 def test_a_finding_is_on_disk_when_it_is_announced(tmp_path: Path) -> None:
-    for event in campaign(BUG, tmp_path, cases=30).events():
+    for event in campaign(BUG, tmp_path, iters=30).events():
         if isinstance(event, Found):
             assert load(event.path).case == event.entry.raw_case
             assert not load(event.path).minimised
@@ -54,21 +56,21 @@ def test_a_finding_is_on_disk_when_it_is_announced(tmp_path: Path) -> None:
         pytest.fail("nothing found")
 
 
-def test_the_minimised_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path) -> None:
-    run = finished(BUG, tmp_path, cases=30, findings=1)
+def test_the_minimized_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path) -> None:
+    run = finished(BUG, tmp_path, iters=30, stop_after=1)
     entries, errors = load_folder(tmp_path)
 
     assert errors == []
     assert [entry.minimised for entry in entries.values()] == [True]
     assert simplicity_key(next(iter(entries.values())).raw_case) > simplicity_key(next(iter(entries.values())).case)
-    assert [bug.path for bug in run.bugs.values()] == list(entries)
+    assert [bug.path for bug in run.state.bugs.values()] == list(entries)
 
 
 def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None:
     """https://github.com/ROCm/aiter/pull/3498: only a block stride that is not block_size * slot stride is left."""
     for seed in (1, 5):
-        run = finished(BUG, tmp_path / str(seed), seed=seed, cases=30, findings=1)
-        case = next(iter(run.bugs.values())).entry.case
+        run = finished(BUG, tmp_path / str(seed), seed=seed, iters=30, stop_after=1)
+        case = next(iter(run.state.bugs.values())).entry.case
         strides = case.k.strides(case.cache_sizes(case.k_row))
 
         assert (case.num_seqs, case.num_kv_heads, case.group) == (1, 1, 1)
@@ -80,11 +82,11 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     """With a fault that reads no memory of others: whether a stray read crashes hangs on what lies there."""
     target = f"{SAMPLES}:five_percent_off"
-    one, two = (finished(target, tmp_path / str(jobs), jobs=jobs, cases=25) for jobs in (1, 2))
+    one, two = (finished(target, tmp_path / str(jobs), jobs=jobs, iters=25) for jobs in (1, 2))
 
-    assert one.bugs
-    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
-        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    assert one.state.bugs
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.state.bugs.items()
     ]
     assert sorted(p.name for p in (tmp_path / "1").iterdir()) == sorted(p.name for p in (tmp_path / "2").iterdir())
 
@@ -99,21 +101,20 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_target_is_a_finding_and_the_campaign_goes_on(target: str, signature: str, tmp_path: Path) -> None:
-    run = finished(f"{SAMPLES}:{target}", tmp_path, cases=12)
+    run = finished(f"{SAMPLES}:{target}", tmp_path, iters=12)
 
-    assert run.done == 12
-    assert signature in run.bugs
+    assert run.state.done == 12
+    assert signature in run.state.bugs
 
 
 def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> None:
-    run = campaign(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, cases=100)
-    run.minimise_seconds = 1.0
+    run = campaign(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, iters=100, minimize_time=1.0)
     for _ in run.events():
         pass
 
-    assert run.bugs["timeout:call"].count == 3
-    assert run.done < 100
-    assert "no answer within 0.7 s" in run.stopped_because
+    assert run.state.bugs["timeout:call"].count == 3
+    assert run.state.done < 100
+    assert "no answer within 0.7 s" in run.state.stopped_because
 
 
 SLOW_ONCE = """
@@ -131,29 +132,29 @@ def decode(q, k, v, table, lens, scale):
 def test_a_case_that_was_only_slow_is_no_finding(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_ONCE)
     (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
-    run = campaign(f"{tmp_path}/slow.py:decode", tmp_path / "corpus", timeout=5.0, cases=30)
+    run = campaign(f"{tmp_path}/slow.py:decode", tmp_path / "corpus", timeout=5.0, iters=30)
     events = list(run.events())
 
     assert (tmp_path / "slow.seen").exists()
     assert sum(isinstance(event, SpuriousTimeout) for event in events) == 1
-    assert dict(run.rejected) == {"no answer within 5 s, but in time when run alone": 1}
-    assert (run.bugs, run.done, list((tmp_path / "corpus").iterdir())) == ({}, 30, [])
+    assert dict(run.state.rejected) == {"no answer within 5 s, but in time when run alone": 1}
+    assert (run.state.bugs, run.state.done, list((tmp_path / "corpus").iterdir())) == ({}, 30, [])
 
 
 def test_unsupported_cases_are_counted_by_reason(tmp_path: Path) -> None:
-    run = finished(f"{SAMPLES}:cannot", tmp_path, cases=10)
+    run = finished(f"{SAMPLES}:cannot", tmp_path, iters=10)
 
-    assert (run.rejected.total(), run.bugs) == (10, {})
+    assert (run.state.rejected.total(), run.state.bugs) == (10, {})
 
 
 def test_a_target_that_does_not_import_ends_the_campaign_at_once(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="does not exist"):
-        list(campaign("nowhere.py:decode", tmp_path, cases=5).events())
+        list(campaign("nowhere.py:decode", tmp_path, iters=5).events())
 
 
 def test_a_time_budget_ends_it(tmp_path: Path) -> None:
-    run = Campaign(WorkerConfig("bundled", "cpu", 20.0), 0, Budget(seconds=1.0), 1, tmp_path)
+    run = campaign("bundled", tmp_path, jobs=1, iters=None, time=1.0)
     done = [event.case for event in run.events() if isinstance(event, CaseDone)]
 
     assert done[:1] == [Case()]
-    assert run.done == len(done)
+    assert run.state.done == len(done)

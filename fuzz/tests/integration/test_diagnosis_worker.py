@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import sample_faults
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.minimize import minimize
 from fuzz_decode.campaign.record import with_diagnosis
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
@@ -57,11 +59,12 @@ def test_calls_in_a_row_and_calls_that_raise_are_not_examined() -> None:
         assert with_diagnosis(entry(WRONG), worker, 20.0).diagnosis.startswith("head stride of V read as 16")
 
 
-def test_a_campaign_stores_the_diagnosis_and_minimise_renews_it(tmp_path: Path) -> None:
+def test_a_campaign_stores_the_diagnosis_and_minimizing_renews_it(tmp_path: Path) -> None:
     target = WorkerConfig("mutant:k-block-stride-dense", "cpu", 20.0)
-    running = Campaign(target, 0, Budget(cases=30, findings=1), 1, tmp_path)
+    options: dict[str, Any] = {"iters": 30, "stop_after": 1, "jobs": 1}
+    running = Campaign(CampaignSettings(target=target.target, corpus=tmp_path, device="cpu", timeout=20.0, **options))
     list(running.events())
-    (bug,) = running.bugs.values()
+    (bug,) = running.state.bugs.values()
     stored = load(bug.path)
     assert stored.diagnosis == bug.entry.diagnosis
     assert "(block_size * slot stride) instead of" in stored.diagnosis

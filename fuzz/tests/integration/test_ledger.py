@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -25,13 +26,12 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Outcome, Violation, failure
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 SEGFAULTS = f"{SAMPLES}:segfaults_on_two"
 ISSUE = "https://github.com/ROCm/aiter/pull/3498"
-INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))  # the aiter bug, minimised
+INTERLEAVED = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))  # the aiter bug, minimized
 FAILS = {
     "target": BUG,
     "signature": "wrong-value:out",
@@ -108,7 +108,7 @@ def test_what_is_new_is_neither_shrunk_into_what_is_known_nor_replaced_by_it(tmp
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_minimising_keeps_what_is_known_and_what_is_new_apart(dtype: str, tmp_path: Path) -> None:
+def test_minimizing_keeps_what_is_known_and_what_is_new_apart(dtype: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "corpus", {**FAILS, "when": {"dtype": "float32"}})
     cases = [dataclasses.replace(INTERLEAVED, dtype=name, seq_lens=(3,)) for name in ("float32", "float16")]
     stored = {case.dtype: store(folder, BUG, case) for case in cases}
@@ -136,11 +136,11 @@ def test_a_known_crash_is_counted_and_not_launched(jobs: str, tmp_path: Path, ca
 
 def test_quarantined_cases_keep_their_place_in_the_stream(tmp_path: Path) -> None:
     target = f"{SAMPLES}:honest"
-    campaign = Campaign(
-        WorkerConfig(target, "cpu", 20.0), 0, Budget(25), 2, write(tmp_path / "corpus", {**CRASHES, "target": target})
-    )
+    folder = write(tmp_path / "corpus", {**CRASHES, "target": target})
+    options: dict[str, Any] = {"target": target, "device": "cpu", "timeout": 20.0, "iters": 25, "jobs": 2}
+    campaign = Campaign(CampaignSettings(corpus=folder, **options))
     watched = [(event.case, event.outcome.status) for event in campaign.events() if isinstance(event, CaseDone)]
-    plain = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(25), 2, tmp_path / "none")
+    plain = Campaign(CampaignSettings(corpus=tmp_path / "none", **options))
 
     assert [case for case, _ in watched] == [event.case for event in plain.events() if isinstance(event, CaseDone)]
     assert all((status == QUARANTINED) == (case.num_seqs == 2) for case, status in watched)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode.workers.ray_pool import CALLS, LOCAL, RayPool, _bundles
+from fuzz_decode.workers.ray_pool import CALLS, LOCAL, _bundles
 
 SAMPLES = Path(sample_targets.__file__)
 CASES = 24  # seventeen tasks
@@ -37,12 +37,13 @@ def decode(q, *rest, out):
 
 
 def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
-    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=1.0, **options)
+    options = {"iters": CASES, "jobs": 2, "minimize_time": 1.0, **options}
+    running = Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", timeout=20.0, **options))
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
 def facts(run: Campaign) -> list[Any]:
-    return [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.bugs.items()]
+    return [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.state.bugs.items()]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -53,12 +54,11 @@ def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) ->
     target = f"{tmp_path}/deadly.py:decode"
     here, cases = finished(target, tmp_path / "here", in_rounds=True)
     (tmp_path / "deadly.armed").touch()
-    fleet = RayPool(WorkerConfig(target, "cpu", 20.0), LOCAL, 2)
-    there, same = finished(target, tmp_path / "there", in_rounds=True, fleet=fleet)
+    there, same = finished(target, tmp_path / "there", in_rounds=True, ray=LOCAL)
 
     assert (tmp_path / "deadly.killed").exists()
-    assert here.bugs.keys() == {"wrong-value:out"}
-    assert (there.done, same, facts(there), there.coverage) == (CASES, cases, facts(here), here.coverage)
+    assert here.state.bugs.keys() == {"wrong-value:out"}
+    assert (there.state.done, same, facts(there), there.state.coverage) == (CASES, cases, facts(here), here.state.coverage)
 
 
 def test_a_task_has_a_round_or_several_calls() -> None:

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import NO_TIME, Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.findings import NO_TIME
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
-from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 WRONG = f"{SAMPLES}:five_percent_off"
@@ -29,8 +30,8 @@ CASES = 21
 
 
 def campaign(folder: Path, **options: Any) -> Campaign:
-    options = {"resume": True, "minimise_seconds": 5.0, **options}
-    return Campaign(WorkerConfig(WRONG, "cpu", 20.0), 0, Budget(CASES), 2, folder, journal=folder / NAME, **options)
+    options = {"target": WRONG, "iters": CASES, "jobs": 2, "resume": True, "minimize_time": 5.0, **options}
+    return Campaign(CampaignSettings(corpus=folder, device="cpu", timeout=20.0, checkpoint=folder / NAME, **options))
 
 
 def judged(running: Campaign, stop: int = CASES) -> list[Case]:
@@ -40,17 +41,17 @@ def judged(running: Campaign, stop: int = CASES) -> list[Case]:
     for event in events:
         if isinstance(event, CaseDone):
             cases.append(event.case)
-        elif running.done >= stop:
+        elif running.state.done >= stop:
             break
-        if running.done >= stop and stop < CASES:
+        if running.state.done >= stop and stop < CASES:
             break
     events.close()
     return cases
 
 
 def facts(run: Campaign) -> tuple[Any, ...]:
-    bugs = [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.bugs.items()]
-    return run.done, run.rejected, bugs, run.coverage
+    bugs = [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.state.bugs.items()]
+    return run.state.done, run.state.rejected, bugs, run.state.coverage
 
 
 @pytest.mark.parametrize("how", [{}, {"in_rounds": True}, {"sequence": 4}], ids=["stream", "rounds", "sequences"])
@@ -70,14 +71,16 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     assert 9 <= place <= 10
     assert first[:place] + judged(again) == cases
     assert facts(again) == facts(whole)
-    assert whole.bugs
-    assert len(load_folder(tmp_path / "cut")[0]) == len(whole.bugs)
+    assert whole.state.bugs
+    assert len(load_folder(tmp_path / "cut")[0]) == len(whole.state.bugs)
 
 
-def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_campaign_that_is_over_leaves_no_checkpoint_and_no_folder_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     folder = tmp_path / "corpus"
-    running = Campaign(WorkerConfig("bundled", "cpu", 20.0), 0, Budget(3), 1, folder, journal=folder / NAME)
+    running = campaign(folder, target="bundled", iters=3, jobs=1, resume=False)
     kept = [folder.exists() for event in running.events() if isinstance(event, CaseDone)]
 
     assert any(kept)
@@ -92,7 +95,7 @@ def test_another_campaign_is_not_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"of": 3, "state": {}}', '{"of": {}, "state"', "[" * 10**5, "\x00"])
-def test_a_journal_that_is_none_is_a_usage_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_checkpoint_is_a_usage_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / NAME).write_text(text)
 
     with pytest.raises(UsageError, match="is not what a campaign wrote"):
@@ -149,7 +152,9 @@ def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: py
 
 def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> tuple[Campaign, float]:
     """A campaign of that many seconds that is over, and how long it went on after its start."""
-    running = Campaign(WorkerConfig(f"{SAMPLES}:{target}", "cpu", timeout), 0, Budget(seconds=seconds), 2, folder)
+    target = f"{SAMPLES}:{target}"
+    settings = CampaignSettings(target=target, corpus=folder, device="cpu", timeout=timeout, iters=None, time=seconds, jobs=2)
+    running = Campaign(settings)
     events = running.events()
     next(events)
     started = time.monotonic()
@@ -161,8 +166,8 @@ def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> t
 def test_time_is_over_although_a_case_hangs(tmp_path: Path) -> None:
     run, took = timed("hangs_on_two", tmp_path, 2.0)
 
-    assert run.done > 0
-    assert not run.bugs
+    assert run.state.done > 0
+    assert not run.state.bugs
     assert took < 4.0
 
 
@@ -171,5 +176,5 @@ def test_a_finding_for_which_no_time_is_left_is_kept_as_it_came(tmp_path: Path) 
     (entry,) = load_folder(tmp_path)[0].values()
 
     assert (entry.case, entry.minimised, entry.note) == (entry.raw_case, False, NO_TIME)
-    assert [bug.entry.digest for bug in run.bugs.values()] == [entry.digest]
+    assert [bug.entry.digest for bug in run.state.bugs.values()] == [entry.digest]
     assert took < 3.0

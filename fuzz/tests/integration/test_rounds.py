@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import family
 from fuzz_decode.cases.stride_rules import StrideRules
@@ -144,8 +145,13 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
 
 
+def settings(target: str, folder: Path, jobs: int, cases: int = 24) -> CampaignSettings:
+    options: dict[str, Any] = {"iters": cases, "jobs": jobs, "minimize_time": 2.0, "in_rounds": True}
+    return CampaignSettings(target=target, corpus=folder, device="cpu", timeout=20.0, **options)
+
+
 def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
-    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
+    running = Campaign(settings(target, folder, jobs, cases))
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
@@ -153,27 +159,27 @@ def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Cam
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
     (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
-    plan = WorkerConfig("five percent off", "cpu", 20.0)
-    here = InProcessBackend(plan, sample_targets.five_percent_off)
-    with here.at_work():
-        third = Campaign(plan, 0, Budget(24), 1, tmp_path / "here", minimise_seconds=2.0, here=here, in_rounds=True)
+    alone = settings("five percent off", tmp_path / "alone", 1)
+    in_process = InProcessBackend(alone.worker_config, sample_targets.five_percent_off)
+    with in_process.at_work():
+        third = Campaign(alone, in_process)
         in_this_process = [event.case for event in third.events() if isinstance(event, CaseDone)]
 
-    assert one.bugs
+    assert one.state.bugs
     assert cases == same == in_this_process
-    assert one.coverage == third.coverage
-    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
-        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    assert one.state.coverage == third.state.coverage
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.state.bugs.items()
     ]
-    assert one.coverage == two.coverage
-    assert one.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
+    assert one.state.coverage == two.state.coverage
+    assert one.state.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
 
 
 @pytest.mark.usefixtures("large")
 def test_a_crash_in_a_round_costs_one_case(tmp_path: Path) -> None:
     run, cases = campaign(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
-    assert (run.done, run.bugs.keys()) == (8, {"crash-SIGSEGV:call"})
-    assert run.bugs["crash-SIGSEGV:call"].count == sum(case.num_seqs == 2 for case in cases)
+    assert (run.state.done, run.state.bugs.keys()) == (8, {"crash-SIGSEGV:call"})
+    assert run.state.bugs["crash-SIGSEGV:call"].count == sum(case.num_seqs == 2 for case in cases)
 
 
 TARGET = """

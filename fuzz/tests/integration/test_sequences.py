@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_targets
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
-from fuzz_decode.campaign.events import Found, Minimised
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.events import Found, Minimized
 from fuzz_decode.campaign.reproduce import shrink_in_fresh
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.outcome import PASSED, Outcome, Violation, failure
-from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 SAMPLES = Path(sample_targets.__file__)
@@ -26,7 +27,8 @@ ON_CPU = ["--device", "cpu"]
 
 
 def campaign(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
-    return Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, sequence=sequence)
+    options: dict[str, Any] = {"iters": cases, "jobs": jobs, "sequence": sequence}
+    return Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", timeout=20.0, **options))
 
 
 def finished(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
@@ -75,7 +77,7 @@ def test_its_replay_fails_there_and_passes_on_the_kernel(stale: Path, capsys: py
     assert main(["replay", str(stale / "corpus"), *ON_CPU]) == CLEAN
 
 
-def test_minimising_it_again_changes_nothing(stale: Path) -> None:
+def test_minimizing_it_again_changes_nothing(stale: Path) -> None:
     (path,) = (stale / "corpus").iterdir()
     before = load(path)
 
@@ -83,7 +85,7 @@ def test_minimising_it_again_changes_nothing(stale: Path) -> None:
     assert load(path).calls == before.calls
 
 
-def test_minimising_on_a_target_that_fails_earlier_stops_there(stale: Path, tmp_path: Path) -> None:
+def test_minimizing_on_a_target_that_fails_earlier_stops_there(stale: Path, tmp_path: Path) -> None:
     """The first of the two calls alone fails on this one."""
     (path,) = (stale / "corpus").iterdir()
     copy = tmp_path / path.name
@@ -108,9 +110,9 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:remembers_the_first_scale"
     one, two = (finished(target, tmp_path / str(jobs), 24, jobs=jobs) for jobs in (1, 2))
 
-    assert one.bugs
-    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.bugs.items()] == [
-        (s, b.first_case_index, b.count, b.entry) for s, b in two.bugs.items()
+    assert one.state.bugs
+    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
+        (s, b.first_case_index, b.count, b.entry) for s, b in two.state.bugs.items()
     ]
 
 
@@ -128,14 +130,14 @@ def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_
 def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
     run = finished("mutant:k-block-stride-dense", tmp_path, 10)
 
-    assert run.done == 10  # the last sequence is cut short
+    assert run.state.done == 10  # the last sequence is cut short
     assert [(entry.before, entry.minimised) for entry in load_folder(tmp_path)[0].values()] == [((), True)]
 
 
 def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_path: Path) -> None:
     """Workers go on from case to case, so that the state shows, but nobody knows which calls it needs."""
     running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24, sequence=None)
-    (event,) = [event for event in running.events() if isinstance(event, Minimised)]
+    (event,) = [event for event in running.events() if isinstance(event, Minimized)]
 
     assert event.shrunk is None
     assert load(event.path).note == event.entry.note
@@ -146,7 +148,7 @@ def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_
 def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
     run = finished(f"{SAMPLES}:honest", tmp_path, 24)
 
-    assert (run.done, run.bugs) == (24, {})
+    assert (run.state.done, run.state.bugs) == (24, {})
 
 
 class Polluted(ResilientWorker):

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 
-from fuzz_decode.errors import complain
+from fuzz_decode.errors import print_error
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.text import one_line
 
@@ -44,8 +44,8 @@ def report(title: str, lines: Sequence[str], checks: Sequence[Check]) -> None:
         try:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(summary(title, lines, bad))
-        except OSError as error:  # the result is in the exit code, too
-            complain(f"GITHUB_STEP_SUMMARY {path} cannot be written: {error.strerror}")
+        except OSError as error:  # the answer is in the exit code
+            print_error(f"GITHUB_STEP_SUMMARY {path} cannot be written: {error.strerror}")
 
 
 def inside() -> bool:

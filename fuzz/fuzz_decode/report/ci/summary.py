@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.replay import Replayed
+from fuzz_decode.campaign.state import CampaignState
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure
 from fuzz_decode.corpus.lookup import with_outcome
@@ -51,20 +51,20 @@ class CiReport:
             write_report(self.junit, junit(self.title, self.checks, time.monotonic() - self._started, self.properties))
 
     def campaign(self, view: CampaignView) -> None:
-        """Add a campaign, as far as it ran."""
-        campaign = view.campaign
-        self.checks += campaign_checks(campaign)
-        known = [check.message for check in self.checks if check.status == SKIPPED]
-        self.lines += [view.verdict, view.campaign.coverage.in_a_line(), *known]
-        self.properties |= {"target": campaign.plan.target, "device": campaign.plan.device, "seed": str(campaign.seed)}
-        self.properties |= campaign.versions
+        """Tell of a campaign as far as it came."""
+        settings, state = view.campaign.settings, view.campaign.state
+        self.checks += campaign_checks(state)
+        excused = [check.message for check in self.checks if check.status == SKIPPED]
+        self.lines += [view.verdict, state.coverage.in_a_line(), *excused]
+        self.properties |= {"target": settings.target, "device": settings.device, "seed": str(settings.seed)}
+        self.properties |= state.versions
 
 
-def campaign_checks(campaign: Campaign) -> list[Check]:
-    """One for each finding, each of the ledger's entries that is out of date, and each that a case matched."""
-    found = [_failure(bug.entry.signature, bug.entry, bug.path, bug.count) for bug in campaign.bugs.values()]
-    stale = [_stale(known.signature, known, path) for known, path in campaign.unexpected_passes.items()]
-    return found + stale + [_known_failure(known, count) for known, count in campaign.known.items()]
+def campaign_checks(state: CampaignState) -> list[Check]:
+    """One for each finding, each of the ledger's entries that is out of date, and each that excused something."""
+    found = [_failure(bug.entry.signature, bug.entry, bug.path, bug.count) for bug in state.bugs.values()]
+    stale = [_stale(known.signature, known, path) for known, path in state.unexpected_passes.items()]
+    return found + stale + [_excused(known, count) for known, count in state.known.items()]
 
 
 def replay_check(replayed: Replayed, target: str) -> Check:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import KNOWN, QUARANTINED
@@ -58,78 +58,78 @@ class CampaignView:
                 self._tick()
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimizing", "red"), soft_wrap=True)
-            case Minimised(entry, path, shrunk):
-                repro = repro_line(path, entry.target)
-                show_finding(self.console, entry, repro, f"{entry.signature} - {how_it_shrank(shrunk)}")
+            case Minimized(entry, path, shrunk):
+                again = repro_line(path, entry.target)
+                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
             case SpuriousTimeout(path, reason):
                 self.console.print(clean(f"{path} is not a finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
-        """Coverage, rejections, known failures and findings."""
-        campaign, print_ = self.campaign, self.console.print
+        """What was covered, what was rejected, what was found."""
+        state, print_ = self.campaign.state, self.console.print
         print_()
-        print_(coverage_table(campaign.coverage))
-        if campaign.rejected:
-            print_(f"\nrejected {campaign.rejected.total()} of {campaign.done} cases:")
-            for reason, count in campaign.rejected.most_common(8):
+        print_(coverage_table(state.coverage))
+        if state.rejected:
+            print_(f"\nrejected {state.rejected.total()} of {state.done} cases:")
+            for reason, count in state.rejected.most_common(8):
                 print_(clean(f"  {count} x {reason}"))
         print_()
-        if campaign.stopped_because:
-            print_(clean(campaign.stopped_because))
-        for known, count in campaign.known.items():
+        if state.stopped_because:
+            print_(clean(state.stopped_because))
+        for known, count in state.known.items():
             word = QUARANTINED if known.expect == CRASH else KNOWN
             print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
-        for known, path in campaign.unexpected_passes.items():
+        for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
-        for signature, bug in campaign.bugs.items():
-            words = f"{signature}: {bug.count} of {campaign.done} cases, the first is case {bug.first_case_index}; {bug.path}"
+        for signature, bug in state.bugs.items():
+            words = f"{signature}: {bug.count} of {state.done} cases, the first is case {bug.first_case_index}; {bug.path}"
             print_(clean(words, "red"), soft_wrap=True)
         verdict = Text(self.verdict)
-        verdict.stylize("bold red" if campaign.bugs else "bold green", 0, len(count_findings(len(campaign.bugs))))
+        verdict.stylize("bold red" if state.bugs else "bold green", 0, len(count_findings(len(state.bugs))))
         print_(verdict)
 
     @property
     def verdict(self) -> str:
-        found = count_findings(len(self.campaign.bugs))
-        return f"{found} in {self.campaign.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
+        found = count_findings(len(self.campaign.state.bugs))
+        return f"{found} in {self.campaign.state.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
 
     @property
     def seconds(self) -> float:
-        return self.campaign.seconds + time.monotonic() - self.started
+        return self.campaign.state.seconds + time.monotonic() - self.started
 
     @property
     def rate(self) -> float:
-        return self.campaign.done / max(self.seconds, 1e-9)
+        return self.campaign.state.done / max(self.seconds, 1e-9)
 
     def _header(self, ready: WorkerInfo) -> None:
-        campaign = self.campaign
-        sequences = f", sequences of {campaign.sequence}" if campaign.sequence else ""
-        gpus = f" on {len(campaign.gpus)} GPUs" if len(campaign.gpus) > 1 else ""
-        resumed = f", resumed after {campaign.done} cases" if campaign.done else ""
-        jobs = f"Ray at {campaign.fleet.address}" if campaign.fleet else f"{campaign.jobs} jobs{gpus}"
-        more = f", seed {campaign.seed}{sequences}, {jobs}{resumed}"
-        show_header(self.console, campaign.plan, ready, more)
+        settings, done = self.campaign.settings, self.campaign.state.done
+        sequences = f", sequences of {settings.sequence}" if settings.sequence else ""
+        gpus = f" on {len(settings.gpus)} GPUs" if len(settings.gpus) > 1 else ""
+        resumed = f", resumed after {done} cases" if done else ""
+        jobs = f"Ray at {settings.ray}" if settings.ray else f"{settings.job_count} jobs{gpus}"
+        more = f", seed {settings.seed}{sequences}, {jobs}{resumed}"
+        show_header(self.console, settings.worker_config, ready, more)
 
     def _tick(self) -> None:
         now = time.monotonic()
         if now < self._next_update:
             return
         if self._progress is not None:
-            self._next_update = now + UPDATE_SECONDS
-            done = self.campaign.done if self.campaign.budget.cases else self.seconds
+            self._next_look = now + LOOK_SECONDS
+            done = self.campaign.state.done if self.campaign.settings.iters else self.seconds
             self._progress.update(self._task, completed=done, description=self._status())
         else:
             self._next_update = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
             self.console.print(f"{self.seconds:.0f} s: {self._status()}")
 
     def _status(self) -> str:
-        budget, done = self.campaign.budget.cases, self.campaign.done
-        cases = f"{done}/{budget} cases" if budget else f"{done} cases"
-        visited = f"{self.campaign.coverage.families}/{len(ALL_FAMILIES)} families"
-        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.bugs))}  {visited}"
+        limit, done = self.campaign.settings.iters, self.campaign.state.done
+        cases = f"{done}/{limit} cases" if limit else f"{done} cases"
+        visited = f"{self.campaign.state.coverage.families}/{len(ALL_FAMILIES)} families"
+        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.state.bugs))}  {visited}"
 
     def _total(self) -> float | None:
-        return self.campaign.budget.cases or self.campaign.budget.seconds
+        return self.campaign.settings.iters or self.campaign.settings.time
 
 
 def how_it_shrank(shrunk: Shrunk | None) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone, SpuriousTimeout, Started
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
@@ -21,9 +22,14 @@ from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import finding_panel
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import target_from_function
-from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
+from fuzz_decode.workers.protocol import WorkerInfo
 
 INTERLEAVED = Case(seq_lens=(2,), k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
+
+
+def campaign(folder: Path, iters: int | None = 1, time: float | None = None) -> Campaign:
+    settings = CampaignSettings(target="bundled", corpus=folder, device="cpu", iters=iters, time=time, timeout=1.0, jobs=1)
+    return Campaign(settings)
 
 
 def rendered(renderable: object, width: int = 100) -> str:
@@ -109,20 +115,20 @@ def test_coverage_counts_what_was_visited() -> None:
 
 
 def test_a_dtype_that_the_interpreter_computes_wrongly_is_named_at_the_start(tmp_path: Path) -> None:
-    campaign = Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
+    running = campaign(tmp_path)
     console = Console(width=80, no_color=True, highlight=False)
     understood = describe(target_from_function("bundled", lambda q, k, v, table, lens, scale: q))
     with console.capture() as capture:
         refused = {"bfloat16": "dot differs from torch"}
-        CampaignView(campaign, console).show(Started(WorkerInfo({}, {}, understood, refused)))
-    assert capture.get().splitlines()[-1] == "bfloat16 skipped: failed the interpreter self-test (dot differs from torch)"
+        CampaignView(running, console).show(Started(WorkerInfo({}, {}, understood, refused)))
+    assert capture.get().splitlines()[-1] == "bfloat16 is not drawn: Triton's interpreter: dot differs from torch"
 
 
 def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
-    campaign = Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
+    running = campaign(tmp_path)
     console = Console(width=80, no_color=True, highlight=False)
     with console.capture() as capture:
-        CampaignView(campaign, console).show(
+        CampaignView(running, console).show(
             SpuriousTimeout(Path("corpus/abc.json"), "no answer within 1 s, but in time when run alone")
         )
     words = "corpus/abc.json is not a finding and is removed: no answer within 1 s, but in time when run alone\n"
@@ -133,7 +139,7 @@ def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.
     clock = itertools.count()
     monkeypatch.setattr("fuzz_decode.report.terminal.campaign.time.monotonic", lambda: next(clock) / 4)
     console = Console(width=80, no_color=True, highlight=False)
-    view = CampaignView(Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(seconds=8 * 3600), 1, tmp_path), console)
+    view = CampaignView(campaign(tmp_path, iters=None, time=8 * 3600.0), console)
     with console.capture() as capture, view:
         while view.seconds < 8 * 3600:
             view.show(CaseDone(Case(), Outcome("passed")))

@@ -1,0 +1,64 @@
+"""What values the options of a campaign can take. The command line parses text into them, Python passes them as they are."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fuzz_decode.cases.call_sequence import MAX_CALLS
+from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.errors import UsageError
+from fuzz_decode.text import one_line
+
+DEVICES = ("auto", "cpu", "cuda")
+DEFAULT_ITERS = 300
+DEFAULT_SECONDS = 60.0  # for a case, and for minimizing a finding
+LARGEST = 10**18 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRule:
+    """The values that an option can take."""
+
+    words: str
+    """completes the sentence "it must be ..." """
+    allows: Callable[[Any], bool]
+    convert: Callable[[Any], Any]
+    """makes the built-in type of an allowed value, which may be a NumPy number or a list"""
+
+    def checked(self, name: str, value: object) -> Any:
+        """The value of the option `name`. Raises UsageError if it is not allowed."""
+        if not self.allows(value):
+            raise UsageError(f"{name} must be {self.words}, not {one_line(repr(value), 80)}")
+        return self.convert(value)
+
+
+def whole_number(low: int, high: int | None = None) -> ValueRule:
+    """Whole numbers from `low` to `high`. True is none, although Python counts it among the integers."""
+
+    def allows(value: Any) -> bool:
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        return whole and low <= int(value) <= (LARGEST if high is None else high)
+
+    limits = f"{low} or more" if high is None else f"{low} to {high}"
+    return ValueRule(f"a whole number, {limits}", allows, int)
+
+
+def _is_duration(value: Any) -> bool:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and 0 < value < math.inf  # NaN is not above 0
+
+
+def _are_dtypes(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and bool(value) and all(name in DTYPES for name in value)
+
+
+POSITIVE = whole_number(1)
+NATURAL = whole_number(0)
+SEQUENCE = whole_number(2, MAX_CALLS)
+SECONDS = ValueRule("a number of seconds above 0", _is_duration, float)
+DEVICE = ValueRule(f"one of {', '.join(DEVICES)}", lambda value: value in DEVICES, str)
+DTYPE_NAMES = ValueRule(f"names among {', '.join(DTYPES)}, in a tuple", _are_dtypes, tuple)
