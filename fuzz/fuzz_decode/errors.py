@@ -35,6 +35,12 @@ class HarnessError(Exception):
     """A fault of fuzz-decode itself, with its traceback as text; never a finding. The command line exits with 2."""
 
 
+def raise_all(errors: Sequence[HarnessError]) -> None:
+    """Raise faults that were put off until the work was done, as one; do nothing if there are none."""
+    if errors:
+        raise HarnessError("\n\n".join(str(error).strip() for error in errors))
+
+
 def print_error(error: object) -> None:
     """Print one line to stderr. GitHub's runner obeys ##[word] as a command wherever it stands in a line, so it is broken up."""
     line = one_line(" ".join(str(error).split())).replace("##[", "# #[")

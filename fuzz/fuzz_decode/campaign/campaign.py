@@ -23,13 +23,13 @@ from fuzz_decode.campaign.state import CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.ledger import Ledger, load_ledger
 from fuzz_decode.corpus.read import load_folder
-from fuzz_decode.errors import FileError
+from fuzz_decode.errors import FileError, raise_all
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
 from fuzz_decode.workers.backend import Schedule, WorkerBackend, WorkItem
 from fuzz_decode.workers.in_process import InProcessBackend
-from fuzz_decode.workers.pool import ProcessPool, WorkItem
+from fuzz_decode.workers.pool import ProcessPool
 from fuzz_decode.workers.ray_pool import RayPool
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -71,8 +71,9 @@ class Campaign:
                 self._checkpoint.remove()
         finally:
             backend.close()
+        raise_all(self.state.harness_errors)
 
-    def _backend(self) -> ProcessPool | InProcessBackend | RayPool:
+    def _backend(self) -> WorkerBackend:
         settings, config = self.settings, self.settings.worker_config
         if self.in_process:
             return self.in_process
@@ -80,12 +81,11 @@ class Campaign:
             return RayPool(config, settings.ray, settings.jobs)
         return ProcessPool(config, settings.job_count, settings.gpus)
 
-    def _judge_all(self, backend: ProcessPool | InProcessBackend | RayPool, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, backend: WorkerBackend, generates: dict[str, Any]) -> Iterator[Event]:
         recorder = FindingRecorder(self.settings, self.state, self._ledger, self._deadline, self.in_process)
         start, runs = self._runs(generates)
-        fresh, quarantine = self.settings.sequence is not None, self._ledger.quarantined
-        outcomes = backend.outcomes(runs, fresh=fresh, start=start, quarantine=quarantine, until=self._deadline)
-        for number, calls, outcome in outcomes:
+        schedule = Schedule(self.settings.sequence is not None, start, self._ledger.quarantined, self._deadline)
+        for number, calls, outcome in backend.outcomes(runs, schedule):
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue
             if outcome.status == FAILED:

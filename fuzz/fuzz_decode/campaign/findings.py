@@ -17,8 +17,10 @@ from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger
+from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import FAILED, Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -88,10 +90,13 @@ class FindingRecorder:
             return self._forget_timeout(bug)
         return self._keep_raw(bug, self._not_repeated())
 
-    def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: ResilientWorker) -> Minimized:
+    def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         still_fails = self.ledger.same_bug(bug.entry, worker.failing_as(bug.entry.signature))
         bug.path, bug.entry = store.replace_and_deduplicate(bug.path, minimised_entry(bug.entry, shrunk), still_fails)
-        bug.entry = with_diagnosis(bug.entry, worker, min(self.settings.minimize_time, self._seconds_left()))
+        try:
+            bug.entry = with_diagnosis(bug.entry, worker, min(self.settings.minimize_time, self._seconds_left()))
+        except HarnessError as error:  # the finding is worth more than its diagnosis
+            self.state.harness_errors.append(error)
         bug.path = store.replace(bug.path, bug.entry)
         return Minimized(bug.entry, bug.path, shrunk)
 

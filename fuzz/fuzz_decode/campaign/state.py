@@ -10,6 +10,7 @@ from typing import Any
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger
 from fuzz_decode.corpus.read import load_files
+from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.coverage import Coverage
 
 TIMEOUT = "timeout:"
@@ -58,6 +59,8 @@ class CampaignState:
     """versions in use; empty until the target is loaded"""
     stopped_because: str = ""
     """why it ended before its limits; empty: it did not"""
+    harness_errors: list[HarnessError] = field(default_factory=list)
+    """faults of fuzz-decode while findings were diagnosed; raised at the end"""
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Count rejected cases. The number of distinct reasons is bounded, since each is kept and shown."""

@@ -51,8 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         print_error(error)
         return USAGE
     except HarnessError as error:
-        lines = str(error).strip().splitlines()
-        print_error(f"internal error, please report it: {lines[-1]} ({lines[0][:2000]})")
+        print_error(f"internal error ({_last_line(error)}); please report it with the traceback in {_write_traceback(error)}")
         return USAGE
     except KeyboardInterrupt:
         print("interrupted; findings are kept", file=sys.stderr)

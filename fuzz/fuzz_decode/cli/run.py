@@ -13,6 +13,7 @@ import fuzz_decode.cli.argument_types as types
 from fuzz_decode.campaign.option_values import DEFAULT_ITERS
 from fuzz_decode.cases.domain import DTYPES
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target
+from fuzz_decode.errors import raise_all
 from fuzz_decode.files import must_be_writable
 
 if TYPE_CHECKING:
@@ -147,3 +148,5 @@ class _ReportFiles:
             stored = {bug.path: bug.entry for bug in state.bugs.values()}
             found = [*triage(stored, settings.worker_config, settings.target, settings.minimize_time)]
             write_report(self.html_path, Page(found, state.coverage, "this campaign").html())
+            if not state.harness_errors:  # which are raised anyway, and most likely the same
+                raise_all([triaged.harness_error for triaged in found if triaged.harness_error])

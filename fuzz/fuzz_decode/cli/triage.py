@@ -9,7 +9,7 @@ from typing import Any
 
 import fuzz_decode.cli.argument_types as types
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_target, worker_config
-from fuzz_decode.errors import print_error
+from fuzz_decode.errors import print_error, raise_all
 from fuzz_decode.files import must_be_writable
 
 

@@ -6,8 +6,15 @@ import time
 from collections.abc import Callable
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.gpu_lock import alone_if_large
-from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, _answer, invoke
+from fuzz_decode.execute.gpu_lock import alone_if_large, release_memory
+from fuzz_decode.execute.invoke import (
+    OUT_OF_MEMORY,
+    OUT_OF_MEMORY_ERRORS,
+    TargetFailed,
+    TargetRejected,
+    invoke,
+    invoke_on_device,
+)
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.immediate import IMMEDIATE

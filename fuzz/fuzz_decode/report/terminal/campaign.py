@@ -115,7 +115,7 @@ class CampaignView:
         if now < self._next_update:
             return
         if self._progress is not None:
-            self._next_look = now + LOOK_SECONDS
+            self._next_update = now + UPDATE_SECONDS
             done = self.campaign.state.done if self.campaign.settings.iters else self.seconds
             self._progress.update(self._task, completed=done, description=self._status())
         else:
