@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import os
 import signal
 
@@ -17,7 +16,8 @@ PR_SET_PDEATHSIG = 1
 
 def fork_per_request() -> None:
     """Return in a fork of this process, and in another one whenever a fork ends with RENEW; end as any other fork ended."""
-    importlib.import_module("fuzz_decode.execute.run_case")  # else the first case in every fork would
+    import fuzz_decode.execute.run_case  # noqa: F401  # else the first case in every fork would
+
     while child := os.fork():
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != EXIT_REFORK:
