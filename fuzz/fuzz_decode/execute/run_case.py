@@ -10,9 +10,9 @@ import torch
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.gpu_lock import alone_if_large
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, _answer, invoke
-from fuzz_decode.oracles import IMMEDIATE
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
+from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun
 from fuzz_decode.oracles.repeatability import repeatable
 from fuzz_decode.outcome import PASSED, REJECTED, Outcome, Violation, failure

@@ -1,14 +1,4 @@
 """Oracles: what can be wrong with a run. Each is a function `(problem, run) -> findings` that never raises and never prints.
 
-`IMMEDIATE` need one run; `metamorphic` compares with another one. The order matters: the first finding names the failure, and
-memory that was damaged outranks a value that is wrong because of it.
+`immediate` lists those that need one run; `repeatability` compares with another one.
 """
-
-from fuzz_decode.oracles.completeness import written
-from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes
-from fuzz_decode.oracles.numeric import within_bound
-from fuzz_decode.oracles.provenance import reads_what_it_should
-
-IMMEDIATE = (no_stray_writes, inputs_intact, written, reads_what_it_should, within_bound)
-
-__all__ = ["IMMEDIATE"]
