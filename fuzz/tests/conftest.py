@@ -1,4 +1,7 @@
-"""Kernels are decorated once per process, so that the interpreter must be on before any test module imports one."""
+"""What every test starts from: Triton's interpreter where there is no GPU, and the markers that choose tests by device.
+
+Kernels are decorated once per process, so the interpreter must be on before any test module imports one.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,25 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from fuzz_decode.workers.devices import pick_device
+from machine import DEVICE
 
 pytest_plugins = ["pytester"]
 
-os.environ.pop("GITHUB_ACTIONS", None)  # where these tests run is no matter for what they print
-torch.set_num_threads(1)  # more of them fight over the cores
-if pick_device("auto") == "cpu":
+os.environ.pop("GITHUB_ACTIONS", None)  # output must not depend on where these tests run
+torch.set_num_threads(1)  # xdist's workers fill the cores already
+if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
     from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
     patch_triton_interpreter()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip `gpu` tests on a machine without a GPU, and `no_gpu` tests on one that has a GPU."""
+    unfit, reason = ("gpu", "needs a GPU") if DEVICE == "cpu" else ("no_gpu", "there is a GPU")
+    for item in items:
+        if item.get_closest_marker(unfit):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

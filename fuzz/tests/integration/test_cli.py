@@ -18,7 +18,6 @@ from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
 SAMPLES = Path(sample_targets.__file__)
@@ -151,7 +150,7 @@ def test_bad_input_gets_one_clear_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(pick_device("auto") == "cuda", reason="this machine has a GPU")
+@pytest.mark.no_gpu
 def test_cuda_without_cuda_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--iters", "1", "--device", "cuda"]) == USAGE
     assert "no CUDA device" in capsys.readouterr().err

@@ -18,24 +18,27 @@ from fuzz_decode.triton_interpreter.speed import builder_shortcuts as shortcuts
 from fuzz_decode.triton_interpreter.speed import launches
 from fuzz_decode.triton_interpreter.speed.install import is_known
 
+pytestmark = pytest.mark.triton
+
 PROGRAM = """
 import itertools, sys
 import fuzz_decode.triton_interpreter as interpreter
 if sys.argv[1] == "plain":
     interpreter.is_known = lambda _: False
-interpreter.mend()
+interpreter.patch_triton_interpreter()
 from fuzz_decode.problems.build import build_problem
-from fuzz_decode.execute.run_case import returned
+from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.generate.case_stream import drawn_stream
 from fuzz_decode.targets import resolve
 target = resolve("bundled")
 for case in itertools.islice(drawn_stream(5, target.generates()), 25):
-    problem = build(case, "cpu")
-    for tensor in (*returned(problem, target), problem.buffers["out"].storage):
+    problem = build_problem(case, "cpu")
+    for tensor in (*invoke(problem, target), problem.buffers["out"].storage):
         print(hash(tensor.contiguous().view(torch.uint8).numpy().tobytes()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(triton.__version__.startswith(("3.2", "3.3", "3.4", "3.5", "3.6")), reason="loops need mending there")
 def test_the_bundled_kernel_gives_the_same_bits_as_in_triton_s_own_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}

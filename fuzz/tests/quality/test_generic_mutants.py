@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -19,7 +20,6 @@ from fuzz_decode.evaluate import mutant_inventory as inventory
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic
 from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, OUT_OF_REACH
@@ -27,8 +27,6 @@ from fuzz_decode_kernels.mutation.generic import equivalents, generic_diff, gene
 from fuzz_decode_kernels.mutation.operators import OPERATORS
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
 HND = Layout(FAMILIES["HND"])
 TWO_HEADS = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import sample_targets
+from machine import DEVICE
 from rich.console import Console
 
 from fuzz_decode.cases.case import Case
@@ -37,13 +38,10 @@ from fuzz_decode.problems.build import build_problem
 from fuzz_decode.report.terminal.score import ScoreView
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.evaluate_case import evaluate_case
 from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
-
-DEVICE = pick_device("auto")
 SAMPLES = Path(sample_targets.__file__)
 SETTING = EvaluationSettings("cpu", 30.0, 3)
 GENERATES: dict[str, Any] = {}

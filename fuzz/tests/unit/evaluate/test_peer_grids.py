@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -16,11 +17,8 @@ from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
-
-DEVICE = pick_device("auto")
 # splits, heads, appending, ALiBi, local, causal, four of rotary, paging, left padding, batch index, head dims, lengths
 FLASH_ATTN = 2 * 3 * 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 1 * 6 * 11
 # grid: the factors of what the test is parametrised with, and those by which it has more cases than a Case can say

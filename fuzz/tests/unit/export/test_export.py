@@ -30,12 +30,11 @@ from fuzz_decode.export.script import script
 from fuzz_decode.oracles.expected import expect
 from fuzz_decode.problems.build import FILL_LIMIT, build_problem
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
-    pytest.mark.skipif(pick_device("auto") != "cpu", reason="scripts take the GPU, and what is compared lies on the CPU"),
+    pytest.mark.no_gpu,  # scripts would take it, and what is compared lies on the CPU
 ]
 
 CORPUS = sorted((Path(__file__).parents[4] / "corpus").glob("*.json"))
