@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import sample_targets
 import torch
+from factories import finished
 
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
-from fuzz_decode.campaign.campaign import Budget, Bug, Campaign
+from fuzz_decode.campaign.campaign import Bug, Campaign
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.read import load
-from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 SEED, CASES = 3, 8
@@ -59,10 +59,7 @@ def refuses(*args: Any) -> Any:
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """What the command line would run."""
     target, folder = f"{Path(sample_targets.__file__).resolve()}:five_percent_off", tmp_path_factory.mktemp("corpus")
-    running = Campaign(WorkerConfig(target, "cpu", 60.0), SEED, Budget(CASES), 1, folder)
-    for _ in running.events():
-        pass
-    return running
+    return finished(target, folder, CASES, seed=SEED)
 
 
 def simple_stream(*_: Any) -> Iterator[CallSequence]:
@@ -289,6 +286,7 @@ except UsageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_but_for_functions_of_its_own(tmp_path: Path) -> None:
     """Nor does a worker choke on what makes the script's warnings errors."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -323,6 +321,7 @@ class TestMore:
 """
 
 
+@pytest.mark.slow
 def test_a_suite_shows_the_story_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     pytester.mkdir("tests").joinpath("test_decode.py").write_text(TESTS)
@@ -352,15 +351,6 @@ def test_the_examples_of_the_docstrings_are_true() -> None:
 
     assert {test.name.rpartition(".")[2] for test in tests} >= {"check", "fuzz", "assert_decode_correct"}
     assert runner.failures == 0
-
-
-def test_the_example_of_the_readme_runs(repo: Path) -> None:
-    section = (repo / "README.md").read_text().partition("## From Python")[2]
-    names: dict[str, Any] = {}
-    exec(section.partition("```python\n")[2].partition("```\n")[0], names)
-    names["test_decode"]()
-
-    assert names["finding"].signature == "wrong-value:out"
 
 
 @pytest.mark.parametrize("name", fuzz_decode.__all__)

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, judged_cases, worker_config
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
-from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.ray_pool import CALLS, LOCAL, RayPool, _bundles
 
 SAMPLES = Path(sample_targets.__file__)
@@ -36,25 +35,26 @@ def decode(q, *rest, out):
 """
 
 
-def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
-    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(CASES), 2, folder, minimise_seconds=1.0, **options)
-    return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
+def run_in_rounds(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
+    running = campaign(target, folder, CASES, jobs=2, minimise_seconds=1.0, in_rounds=True, **options)
+    return running, judged_cases(running)
 
 
 def facts(run: Campaign) -> list[Any]:
     return [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.bugs.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "deadly.py").write_text(TARGET)
     (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
     target = f"{tmp_path}/deadly.py:decode"
-    here, cases = finished(target, tmp_path / "here", in_rounds=True)
+    here, cases = run_in_rounds(target, tmp_path / "here")
     (tmp_path / "deadly.armed").touch()
-    fleet = RayPool(WorkerConfig(target, "cpu", 20.0), LOCAL, 2)
-    there, same = finished(target, tmp_path / "there", in_rounds=True, fleet=fleet)
+    fleet = RayPool(worker_config(target), LOCAL, 2)
+    there, same = run_in_rounds(target, tmp_path / "there", fleet=fleet)
 
     assert (tmp_path / "deadly.killed").exists()
     assert here.bugs.keys() == {"wrong-value:out"}

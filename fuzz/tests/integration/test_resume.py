@@ -13,24 +13,23 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign
 
-from fuzz_decode.campaign.campaign import NO_TIME, Budget, Campaign
+from fuzz_decode.campaign.campaign import NO_TIME, Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
-from fuzz_decode.workers.protocol import WorkerConfig
 
 SAMPLES = Path(sample_targets.__file__)
 WRONG = f"{SAMPLES}:five_percent_off"
 CASES = 21
 
 
-def campaign(folder: Path, **options: Any) -> Campaign:
-    options = {"resume": True, "minimise_seconds": 5.0, **options}
-    return Campaign(WorkerConfig(WRONG, "cpu", 20.0), 0, Budget(CASES), 2, folder, journal=folder / NAME, **options)
+def resumable(folder: Path, **options: Any) -> Campaign:
+    return campaign(WRONG, folder, CASES, jobs=2, minimise_seconds=5.0, journal=folder / NAME, resume=True, **options)
 
 
 def judged(running: Campaign, stop: int = CASES) -> list[Case]:
@@ -53,6 +52,7 @@ def facts(run: Campaign) -> tuple[Any, ...]:
     return run.done, run.rejected, bugs, run.coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"in_rounds": True}, {"sequence": 4}], ids=["stream", "rounds", "sequences"])
 def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -60,11 +60,11 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SHARE", 0)
     monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
-    whole = campaign(tmp_path / "whole", **how)
+    whole = resumable(tmp_path / "whole", **how)
     cases = judged(whole)
-    first = judged(campaign(tmp_path / "cut", **how), 10)
+    first = judged(resumable(tmp_path / "cut", **how), 10)
     place = json.loads((tmp_path / "cut" / NAME).read_text())["state"]["next"]
-    again = campaign(tmp_path / "cut", **how)
+    again = resumable(tmp_path / "cut", **how)
 
     assert len(first) == 10
     assert 9 <= place <= 10
@@ -77,7 +77,7 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
 def test_a_campaign_that_is_over_leaves_no_journal_and_no_folder_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     folder = tmp_path / "corpus"
-    running = Campaign(WorkerConfig("bundled", "cpu", 20.0), 0, Budget(3), 1, folder, journal=folder / NAME)
+    running = campaign("bundled", folder, 3, journal=folder / NAME)
     kept = [folder.exists() for event in running.events() if isinstance(event, CaseDone)]
 
     assert any(kept)
@@ -125,6 +125,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return folder, json.loads((folder / NAME).read_text())["state"]["next"]
 
 
+@pytest.mark.slow
 def test_another_seed_is_one_sentence_and_exit_code_2(killed: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = killed
     code = main(["--resume", "--seed", "1", "--corpus", str(folder), "--device", "cpu", "--jobs", "1"])
@@ -133,6 +134,7 @@ def test_another_seed_is_one_sentence_and_exit_code_2(killed: tuple[Path, int], 
     assert "is of a campaign with seed 0, not seed 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
     folder, place = killed
     report = folder.parent / "report.json"
@@ -149,7 +151,7 @@ def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: py
 
 def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> tuple[Campaign, float]:
     """A campaign of that many seconds that is over, and how long it went on after its start."""
-    running = Campaign(WorkerConfig(f"{SAMPLES}:{target}", "cpu", timeout), 0, Budget(seconds=seconds), 2, folder)
+    running = campaign(f"{SAMPLES}:{target}", folder, seconds=seconds, jobs=2, timeout=timeout)
     events = running.events()
     next(events)
     started = time.monotonic()
@@ -158,6 +160,7 @@ def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> t
     return running, time.monotonic() - started
 
 
+@pytest.mark.slow
 def test_time_is_over_although_a_case_hangs(tmp_path: Path) -> None:
     run, took = timed("hangs_on_two", tmp_path, 2.0)
 
@@ -166,6 +169,7 @@ def test_time_is_over_although_a_case_hangs(tmp_path: Path) -> None:
     assert took < 4.0
 
 
+@pytest.mark.slow
 def test_a_finding_for_which_no_time_is_left_is_kept_as_it_came(tmp_path: Path) -> None:
     run, took = timed("five_percent_off", tmp_path, 1.0)
     (entry,) = load_folder(tmp_path)[0].values()

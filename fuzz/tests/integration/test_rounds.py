@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, judged_cases
 
 from fuzz_decode.campaign.campaign import Budget, Campaign
-from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import family
 from fuzz_decode.cases.stride_rules import StrideRules
@@ -143,20 +143,21 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
 
 
-def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
-    running = Campaign(WorkerConfig(target, "cpu", 20.0), 0, Budget(cases), jobs, folder, minimise_seconds=2.0, in_rounds=True)
-    return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
+def run_in_rounds(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Campaign, list[Case]]:
+    running = campaign(target, folder, cases, jobs=jobs, minimise_seconds=2.0, in_rounds=True)
+    return running, judged_cases(running)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
-    (one, cases), (two, same) = (campaign(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
+    (one, cases), (two, same) = (run_in_rounds(target, tmp_path / str(jobs), jobs) for jobs in (1, 2))
     plan = WorkerConfig("five percent off", "cpu", 20.0)
     here = InProcessBackend(plan, sample_targets.five_percent_off)
     with here.at_work():
         third = Campaign(plan, 0, Budget(24), 1, tmp_path / "here", minimise_seconds=2.0, here=here, in_rounds=True)
-        in_this_process = [event.case for event in third.events() if isinstance(event, CaseDone)]
+        in_this_process = judged_cases(third)
 
     assert one.bugs
     assert cases == same == in_this_process
@@ -168,9 +169,10 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     assert one.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_crash_in_a_round_costs_one_case(tmp_path: Path) -> None:
-    run, cases = campaign(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
+    run, cases = run_in_rounds(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
     assert (run.done, run.bugs.keys()) == (8, {"crash-SIGSEGV:call"})
     assert run.bugs["crash-SIGSEGV:call"].count == sum(case.num_seqs == 2 for case in cases)
 
@@ -196,7 +198,7 @@ def odd(tmp_path: Path) -> str:
 
 def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="compiles_for raised ZeroDivisionError"):
-        campaign(f"{odd}:undecided", tmp_path / "corpus", 1)
+        run_in_rounds(f"{odd}:undecided", tmp_path / "corpus", 1)
 
 
 def test_a_round_whose_kernels_are_being_compiled_is_put_off_for_another() -> None:
@@ -221,6 +223,7 @@ def test_a_worker_sees_the_gpu_that_it_is_to_use(odd: str) -> None:
         assert worker.run(Case()).reason == "NotImplementedError: 7"
 
 
+@pytest.mark.slow
 def test_workers_take_the_gpus_in_turn(odd: str) -> None:
     with closing(ProcessPool(WorkerConfig(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
         pool.start()

@@ -26,7 +26,10 @@ from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, OUT_OF_REACH
 from fuzz_decode_kernels.mutation.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
 from fuzz_decode_kernels.mutation.operators import OPERATORS
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
+]
 HND = Layout(FAMILIES["HND"])
 TWO_HEADS = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 
@@ -42,9 +45,7 @@ OBVIOUS = {
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
     ("drop-operand", "paged_decode", "_attend_share[(num_shares", " * num_kv_heads", ""): Case(num_kv_heads=2),
 }
-LISTING = (
-    "from fuzz_decode_kernels import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
-)
+LISTING = "from fuzz_decode_kernels.mutation import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
 
 
 def find(operator: str, function: str, line: str, old: str, new: str) -> str:

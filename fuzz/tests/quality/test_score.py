@@ -188,11 +188,12 @@ def test_a_process_takes_one_run_or_on_cuda_one_kernel() -> None:
 # the journal
 
 
+@pytest.mark.slow
 def test_a_second_score_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = subjects("lse-base-2")
     first = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     list(first.events())
-    monkeypatch.setattr("fuzz_decode.evaluate.score.Bench", None)
+    monkeypatch.setattr("fuzz_decode.evaluate.score.EvaluationPool", None)
     second = score(tmp_path, *wanted, seeds=2, clean_cases=2)
     assert sorted(second.events(), key=str) == sorted([*first.measured, *first.clean], key=str)
     assert (first.remembered, second.remembered) == (0, 3)
@@ -235,6 +236,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> N
 # small scores
 
 
+@pytest.mark.slow
 def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     files = {option: tmp_path / option for option in ("json", "markdown", "resume")}
     words = [word for option, path in files.items() for word in (f"--{option}", str(path))]
@@ -256,6 +258,7 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     assert len(files["resume"].read_text().splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path: Path) -> None:
     crash, honest = sample("segfaults_on_two"), sample("honest")
     made = Score([crash, honest], EvaluationSettings("cpu", 30.0, 150), 1, 0, MeasurementStore(None), jobs=1)
@@ -264,6 +267,7 @@ def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path
     assert (measured[honest.name].killed, measured[honest.name].cases) == (False, 150)
 
 
+@pytest.mark.slow
 def test_a_hang_is_a_kill() -> None:
     made = Score([sample("hangs_on_two")], EvaluationSettings("cpu", 5.0, 150), 1, 0, MeasurementStore(None), jobs=1)
     assert [(each.oracle, each.signature) for each in made.events()] == [("worker", "timeout:call")]
@@ -315,6 +319,7 @@ def test_a_failure_is_diagnosed_when_that_is_asked(monkeypatch: pytest.MonkeyPat
     assert not evaluate_case(dataclasses.replace(trial, target="bundled"), DEVICE).diagnosed
 
 
+@pytest.mark.slow
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
     with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as bench:

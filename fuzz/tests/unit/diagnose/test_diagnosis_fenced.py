@@ -96,6 +96,7 @@ OF_ONE_PATH = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mutant", "case", "fault", "words"), [*WILD, *TAME, *OF_ONE_PATH])
 def test_a_mutant_is_named(mutant: str, case: Case, fault: str, words: str) -> None:
     found = examine(DiagnoseRequest(validate(case)), resolve(f"mutant:{mutant}"), "cpu")
@@ -157,6 +158,7 @@ def test_beside_another_fault_a_wild_access_is_told_too() -> None:
     assert "; it reads memory far from what it was given, " in found.sentence
 
 
+@pytest.mark.slow
 def test_in_a_campaign_a_wild_read_still_crashes() -> None:
     mutant, case, fault, _ = WILD[2]
     with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import sample_targets
 import torch
+from factories import HONEST, entry
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
@@ -39,7 +39,6 @@ pytestmark = [
 
 CORPUS = sorted((Path(__file__).parents[4] / "corpus").glob("*.json"))
 FIXED = "fuzz_decode_kernels.paged_decode:paged_decode"
-HONEST = "sample_targets:honest_in_everything"
 INTERLEAVED = Layout(FAMILIES["interleaved"], (3, 0, 1, 0, 0), 5)
 
 FEATURES = {
@@ -70,10 +69,6 @@ FEATURES = {
         seq_lens=(3,), k=Layout(CACHE_AXES, (2**30, 0, 0, 0)), table=BlockTable(first_block=3), dtype="float16", head_dim=40
     ),
 }
-
-
-def entry(case: Case, target: str = HONEST, signature: str = "wrong-value:out", **more: Any) -> Entry:
-    return Entry(case, case, target, signature, "compare", "cpu", **more)
 
 
 def ran(text: str, argument: str = "") -> tuple[int, str, dict[str, Any]]:
@@ -259,6 +254,7 @@ for more in ([], [fixed]):
 """
 
 
+@pytest.mark.slow
 def test_it_runs_where_there_is_no_fuzz_decode(tmp_path: Path) -> None:
     """In a process that dies when it imports it."""
     stored = load(CORPUS[0])

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories import campaign, entry
 from rich.console import Console
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
 from fuzz_decode.campaign.events import CaseDone, SpuriousTimeout, Started
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -21,7 +21,7 @@ from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import finding_panel
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import target_from_function
-from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
+from fuzz_decode.workers.protocol import WorkerInfo
 
 INTERLEAVED = Case(seq_lens=(2,), k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 
@@ -33,13 +33,13 @@ def rendered(renderable: object, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def entry(case: Case, **finding: object) -> Entry:
-    return Entry(case, case, "mutant:x", "wrong-value:out", "compare", "cpu", finding=finding, needed={"k": "passes"})
+def found(case: Case, **finding: object) -> Entry:
+    return entry(case, "mutant:x", finding=finding, needed={"k": "passes"})
 
 
 def test_a_finding_panel_says_it_all() -> None:
     finding = {"message": "16 of 16 elements of out are wrong", "tensor": "out", "where": [0, 0, 5]}
-    shown = finding_panel(entry(INTERLEAVED, **finding, expected=0.5, got=0.25, allowed=1e-6), "title")
+    shown = finding_panel(found(INTERLEAVED, **finding, expected=0.5, got=0.25, allowed=1e-6), "title")
 
     assert (
         rendered(shown)
@@ -69,7 +69,7 @@ def test_a_finding_panel_says_it_all() -> None:
 
 def test_a_sequence_is_shown_by_what_differs() -> None:
     before = (replace(INTERLEAVED, seq_lens=(1, 3), scale=0.3), INTERLEAVED)
-    shown = rendered(finding_panel(replace(entry(INTERLEAVED, tensor="out"), before=before), "title"), 60)
+    shown = rendered(finding_panel(replace(found(INTERLEAVED, tensor="out"), before=before), "title"), 60)
 
     assert "needs the 2 calls before it" in shown
     assert "call 1 -> 3  seq_lens 1, 3 -> 2, scale 0.3 -> default" in shown
@@ -78,12 +78,12 @@ def test_a_sequence_is_shown_by_what_differs() -> None:
 
 def test_a_note_is_shown() -> None:
     assert "did not fail again" in rendered(
-        finding_panel(replace(entry(Case(), tensor="out"), note="did not fail again"), "title")
+        finding_panel(replace(found(Case(), tensor="out"), note="did not fail again"), "title")
     )
 
 
 def test_text_from_a_file_cannot_steer_the_terminal() -> None:
-    hostile = entry(Case(), message="\x1b[2J[red]boo[/red]\x07", tensor="out", where="\x1b]0;x\x07", got="1")
+    hostile = found(Case(), message="\x1b[2J[red]boo[/red]\x07", tensor="out", where="\x1b]0;x\x07", got="1")
     shown = rendered(finding_panel(hostile, "t\x1b[0m"))
 
     assert "\x1b" not in shown
@@ -109,20 +109,18 @@ def test_coverage_counts_what_was_visited() -> None:
 
 
 def test_a_dtype_that_the_interpreter_computes_wrongly_is_named_at_the_start(tmp_path: Path) -> None:
-    campaign = Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
     console = Console(width=80, no_color=True, highlight=False)
     understood = describe(target_from_function("bundled", lambda q, k, v, table, lens, scale: q))
     with console.capture() as capture:
         refused = {"bfloat16": "dot differs from torch"}
-        CampaignView(campaign, console).show(Started(WorkerInfo({}, {}, understood, refused)))
+        CampaignView(campaign("bundled", tmp_path), console).show(Started(WorkerInfo({}, {}, understood, refused)))
     assert capture.get().splitlines()[-1] == "bfloat16 is not drawn: Triton's interpreter: dot differs from torch"
 
 
 def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
-    campaign = Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(1), 1, tmp_path)
     console = Console(width=80, no_color=True, highlight=False)
     with console.capture() as capture:
-        CampaignView(campaign, console).show(
+        CampaignView(campaign("bundled", tmp_path), console).show(
             SpuriousTimeout(Path("corpus/abc.json"), "no answer within 1 s, but in time when run alone")
         )
     words = "corpus/abc.json is no finding and is removed: no answer within 1 s, but in time when run alone\n"
@@ -133,7 +131,7 @@ def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.
     clock = itertools.count()
     monkeypatch.setattr("fuzz_decode.report.terminal.campaign.time.monotonic", lambda: next(clock) / 4)
     console = Console(width=80, no_color=True, highlight=False)
-    view = CampaignView(Campaign(WorkerConfig("bundled", "cpu", 1.0), 0, Budget(seconds=8 * 3600), 1, tmp_path), console)
+    view = CampaignView(campaign("bundled", tmp_path, seconds=8 * 3600), console)
     with console.capture() as capture, view:
         while view.seconds < 8 * 3600:
             view.show(CaseDone(Case(), Outcome("passed")))
