@@ -44,7 +44,7 @@ def loading(name: str) -> Loading:
         return Loading(RESOLVE, quoted(f"{KERNELS}.paged_decode:paged_decode"))
     if name.startswith(MUTANT):
         mutant = name.removeprefix(MUTANT)
-        module, function = ("generic", "load_generic") if ":" in mutant else ("mutants", "load_mutant")
+        module, function = ("mutation.generic", "load_generic") if ":" in mutant else ("mutants", "load_mutant")
         return Loading(f"{function}(", quoted(mutant), imports=f"from {KERNELS}.{module} import {function}")
     if name in ADAPTERS:
         return Loading(RESOLVE, quoted(f"{ADAPTERS[name].module}:{ADAPTERS[name].function}"))

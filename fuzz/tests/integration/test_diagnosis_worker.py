@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import sample_faults
 from factories import entry, finished, worker_config
 

@@ -45,7 +45,10 @@ OBVIOUS = {
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
     ("drop-operand", "paged_decode", "_attend_share[(num_shares", " * num_kv_heads", ""): Case(num_kv_heads=2),
 }
-LISTING = "from fuzz_decode_kernels.mutation import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
+LISTING = """
+from fuzz_decode_kernels.mutation import generic
+print([(name, mutant, generic.generic_source(name)) for name, mutant in generic.generic_mutants().items()])
+"""
 
 
 def find(operator: str, function: str, line: str, old: str, new: str) -> str:

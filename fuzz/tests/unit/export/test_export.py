@@ -104,7 +104,7 @@ def exported(request: pytest.FixtureRequest) -> tuple[Case, str, int, str, dict[
 Exported = tuple[Case, str, int, str, dict[str, Any]]
 
 
-def test_a_correct_kernel_is_right(exported: Exported) -> None:
+def test_exported_script_passes_on_a_correct_kernel(exported: Exported) -> None:
     assert exported[2:4] == (0, "right\n")
 
 

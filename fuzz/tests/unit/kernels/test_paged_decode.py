@@ -113,7 +113,7 @@ def test_more_query_heads_than_fit_into_one_tile_are_all_answered(group: int) ->
 
 
 @pytest.mark.parametrize("rows", [15, 16, 17])
-def test_every_row_is_merged(rows: int) -> None:
+def test_merge_covers_every_query_row(rows: int) -> None:
     check(Case(seq_lens=(1,) * rows))
 
 
