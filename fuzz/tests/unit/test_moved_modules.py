@@ -34,7 +34,7 @@ def test_a_documented_path_gives_the_present_object_and_a_warning(
 ) -> None:
     monkeypatch.delitem(sys.modules, module, raising=False)
 
-    with pytest.warns(DeprecationWarning) as warned:
+    with pytest.warns(DeprecationWarning, match=r"^fuzz_decode\.") as warned:
         found = getattr(importlib.import_module(module), name)
     assert found is present
     assert any(str(warning.message).startswith(f"{module}.{name} is ") for warning in warned)
