@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -130,9 +131,11 @@ def test_closing_twice_is_harmless() -> None:
 
 
 def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> None:
+    others = set(active_children())
     with started(config("honest")) as worker:
-        worker._process.kill()
-        worker._process.join()
+        (process,) = set(active_children()) - others
+        process.kill()
+        process.join()
         worker.submit(GOOD)
         assert worker.result().signature == "crash-SIGKILL:call"
         assert not worker.alive
@@ -167,9 +170,10 @@ def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
 
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
+    others = set(active_children())
     with ResilientWorker(config("hangs_on_two", timeout=1.0)) as worker:
         assert worker.run_fresh((GOOD,)).status == PASSED
-        parent = worker._worker._process.pid
+        (parent,) = [process.pid for process in set(active_children()) - others]
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         assert worker.run(CURSED).signature == "timeout:call"
         deadline = time.monotonic() + TIMEOUT
