@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sample_targets
-from factories import TIMEOUT, worker_config
+from factories import worker_config
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
@@ -29,9 +29,10 @@ from fuzz_decode.workers.worker import Worker
 SAMPLES = Path(sample_targets.__file__)
 GOOD = Case(seq_lens=(3,), block_size=2)
 CURSED = Case(seq_lens=(1, 1))  # two sequences
+PATIENT = 20.0  # seconds; a crash is noticed at once
 
 
-def config(function: str, timeout: float = TIMEOUT) -> WorkerConfig:
+def plan(function: str, timeout: float = PATIENT) -> WorkerConfig:
     return worker_config(f"{SAMPLES}:{function}", timeout)
 
 
@@ -43,25 +44,25 @@ def started(plan: WorkerConfig) -> Iterator[Worker]:
 
 
 def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> None:
-    with ResilientWorker(config("honest")) as worker:
+    with ResilientWorker(plan("honest")) as worker:
         assert worker.run(GOOD).status == PASSED
         assert worker.ready.generates["options"] == {"out", "window", "softcap"}
         assert set(worker.ready.versions) == {"python", "torch", "triton"}
 
 
 def test_a_finding_crosses_the_border_whole() -> None:
-    with ResilientWorker(config("five_percent_off")) as worker:
+    with ResilientWorker(plan("five_percent_off")) as worker:
         outcome = worker.run(GOOD)
     assert (outcome.status, outcome.signature, outcome.findings[0].where) == (FAILED, "wrong-value:out", (0, 0, 15))
 
 
 def test_the_interpreter_is_on_in_the_child() -> None:
-    with ResilientWorker(worker_config("mutant:lse-base-2")) as worker:
+    with ResilientWorker(WorkerConfig("mutant:lse-base-2", "cpu", PATIENT)) as worker:
         assert worker.run(GOOD).signature == "wrong-value:lse"
 
 
 def test_a_segfault_costs_one_case() -> None:
-    with ResilientWorker(config("segfaults_on_two")) as worker:
+    with ResilientWorker(plan("segfaults_on_two")) as worker:
         assert worker.run(GOOD).status == PASSED
         crash = worker.run(CURSED)
         assert (crash.status, crash.stage, crash.signature) == (FAILED, "run", "crash-SIGSEGV:call")
@@ -69,7 +70,7 @@ def test_a_segfault_costs_one_case() -> None:
 
 
 def test_a_target_that_exits_says_how_and_its_last_words() -> None:
-    with ResilientWorker(config("leaves_on_two")) as worker:
+    with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run(CURSED)
         assert crash.signature == "crash-exit-3:call"
         assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
@@ -77,7 +78,7 @@ def test_a_target_that_exits_says_how_and_its_last_words() -> None:
 
 
 def test_a_hang_ends_when_its_time_is_up() -> None:
-    with ResilientWorker(config("hangs_on_two", timeout=1.5)) as worker:
+    with ResilientWorker(plan("hangs_on_two", timeout=1.5)) as worker:
         worker.run(GOOD)
         started_at = time.monotonic()
         hang = worker.run(CURSED)
@@ -88,17 +89,17 @@ def test_a_hang_ends_when_its_time_is_up() -> None:
 
 
 def test_printing_blocks_nobody() -> None:
-    with ResilientWorker(config("talks_a_lot")) as worker:
+    with ResilientWorker(plan("talks_a_lot")) as worker:
         assert [worker.run(GOOD).status for _ in range(3)] == [PASSED] * 3
 
 
 def test_exceptions_and_rejections_do_not_end_the_process() -> None:
-    with started(config("raises_key_error")) as worker:
+    with started(plan("raises_key_error")) as worker:
         for _ in range(2):
             worker.submit(GOOD)
             assert worker.result().signature == "exception-KeyError:call"
         assert worker.alive
-    with started(config("cannot")) as worker:
+    with started(plan("cannot")) as worker:
         worker.submit(GOOD)
         assert worker.result().status == REJECTED
         assert worker.alive
@@ -115,7 +116,7 @@ def test_exceptions_and_rejections_do_not_end_the_process() -> None:
 def test_a_target_that_does_not_import_is_a_usage_error(tmp_path: Path, source: str, words: str) -> None:
     file = tmp_path / "broken_target.py"
     file.write_text(source)
-    with closing(Worker(worker_config(f"{file}:decode"))) as worker:
+    with closing(Worker(WorkerConfig(f"{file}:decode", "cpu", PATIENT))) as worker:
         with pytest.raises(TargetError, match=str(file)) as caught:
             worker.ready()
         assert words in str(caught.value)
@@ -124,7 +125,7 @@ def test_a_target_that_does_not_import_is_a_usage_error(tmp_path: Path, source: 
 
 
 def test_closing_twice_is_harmless() -> None:
-    worker = Worker(config("honest"))
+    worker = Worker(plan("honest"))
     worker.close()
     worker.close()
     assert not worker.alive
@@ -132,7 +133,7 @@ def test_closing_twice_is_harmless() -> None:
 
 def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> None:
     others = set(active_children())
-    with started(config("honest")) as worker:
+    with started(plan("honest")) as worker:
         (process,) = set(active_children()) - others
         process.kill()
         process.join()
@@ -146,7 +147,7 @@ UNSCALED = Case(seq_lens=(2,))
 
 
 def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
-    with ResilientWorker(config("remembers_the_scale")) as worker:
+    with ResilientWorker(plan("remembers_the_scale")) as worker:
         assert worker.run(UNSCALED).status == PASSED
         assert worker.run(SCALED).signature == "wrong-value:out"
         assert worker.run_fresh((SCALED,)).status == PASSED
@@ -156,14 +157,14 @@ def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
 
 
 def test_a_crash_in_a_fresh_process_costs_that_one() -> None:
-    with ResilientWorker(config("segfaults_on_two")) as worker:
+    with ResilientWorker(plan("segfaults_on_two")) as worker:
         for _ in range(2):
             assert worker.run_fresh((GOOD, CURSED)).signature == "crash-SIGSEGV:call"
             assert worker.run_fresh((GOOD, GOOD)).status == PASSED
 
 
 def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
-    with ResilientWorker(config("leaves_on_two")) as worker:
+    with ResilientWorker(plan("leaves_on_two")) as worker:
         crash = worker.run_fresh((CURSED, GOOD))
         assert crash.signature == "crash-exit-3:call of an earlier call"
         assert crash.findings[0].message == "died of exit-3; last words: goodbye, cruel world"
@@ -171,12 +172,12 @@ def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
     others = set(active_children())
-    with ResilientWorker(config("hangs_on_two", timeout=1.0)) as worker:
+    with ResilientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
         assert worker.run_fresh((GOOD,)).status == PASSED
         (parent,) = [process.pid for process in set(active_children()) - others]
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         assert worker.run(CURSED).signature == "timeout:call"
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + PATIENT
         while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not Path(f"/proc/{child}").exists()
@@ -188,7 +189,7 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
     if how == "restart":
         monkeypatch.setattr(Worker, "renew", lambda self: self._unused or self.close())
     runs = [(GOOD, UNSCALED, SCALED), (SCALED, UNSCALED), (UNSCALED,)]
-    with closing(ProcessPool(config("remembers_the_scale"), 2)) as pool:
+    with closing(ProcessPool(plan("remembers_the_scale"), 2)) as pool:
         pool.start()
         done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), fresh=True)}
     assert done == {
@@ -202,7 +203,7 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
 
 
 def test_what_follows_a_crash_is_run_in_another_process() -> None:
-    with closing(ProcessPool(config("segfaults_on_two"), 1)) as pool:
+    with closing(ProcessPool(plan("segfaults_on_two"), 1)) as pool:
         pool.start()
         done = list(pool.outcomes(iter([(GOOD, CURSED, GOOD, SCALED)]), fresh=True))
     assert [(number, calls) for number, calls, _ in done] == [
@@ -218,7 +219,7 @@ def run_all(pool: ProcessPool, cases: list[Case]) -> list[tuple[int, Case, Outco
 
 def test_a_pool_gives_every_case_once_although_some_crash() -> None:
     cases = [CURSED if number in {2, 3, 6} else Case(seq_lens=(number + 1,)) for number in range(8)]
-    with closing(ProcessPool(config("segfaults_on_two"), 2)) as pool:
+    with closing(ProcessPool(plan("segfaults_on_two"), 2)) as pool:
         done = run_all(pool, cases)
     assert sorted(number for number, _, _ in done) == list(range(8))
     for number, case, outcome in done:
@@ -228,7 +229,7 @@ def test_a_pool_gives_every_case_once_although_some_crash() -> None:
 
 def test_a_pool_goes_on_while_one_case_hangs() -> None:
     cases = [CURSED, *(Case(seq_lens=(length,)) for length in range(1, 7))]
-    with closing(ProcessPool(config("hangs_on_two", timeout=2.0), 2)) as pool:
+    with closing(ProcessPool(plan("hangs_on_two", timeout=2.0), 2)) as pool:
         done = run_all(pool, cases)
     assert sorted(number for number, _, _ in done) == list(range(7))
     assert {outcome.signature for number, _, outcome in done if number == 0} == {"timeout:call"}
@@ -236,12 +237,12 @@ def test_a_pool_goes_on_while_one_case_hangs() -> None:
 
 
 def test_a_pool_without_cases_is_done_at_once() -> None:
-    with closing(ProcessPool(config("honest"), 1)) as pool:
+    with closing(ProcessPool(plan("honest"), 1)) as pool:
         assert run_all(pool, []) == []
 
 
 def test_a_pool_for_a_target_that_does_not_import_is_a_usage_error() -> None:
-    nowhere = worker_config("no_such_package:decode")
+    nowhere = WorkerConfig("no_such_package:decode", "cpu", PATIENT)
     with closing(ProcessPool(nowhere, 2)) as pool, pytest.raises(TargetError, match="does not import"):
         pool.start()
 
