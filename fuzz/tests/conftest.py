@@ -1,7 +1,4 @@
-"""What every test starts from: Triton's interpreter where there is no GPU, and the markers that choose tests by device.
-
-Kernels are decorated once per process, so the interpreter must be on before any test module imports one.
-"""
+"""What every test starts from: Triton's interpreter where there is no GPU, and the markers that choose tests by device."""
 
 from __future__ import annotations
 
@@ -17,6 +14,8 @@ pytest_plugins = ["pytester"]
 os.environ.pop("GITHUB_ACTIONS", None)  # output must not depend on where these tests run
 torch.set_num_threads(1)  # xdist's workers fill the cores already
 if DEVICE == "cpu":
+    # At import, not in a fixture: triton.jit decides once, when a test module is imported and its kernels are decorated, whether
+    # they are interpreted; libdevice's functions are imported by name as well. A fixture would come too late for both.
     os.environ["TRITON_INTERPRET"] = "1"
     from fuzz_decode.triton_interpreter import patch_triton_interpreter
 

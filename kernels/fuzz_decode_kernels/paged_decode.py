@@ -24,7 +24,7 @@ import triton.language as tl
 BLOCK_B = tl.constexpr(128)  # sequences that are looked at at once
 
 # padded dims of a token's K and V, where V lies in K's rows of K alone, and bytes of an element, at most: tokens per step, warps,
-# stages, programs per multiprocessor. Measured on an H100 (docs/performance.md)
+# stages, programs per multiprocessor. Measured on an H100 (docs/evaluation/performance.md)
 SHAPES = (
     (128, 2, 128, 4, 3, 2),
     (128, 4, 64, 2, 2, 4),

@@ -1,1 +1,1 @@
-"""How fast a target reads a cache, measured on a GPU: shapes and layouts as data, a correctness gate, peers, timing."""
+"""The speed at which a target reads a cache, measured on a GPU: shapes and layouts as data, a correctness gate, peers, timing."""

@@ -1,7 +1,7 @@
-"""What a bench times: the target under test, and kernels of other projects in each of their modes.
+"""The kernels that a bench times: the target under test, and kernels of other projects in each of their modes.
 
-A contender plans first (lists of pages, scratch, host decisions: what an engine does once for a batch and all layers) and is
-timed without that.
+A contender plans first (lists of pages, scratch, decisions on the host: an engine does that once for a batch and all layers), and
+the plan is not timed.
 """
 
 from __future__ import annotations
@@ -26,36 +26,43 @@ from fuzz_decode.targets.adapters import ADAPTERS
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`target` says what it takes and rounds, `plan` makes the call to be timed for one copy of the caches. The target under test
-    has no `project`. `package` is the distribution that it runs, if it is another's."""
+    """A kernel that is timed."""
 
     name: str
     target: Target
+    """The cases that it supports, and its arithmetic."""
     plan: Plan
+    """Makes the call to be timed for one copy of the caches."""
     project: str = ""
+    """Empty for the target under test."""
     mode: str = ""
+    """One of the project's kernels, in its own words."""
     package: str = ""
+    """The distribution that holds the kernel, for the versions in the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A project's kernel in one mode: the adapter that says what it takes, what it takes beyond that, and its plan; None: the
-    adapter's own call waits for nothing. Not `by_default`: it compiles for long."""
+    """A project's kernel in one mode."""
 
     project: str
     mode: str
     adapter: str
+    """Name of the adapter that declares the supported cases."""
     plan: Plan | None = None
-    wider: Mapping[str, Any] = field(default_factory=dict)
+    """None: the adapter's own call does not synchronise, and is timed."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the adapter's target that a bench replaces."""
     by_default: bool = True
+    """False: only if it is named, since it compiles for minutes."""
 
 
 def call_of(target: Target) -> Plan:
-    """The plan of a target that has none."""
+    """The plan of a target that has nothing to plan."""
 
     def plan(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
-        every = {"out": inputs.out, **inputs.options()}
-        options = {name: value for name, value in every.items() if name in target.options}
+        known = {"out": inputs.out, **inputs.options()}
+        options = {name: value for name, value in known.items() if name in target.options}
         return lambda: target.fn(*inputs.arguments(k, v), **options)
 
     return plan
@@ -69,7 +76,7 @@ def _only_on_hopper(case: Case) -> str | None:
     return None if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9 else "no Hopper GPU"
 
 
-# its adapter takes fewer sizes for the fuzzer's sake: each is a module to be compiled
+# the adapter declares fewer sizes for the fuzzer, since each is a module to compile
 _FLASHINFER = {"head_dims": (64, 128, 256), "options": frozenset({"window", "softcap", "k_scale", "v_scale"})}
 _FLASHINFER_MLA: dict[str, Any] = {
     "head_dims": (576,),
@@ -99,7 +106,7 @@ PROJECTS = tuple(dict.fromkeys(peer.project for peer in PEERS))
 
 
 def own(name: str) -> Contender:
-    """The target under test. Raises TargetError if there is none of that name, or it does not run on GPUs."""
+    """The target under test. Raises TargetError if the name is unknown, or the target does not run on GPUs."""
     target = resolve(name)
     if "cuda" not in target.devices:
         raise TargetError(f"target {name} runs on {', '.join(target.devices)} only, and a bench needs a GPU")
@@ -107,8 +114,8 @@ def own(name: str) -> Contender:
 
 
 def peers(projects: tuple[str, ...] | None) -> tuple[list[Contender], dict[str, str]]:
-    """Peers of these projects, and why others of them cannot run here; None: all by default that can. Raises UsageError for a
-    project that does not exist, TargetError if one that is named cannot run at all."""
+    """The peers of these projects that can run, and why each other one cannot; None: all that run by default. Raises UsageError
+    for an unknown project, TargetError if no mode of a named one can run."""
     known("--peers", projects or (), PROJECTS)
     found, missing = [], {}
     for peer in PEERS:
@@ -124,13 +131,13 @@ def peers(projects: tuple[str, ...] | None) -> tuple[list[Contender], dict[str, 
 
 
 def _contender(peer: Peer) -> Contender:
-    target = dataclasses.replace(resolve(peer.adapter), **peer.wider)
+    target = dataclasses.replace(resolve(peer.adapter), **peer.overrides)
     name = f"{peer.project} {peer.mode}".strip()
     return Contender(name, target, peer.plan or call_of(target), peer.project, peer.mode, _package(peer))
 
 
 def versions_of(contenders: Iterable[Contender]) -> dict[str, str]:
-    """The packages behind them, with their versions."""
+    """The packages that hold their kernels, with versions."""
     packages = {contender.package for contender in contenders if contender.package}
     return {name: partial_import.version(name) or "" for name in sorted(packages)}
 

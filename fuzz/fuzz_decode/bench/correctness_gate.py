@@ -1,4 +1,4 @@
-"""The gate: what is timed has first given the right answer, on the very tensors."""
+"""The correctness gate: a call is timed only after it has given the right answer on the same tensors."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fuzz_decode.oracles.expected import rounding_of
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 
-FEW_TOKENS = 2**14  # so many are checked whole; float64 over a whole cache would take longer than all that is timed
+FEW_TOKENS = 2**14  # a batch of at most this many is checked whole; float64 over a large cache would take longer than the timing
 
 
 @dataclass(slots=True)
-class Gate:
-    """The reference's answers for one set of inputs, made once for all that are timed on them."""
+class CorrectnessGate:
+    """The reference's answers for one set of inputs, computed once for all contenders."""
 
     inputs: Inputs
     _expected: Tensor | None = None
     _bounds: dict[Rounding, ErrorBound] = field(default_factory=dict)
 
-    def why_wrong(self, call: Callable[[], Any], target: Target) -> str:
-        """Run the call and compare; empty if every element that is checked is within the error bound, and all are finite. What
-        the call raises passes through."""
+    def error_of(self, call: Callable[[], Any], target: Target) -> str:
+        """Run the call and compare: a sentence if an element of out is not finite, or a checked one exceeds the error bound, else
+        "". Exceptions of the call pass through."""
         self.inputs.out.fill_(torch.nan)
         result = call()
         out = self.inputs.out if "out" in target.options else result[0] if isinstance(result, tuple) else result
@@ -35,21 +35,21 @@ class Gate:
             return (
                 f"out is {list(out.shape) if isinstance(out, Tensor) else type(out).__name__}, not {list(self.inputs.out.shape)}"
             )
-        unfit = int((~torch.isfinite(out)).sum())
-        if unfit:
-            return f"{unfit} of {out.numel()} elements of out are NaN or infinite"
+        non_finite = int((~torch.isfinite(out)).sum())
+        if non_finite:
+            return f"{non_finite} of {out.numel()} elements of out are NaN or infinite"
         error = (out[self._rows()].double() - self.expected()).abs()
         wrong = int((error > self._allowed(target)).sum())
         return f"{wrong} of the {error.numel()} elements checked are wrong, by up to {float(error.max()):.3g}" if wrong else ""
 
     def expected(self) -> Tensor:
-        """out of the checked sequences, float64."""
+        """out of the checked sequences, [rows, num_q_heads, value_head_dim] float64."""
         if self._expected is None:
             self._expected, _ = gather_attention(*self._checked(), **self.inputs.options())
         return self._expected
 
     def sequences(self) -> list[int]:
-        """Which are checked: all of a few tokens, else the first, the last and the longest."""
+        """Indices of the checked sequences: all of a small batch, else the first, the last and the longest."""
         lengths = self.inputs.case.seq_lens
         if sum(lengths) <= FEW_TOKENS:
             return [*range(len(lengths))]

@@ -1,4 +1,4 @@
-"""Tensors of a bench, made where they are used: copies of the cache with normal random numbers everywhere, distinct blocks."""
+"""Tensors of a bench, created on the device: copies of the cache with normal random numbers everywhere, distinct blocks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import CACHE_AXES
 from fuzz_decode.problems.problem import Buffer
 
-CHUNK = 2**26  # elements drawn at once
-ROTATED = 4  # copies of the cache together are so many times the L2 cache
-MOST_COPIES = 16
+DRAWN_AT_ONCE = 2**26  # elements
+COPIES_PER_L2 = 4  # all copies of the cache together are at least this many times as large as the L2 cache
+MAX_COPIES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a target gets; `caches` are copies of (K, V) that calls take in turn, so that no call finds the last one's in L2."""
+    """The arguments of a target."""
 
     case: Case
     q: Tensor
+    """[num_rows, num_q_heads, head_dim]"""
     caches: tuple[tuple[Tensor, Tensor], ...]
+    """Copies of (K, V). Calls take them in turn, so that no call finds its cache in L2."""
     block_table: Tensor
+    """[num_seqs, width] int32"""
     seq_lens: Tensor
+    """[num_seqs] int32"""
     out: Tensor
+    """[num_rows, num_q_heads, value_head_dim]"""
 
     def arguments(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
@@ -40,8 +45,8 @@ class Inputs:
 
 
 def build_inputs(case: Case, device: str) -> Inputs:
-    """As many copies of the cache as it takes to keep L2 cold, one on the CPU."""
-    # a generator of its own: the default one is unusable after a graph capture that failed
+    """With as many copies of the cache as keep L2 cold; one on the CPU."""
+    # not the default generator: that one is unusable after a graph capture that failed
     rng = torch.Generator(device).manual_seed(case.seed)
     dtype, rows = getattr(torch, case.dtype), (case.num_rows, case.num_q_heads)
     return Inputs(
@@ -55,8 +60,8 @@ def build_inputs(case: Case, device: str) -> Inputs:
 
 
 def copies(case: Case, l2_bytes: int) -> int:
-    """How many copies of the cache together are ROTATED times as large as L2."""
-    return min(MOST_COPIES, max(1, -(-ROTATED * l2_bytes // max(1, cache_bytes(case)))))
+    """The number of copies of the cache."""
+    return min(MAX_COPIES, max(1, -(-COPIES_PER_L2 * l2_bytes // max(1, cache_bytes(case)))))
 
 
 def _l2_bytes(device: str) -> int:
@@ -75,17 +80,17 @@ def _caches(case: Case, device: str, rng: torch.Generator) -> tuple[Tensor, Tens
 
 
 def _normal(elements: int, dtype: torch.dtype, device: str, rng: torch.Generator) -> Tensor:
-    """Drawn in a format that a generator knows, in chunks, so that float8 needs no second copy of all."""
+    """Normal numbers in chunks: float8, which no generator draws, is drawn as bfloat16 without a second buffer of all."""
     drawn = dtype if dtype.itemsize > 1 else torch.bfloat16
     storage = torch.empty(elements, dtype=dtype, device=device)
-    for start in range(0, elements, CHUNK):
-        chunk = storage[start : start + CHUNK]
+    for start in range(0, elements, DRAWN_AT_ONCE):
+        chunk = storage[start : start + DRAWN_AT_ONCE]
         chunk.copy_(torch.randn(chunk.shape, dtype=drawn, device=device, generator=rng))
     return storage
 
 
 def _block_table(case: Case, device: str, rng: torch.Generator) -> Tensor:
-    """[num_seqs, width] int32: every block once, in order or shuffled; 0 where a sequence has none."""
+    """[num_seqs, width] int32: every block once, in order or shuffled; unused entries are 0."""
     needed = torch.tensor([-(-length // case.block_size) for length in case.seq_lens], device=device)
     used = torch.arange(case.table_width, device=device) < needed[:, None]
     blocks = torch.arange(case.num_blocks, dtype=torch.int32, device=device)

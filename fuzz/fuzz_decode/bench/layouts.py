@@ -1,32 +1,36 @@
-"""Where the caches of a bench lie: arrangements of pages in the fuzzer's own vocabulary, as data, and the case that each makes of
-a shape."""
+"""The cache layouts of a bench as data, in terms of the fuzzer's layout families, and the case of a shape in each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fuzz_decode.bench.shapes import Shape
+from fuzz_decode.bench.shapes import BenchShape
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """An axis order of `FAMILIES` with padding: `slots_between` blocks, and `element_after_row` puts rows at odd addresses."""
+    """A layout of the cache."""
 
     name: str
     about: str
+    """One line for `bench --list`."""
     family: str = "NHD"
+    """Axis order, a key of `FAMILIES`."""
     placement: str = "permuted"
+    """Order of the block ids in the block table."""
     slots_between: int = 0
+    """Padding after each block, in slots."""
     element_after_row: bool = False
+    """Padding of one element after each row, so that rows begin at odd addresses."""
 
-    def why_not(self, shape: Shape) -> str | None:
-        """Why the shape cannot lie like this; None if it can."""
+    def unsupported_reason(self, shape: BenchShape) -> str | None:
+        """Why the shape cannot have this layout; None if it can."""
         return "V lies in K's rows" if shape.mla and "kv" in FAMILIES[self.family] else None
 
-    def case(self, shape: Shape) -> Case:
-        """The shape in this arrangement. Its block ids are drawn where it is built."""
+    def case(self, shape: BenchShape) -> Case:
+        """The shape in this arrangement. `build_inputs` draws the block ids."""
         k = self._layout(shape, shape.head_dim)
         one_buffer = shape.mla or "kv" in k.order
         scale = None if shape.cache_dtype is None else 1.0
@@ -48,12 +52,12 @@ class Arrangement:
             v_scale=scale,
         )
 
-    def _layout(self, shape: Shape, dim: int) -> Layout:
+    def _layout(self, shape: BenchShape, dim: int) -> Layout:
         order = FAMILIES[self.family]
         pads = dict.fromkeys(order, 0)
         pads["block"] = self.slots_between * shape.num_kv_heads * dim
         sizes = {"head": shape.num_kv_heads, "slot": shape.block_size}
-        innermost = next((axis for axis in ("head", "slot") if sizes[axis] > 1), "block")  # an axis of size 1 takes no room
+        innermost = next((axis for axis in ("head", "slot") if sizes[axis] > 1), "block")  # one of size 1 adds no span
         pads[innermost] += int(self.element_after_row)
         return Layout(order, tuple(pads[axis] for axis in order))
 
@@ -65,7 +69,7 @@ LAYOUTS = {
         Arrangement("permuted", "NHD, blocks in random order"),
         Arrangement("HND", "heads outside slots", family="HND"),
         Arrangement("interleaved", "K and V of a block side by side, as in aiter PR 3498", family="interleaved"),
-        Arrangement("padded", "NHD, a slot of room after each block; rows stay 16-byte aligned", slots_between=1),
-        Arrangement("misaligned", "NHD, an element of room after each row; no 16-byte loads", element_after_row=True),
+        Arrangement("padded", "NHD, padding of one slot after each block; rows stay 16-byte aligned", slots_between=1),
+        Arrangement("misaligned", "NHD, padding of one element after each row; no 16-byte loads", element_after_row=True),
     )
 }

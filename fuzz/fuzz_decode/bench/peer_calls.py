@@ -1,4 +1,4 @@
-"""How each peer splits a decode into what is planned once and the call that is timed."""
+"""Each peer's decode as a plan, made once and not timed, and a call, which is timed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Plan = Callable[[Inputs, Tensor, Tensor], Call]
 
 
 def flashinfer(*, use_tensor_cores: bool, backend: str = "fa2") -> Plan:
-    """BatchDecodeWithPagedKVCacheWrapper, planned for this very batch; scales of float8 go into the softmax scale and out."""
+    """BatchDecodeWithPagedKVCacheWrapper, planned for this batch; float8 scales go into the softmax scale and out."""
 
     def plan(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
         arguments, case = inputs.arguments(k, v), inputs.case
@@ -34,7 +34,7 @@ def flashinfer(*, use_tensor_cores: bool, backend: str = "fa2") -> Plan:
 
 
 def flashinfer_mla(backend: str) -> Plan:
-    """BatchMLAPagedAttentionWrapper on views of the joint rows: V is their first part, the rest is for positions."""
+    """BatchMLAPagedAttentionWrapper on views of the joint rows: V is the first part, the rest is the rotary part of K."""
 
     def plan(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
         from flashinfer.mla import BatchMLAPagedAttentionWrapper
@@ -53,7 +53,7 @@ def flashinfer_mla(backend: str) -> Plan:
 
 
 def vllm_unified(*, split: bool) -> Plan:
-    """unified_attention, its scratch and its longest sequence known."""
+    """unified_attention, with scratch and the longest sequence prepared."""
 
     def plan(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
         return vllm_adapter.plan_unified(*inputs.arguments(k, v), split=split, out=inputs.out, **inputs.options())
@@ -67,7 +67,7 @@ def sglang(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
 
 
 def flex(inputs: Inputs, k: Tensor, v: Tensor) -> Call:
-    """Compiled FlexAttention on the pool itself, its block mask made."""
+    """Compiled FlexAttention on the pool itself, with a prepared block mask."""
     q, case = inputs.q, inputs.case
     table, lens, scale = inputs.block_table, inputs.seq_lens, case.softmax_scale
     pools = torch_attention.pool(k), torch_attention.pool(v)

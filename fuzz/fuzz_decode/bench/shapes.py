@@ -1,4 +1,4 @@
-"""The decode problems that are timed, as plain data, and how many bytes and operations each of them needs."""
+"""The decode problems that are timed, as plain data, and the bytes and operations that each of them needs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8_e4m3fn": 8, "float
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A decode problem but for where its cache lies. `mla`: V is the first `value_head_dim` elements of K's rows. `layouts` are
-    those that it is timed in unless others are asked for."""
+class BenchShape:
+    """A decode problem without the layout of its cache."""
 
     name: str
     seq_lens: tuple[int, ...]
@@ -27,9 +26,11 @@ class Shape:
     dtype: str = "bfloat16"
     cache_dtype: str | None = None
     mla: bool = False
+    """V is the first `value_head_dim` elements of the rows of K."""
     q_len: int = 1
     window: int | None = None
     layouts: tuple[str, ...] = TYPICAL
+    """Those that it is timed in by default."""
 
     def __str__(self) -> str:
         shortest, longest = min(self.seq_lens), max(self.seq_lens)
@@ -48,34 +49,34 @@ def _ragged() -> tuple[int, ...]:
 
 _PLAIN = (4096,) * 64
 ANCHORS = (
-    Shape("gqa-4k", _PLAIN, layouts=EVERY_LAYOUT),
-    Shape("long-64k", (65536,), layouts=EVERY_LAYOUT),
-    Shape("mha-2k", (2048,) * 16, 32, 32, layouts=EVERY_LAYOUT),
-    Shape("gqa-1k", (1024,) * 128, 64, 8, block_size=64, layouts=EVERY_LAYOUT),
-    Shape("mqa-8k", (8192,) * 8, 8, 1, block_size=32, layouts=EVERY_LAYOUT),
+    BenchShape("gqa-4k", _PLAIN, layouts=EVERY_LAYOUT),
+    BenchShape("long-64k", (65536,), layouts=EVERY_LAYOUT),
+    BenchShape("mha-2k", (2048,) * 16, 32, 32, layouts=EVERY_LAYOUT),
+    BenchShape("gqa-1k", (1024,) * 128, 64, 8, block_size=64, layouts=EVERY_LAYOUT),
+    BenchShape("mqa-8k", (8192,) * 8, 8, 1, block_size=32, layouts=EVERY_LAYOUT),
 )
 OTHERS = (
-    Shape("ragged", _ragged()),
-    Shape("one-long", (65536, *(256,) * 63)),
-    *(Shape(f"block-{size}", _PLAIN, block_size=size) for size in (1, 64, 544)),
-    *(Shape(f"dim-{dim}", _PLAIN, head_dim=dim, value_head_dim=dim) for dim in (64, 80)),
-    Shape("dim-256", (2048,) * 64, head_dim=256, value_head_dim=256),
-    Shape("fp8", _PLAIN, cache_dtype="float8_e4m3fn"),
-    *(Shape(f"mla-{heads}", _PLAIN, heads, 1, 576, 512, mla=True, layouts=("permuted",)) for heads in (16, 128)),
-    Shape("q-len-4", _PLAIN, q_len=4),
-    Shape("window-1k", _PLAIN, window=1024),
+    BenchShape("ragged", _ragged()),
+    BenchShape("one-long", (65536, *(256,) * 63)),
+    *(BenchShape(f"block-{size}", _PLAIN, block_size=size) for size in (1, 64, 544)),
+    *(BenchShape(f"dim-{dim}", _PLAIN, head_dim=dim, value_head_dim=dim) for dim in (64, 80)),
+    BenchShape("dim-256", (2048,) * 64, head_dim=256, value_head_dim=256),
+    BenchShape("fp8", _PLAIN, cache_dtype="float8_e4m3fn"),
+    *(BenchShape(f"mla-{heads}", _PLAIN, heads, 1, 576, 512, mla=True, layouts=("permuted",)) for heads in (16, 128)),
+    BenchShape("q-len-4", _PLAIN, q_len=4),
+    BenchShape("window-1k", _PLAIN, window=1024),
 )
 SHAPES = {shape.name: shape for shape in (*ANCHORS, *OTHERS)}
 
 
 def visible_tokens(case: Case) -> int:
-    """Tokens that some query token sees, of all sequences."""
+    """Number of tokens that some query token sees, of all sequences."""
     window = max(case.seq_lens) if case.window is None else case.window + case.q_len - 1
     return sum(min(length, window) for length in case.seq_lens)
 
 
 def cache_bytes(case: Case) -> int:
-    """What a kernel has to read of K and V; where V is a part of K's rows it is read with them."""
+    """Bytes of K and V that a kernel has to read; V of MLA is part of the rows of K, and read with them."""
     row = case.head_dim + (0 if case.v_prefix_of_k else case.value_head_dim)
     return visible_tokens(case) * case.num_kv_heads * row * BITS[case.cache_dtype or case.dtype] // 8
 

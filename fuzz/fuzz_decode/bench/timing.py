@@ -1,4 +1,4 @@
-"""How long a call takes on the device: many calls in a CUDA graph, replayed, medians over replays."""
+"""The time of a call on the device: many calls in a CUDA graph, replayed, and the median over replays."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ from typing import Any
 import torch
 
 SAMPLES = 25
-SAMPLE_MS = 1.5  # a sample is at least so long, so that what events and a launch take is nothing beside it
-MOST_CALLS = 256
-WARM_MS = 30.0  # for the clocks of a GPU that waited for the host
-_captures: list[torch.cuda.CUDAGraph] = []  # begun and not ended well: torch's allocator goes on to ask them, by their address
+SAMPLE_MS = 1.5  # shortest sample: long beside the time of events and of a launch
+MAX_CALLS = 256  # in one graph
+WARM_UP_MS = 30.0  # until the clocks of an idle GPU have risen
+# captures that failed are kept alive: torch's allocator goes on to call them, by their address
+_captures: list[torch.cuda.CUDAGraph] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Milliseconds of a call: median, 10th and 90th percentile of the samples. Not `captured`: launched from Python, whose
-    overhead is then in the numbers; `why` says why."""
+    """Milliseconds of a call, over the samples."""
 
     ms: float
+    """Median."""
     ms_low: float
+    """10th percentile."""
     ms_high: float
+    """90th percentile."""
     captured: bool = True
+    """False: launched from Python, whose overhead is in the numbers."""
     why: str = ""
+    """Why it could not be captured."""
 
 
 def measure(calls: Sequence[Callable[[], Any]], samples: int = SAMPLES) -> Timing:
-    """Time of one call, the mean over all of `calls` in turn. Raises what they raise."""
-    for call in calls:  # compiles, and allocates what is kept
+    """Time of one call, the mean over all of `calls` in turn. Exceptions of the calls pass through."""
+    for call in calls:  # compiles, and allocates memory that is kept
         call()
     torch.cuda.synchronize()
     try:
         return _timed(calls, captured, samples)
-    except Exception as error:  # whatever cannot be done in a capture: the same calls outside of one say whether it was that
+    except Exception as error:  # not possible in a capture, or at all: the same calls outside of one show which
         torch.cuda.synchronize()
         return dataclasses.replace(_timed(calls, eager, samples), captured=False, why=_first_line(error.__context__ or error))
 
 
 def captured(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """The calls as one CUDA graph. What they raise comes as the context of what the capture's end raises."""
+    """The calls as one CUDA graph. An exception of a call is the context of the one that ends the capture."""
     graph = torch.cuda.CUDAGraph()
     _captures.append(graph)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # said of a capture that failed, which is told otherwise
-        # a capture that fails leaves its own stream behind as the current one: the outer block takes it back
+        warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # of a capture that failed, which raises anyway
+        # a capture that fails leaves its own stream as the current one: the outer block restores it
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             for call in calls:
                 call()
@@ -74,8 +79,8 @@ def spread(milliseconds: Sequence[float]) -> tuple[float, float, float]:
 
 
 def rounds(round_ms: float, calls: int) -> int:
-    """How often all calls are repeated to make a sample."""
-    return max(1, min(math.ceil(SAMPLE_MS / max(round_ms, 1e-6)), MOST_CALLS // calls))
+    """Number of repetitions of all calls in a sample."""
+    return max(1, min(math.ceil(SAMPLE_MS / max(round_ms, 1e-6)), MAX_CALLS // calls))
 
 
 def _timed(calls: Sequence[Callable[[], Any]], launcher: Callable[..., Callable[[], Any]], samples: int) -> Timing:
@@ -84,7 +89,7 @@ def _timed(calls: Sequence[Callable[[], Any]], launcher: Callable[..., Callable[
     repeats = rounds(min(_samples(once, 3)), len(calls))
     launch = launcher(list(calls) * repeats)
     launch()
-    warm = math.ceil(WARM_MS / max(*_samples(launch, 2), 1e-3))
+    warm = math.ceil(WARM_UP_MS / max(*_samples(launch, 2), 1e-3))
     _samples(launch, min(warm, samples))
     count = repeats * len(calls)
     ms, low, high = spread(_samples(launch, samples))

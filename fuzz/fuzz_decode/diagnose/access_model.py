@@ -1,11 +1,14 @@
-"""A Reading: everything that a kernel computes addresses, visibility and scores from, as plain data.
+"""Everything that a kernel computes addresses, visibility, scores and results from, as plain data.
 
-`read_correctly` is what the contract says; a fault is another Reading of the same problem.
+`correct_model` is what the contract says; a fault is another AccessModel of the same problem. A *row* is a query token, number
+seq * q_len + query, and `row_...` fields have an entry for each of them; `..._head` fields have one for each q head.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -13,112 +16,186 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.problems.problem import Problem
 
 Span = tuple[int, int]  # tokens [first, end)
+Part = Literal["addresses", "lookup", "visibility", "scores", "output"]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """Where a kernel believes a tensor to lie: an allocation (of Problem.buffers), and offset and strides in elements.
-
-    `bits`: "": nothing wraps. "block-offset int32", "address int32": the product of block id and stride, or the whole offset of
-    a row, wraps to 32 bits, in elements; with " bytes" or " floats" in bytes, those of the element or of a float32.
-    """
+    """Where a kernel takes a tensor to be."""
 
     buffer: str
+    """The allocation, by its name in Problem.buffers."""
     offset: int
+    """Elements from the start of the allocation to element 0 of the tensor."""
     strides: tuple[int, ...]
+    """Elements: (row, head, dim) of q and out, (block, slot, head, dim) of K and V, (sequence, column) of the block table."""
     bits: str = ""
+    """What wraps to 32 bits: "" nothing, "block-offset int32" block id * stride, "address int32" the whole offset of a row. They
+    count elements; with " bytes" or " floats" appended, bytes of the element or of a float32."""
 
 
 @dataclass(frozen=True, slots=True)
-class AccessModel:
-    """The strides are those of q and out (row, head, dim), k and v (block, slot, head, dim) and table (sequence, column).
-
-    A row is a query token: number seq * q_len + query. For each row, `spans`: the tokens that it sees, one in two of them counts
-    twice; `table_row`, `q_row`, `out_row`: which row of those it uses; `position`: where ALiBi believes it to be; `phantoms`: how
-    many tokens of score 0 and value 0 it sees besides. For each q head, `q_head`, `kv_head`, `v_head`, `slope`, `sink`: which one
-    of q, K, V, the ALiBi slopes and the sinks it uses; a sink counts `sink_count` times.
-
-    `columns`: tokens of one table column; `tile`, `v_tile`: tokens that use the column of the first one, and those of V;
-    `last_column`: the one that all later ones use; `filled`: columns that are not read as 0 (None: all). `block_id`: a name in
-    `model.BLOCK_IDS`. `slots`: what slots are counted modulo (None: they are not); `v_slots`: slots of a block whose V is not
-    0 (None: all). `sink_step`: how much further the sinks of the next row begin. `lse_head`: for each q head, the one whose
-    lse is returned for it (empty: its own). `head_dim`, `value_head_dim`: how many dims of q and K, and of V, are read. `lse`,
-    `empty_lse`: names in `model.LSE` and `model.EMPTY_LSE`. `empty_out`: what is written into rows that see nothing; None:
-    nothing. `overhang`: dims stored beyond each row of out, negative if some are left out.
-    """
+class AddressModel:
+    """Where the tensors are and with which strides."""
 
     q: TensorView
     k: TensorView
     v: TensorView
     out: TensorView
     table: TensorView
-    block_size: int
-    columns: int
-    q_head: tuple[int, ...]
-    spans: tuple[tuple[Span, ...], ...]
-    table_row: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupModel:
+    """Which row, head, block, slot and dims are read for a token."""
+
     q_row: tuple[int, ...]
+    """[num_rows]: the row of q that is read."""
     out_row: tuple[int, ...]
-    position: tuple[int, ...]
-    kv_head: tuple[int, ...]
+    """[num_rows]: the row of out that is written."""
+    table_row: tuple[int, ...]
+    """[num_rows]: the row of the block table that is read."""
+    q_head: tuple[int, ...]
+    """[num_q_heads]: the head of q that is read."""
+    k_head: tuple[int, ...]
+    """[num_q_heads]: the KV head whose K is read."""
     v_head: tuple[int, ...]
-    slope: tuple[int, ...]
-    sink: tuple[int, ...]
-    scale: float
-    k_scale: float
-    v_scale: float
-    softcap: float | None
+    """[num_q_heads]: the KV head whose V is read."""
     head_dim: int
+    """Dims of q and K that are read."""
     value_head_dim: int
+    """Dims of V that are read; the others count as 0."""
+    block_size: int
+    """Tokens in a block: a token's slot is its number modulo this."""
+    column_tokens: int
+    """Tokens in a column of the block table: a token's column is its number divided by this."""
     block_id: str = "as it is"
-    phantoms: tuple[int, ...] = ()
+    """What becomes of an entry of the block table: a name in `memory.BLOCK_IDS`."""
     tile: int = 1
+    """Tokens that share one block id, that of the first of them."""
     v_tile: int = 1
+    """The same for V alone, where it is not 1."""
     last_column: int | None = None
-    filled: int | None = None
-    slots: int | None = None
+    """The column that is read for all later ones, too; None: each column is read."""
+    filled_columns: int | None = None
+    """Columns that are read; the entries of later ones count as 0. None: all are read."""
+    slots_modulo: int | None = None
+    """Slots are counted modulo this; None: they are not."""
     v_slots: int | None = None
-    sink_step: int = 0
-    lse_head: tuple[int, ...] = ()
+    """Slots of a block whose V is read, that of the others counts as 0; None: all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisibilityModel:
+    """Which tokens a row attends to."""
+
+    spans: tuple[tuple[Span, ...], ...]
+    """[num_rows]: runs of visible tokens; a token in two of them counts twice."""
+    extra_tokens: tuple[int, ...] = ()
+    """[num_rows]: how many tokens of score 0 and value 0 count besides; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreModel:
+    """How scores and weighted sums are computed from what was read."""
+
+    scale: float
+    """Softmax scale."""
+    k_scale: float
+    """Factor of a float8 K; 1.0 without scales."""
+    v_scale: float
+    """Factor of a float8 V; 1.0 without scales."""
+    softcap: float | None
+    position: tuple[int, ...]
+    """[num_rows]: the position in its sequence from which ALiBi counts distances."""
+    slope_head: tuple[int, ...] = ()
+    """[num_q_heads]: the head whose ALiBi slope is used; empty: no ALiBi."""
     alibi_factor: float = 1.0
+    """Factor of the ALiBi slopes."""
+    sink_head: tuple[int, ...] = ()
+    """[num_q_heads]: the head whose sink is used; empty: no sinks."""
     sink_factor: float = 1.0
+    """Factor of the sinks."""
     sink_count: int = 1
+    """How many times a sink counts."""
+    sink_step: int = 0
+    """Elements from the sinks of one row to those of the next; 0: all rows have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputModel:
+    """What is stored and returned."""
+
     lse: str = "natural"
+    """The convention of the LSE: a name in `predict.LSE`."""
+    lse_head: tuple[int, ...] = ()
+    """[num_q_heads]: the head whose LSE is returned; empty: its own."""
     empty_lse: str = "-inf"
+    """The LSE of a row without visible tokens: a name in `predict.EMPTY_LSE`."""
     empty_out: float | None = 0.0
-    overhang: int = 0
+    """What is stored in a row without visible tokens; None: nothing."""
+    stored_beyond_row: int = 0
+    """Dims stored beyond each row of out; negative if some are left out."""
 
 
-def read_correctly(problem: Problem) -> AccessModel:
-    """What the contract asks a kernel to read."""
+@dataclass(frozen=True, slots=True)
+class AccessModel:
+    """All that a prediction depends on, in five parts."""
+
+    addresses: AddressModel
+    lookup: LookupModel
+    visibility: VisibilityModel
+    scores: ScoreModel
+    output: OutputModel
+
+
+def replace(model: AccessModel, part: Part, **changes: Any) -> AccessModel:
+    """The model with some fields of one part changed: `replace(model, "scores", scale=1.0)`."""
+    return dataclasses.replace(model, **{part: dataclasses.replace(getattr(model, part), **changes)})
+
+
+def correct_model(problem: Problem) -> AccessModel:
+    """What the contract asks a kernel to do."""
     case = problem.case
-    kv_heads = tuple(head // case.group for head in range(case.num_q_heads))
-    heads, rows = tuple(range(case.num_q_heads)), tuple(range(case.num_rows))
     ends = row_ends(case)
+    heads = tuple(range(case.num_q_heads))
     return AccessModel(
-        q=place("q", problem.q),
-        k=place("k", problem.k_cache),
-        v=place("v" if "v" in problem.buffers else "k", problem.v_cache),
-        out=place("out", problem.out),
-        table=place("block_table", problem.block_table),
-        block_size=case.block_size,
-        columns=case.block_size,
-        spans=tuple(visible(end, case.window) for end in ends),
-        table_row=tuple(row // case.q_len for row in rows),
+        addresses=AddressModel(
+            q=view_of("q", problem.q),
+            k=view_of("k", problem.k_cache),
+            v=view_of("v" if "v" in problem.buffers else "k", problem.v_cache),
+            out=view_of("out", problem.out),
+            table=view_of("block_table", problem.block_table),
+        ),
+        lookup=_correct_lookup(case),
+        visibility=VisibilityModel(spans=tuple(visible(end, case.window) for end in ends)),
+        scores=ScoreModel(
+            scale=problem.scale,
+            k_scale=1.0 if case.k_scale is None else case.k_scale,
+            v_scale=1.0 if case.v_scale is None else case.v_scale,
+            softcap=case.softcap,
+            position=tuple(end - 1 for end in ends),
+            slope_head=heads if case.alibi else (),
+            sink_head=heads if case.sinks else (),
+        ),
+        output=OutputModel(),
+    )
+
+
+def _correct_lookup(case: Case) -> LookupModel:
+    rows, heads = tuple(range(case.num_rows)), tuple(range(case.num_q_heads))
+    kv_heads = tuple(head // case.group for head in heads)
+    return LookupModel(
         q_row=rows,
         out_row=rows,
-        position=tuple(end - 1 for end in ends),
+        table_row=tuple(row // case.q_len for row in rows),
         q_head=heads,
-        kv_head=kv_heads,
+        k_head=kv_heads,
         v_head=kv_heads,
-        slope=heads if case.alibi else (),
-        sink=heads if case.sinks else (),
-        scale=problem.scale,
-        k_scale=1.0 if case.k_scale is None else case.k_scale,
-        v_scale=1.0 if case.v_scale is None else case.v_scale,
-        softcap=case.softcap,
         head_dim=case.head_dim,
         value_head_dim=case.value_head_dim,
+        block_size=case.block_size,
+        column_tokens=case.block_size,
     )
 
 
@@ -127,7 +204,7 @@ def row_ends(case: Case) -> tuple[int, ...]:
     return tuple(length - case.q_len + 1 + query for length in case.seq_lens for query in range(case.q_len))
 
 
-def place(buffer: str, tensor: Tensor) -> TensorView:
+def view_of(buffer: str, tensor: Tensor) -> TensorView:
     return TensorView(buffer, int(tensor.storage_offset()), tuple(tensor.stride()))
 
 
@@ -137,4 +214,5 @@ def visible(end: int, window: int | None) -> tuple[Span, ...]:
 
 
 def span(first: int, end: int) -> tuple[Span, ...]:
+    """[first, end) without negative tokens; none if it is empty."""
     return ((max(0, first), end),) if end > max(0, first) else ()

@@ -1,11 +1,10 @@
-"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault. Where no fault tells,
-what it is seen to read in Triton's interpreter, for all rows together.
+"""Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault. Where no fault is known,
+what it is observed to read in Triton's interpreter, for all rows together.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView, read_correctly, row_ends, span
+from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView, correct_model, replace, row_ends, span
 from fuzz_decode.diagnose.diagnosis import Access, Trace, TraceRequest
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
-from fuzz_decode.diagnose.predict import block_ids, cache_offsets, tokens_in
+from fuzz_decode.diagnose.memory import Memory, cache_offsets, slots_of
+from fuzz_decode.diagnose.predict import tokens_in
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, invoke
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Buffer, Problem
@@ -26,30 +26,30 @@ from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import memory_fence
 
 MAX_TOKENS = 2**12  # of a row, that are followed
-MAX_PLACES = 2**10  # rows and heads among which a telling one is looked for
+MAX_SEARCHED = 2**10  # pairs of a row and a head among which one that shows the fault is searched
 TENSORS = {"q": "q", "k": "k_cache", "v": "v_cache", "table": "block_table", "out": "out"}
 
 
-def trace(asked: TraceRequest, target: Target | None = None) -> Trace:
-    """What is wanted and what the fault makes of it, for the row and head of `asked`, or for the first ones that tell them
-    apart. A `target` is run, in the interpreter, if that does not say what it reads."""
-    problem = build_problem(asked.case, "cpu")
-    correct = read_correctly(problem)
-    faulty = _with_fault(asked.fault, problem, correct)
-    row, head = _telling(problem, correct, faulty, asked.where)
-    wanted, actual = (tuple(_accesses(problem, reading, row, head)) for reading in (correct, faulty))
-    if unmasked := _only_unmasked(asked.fault):
+def trace(request: TraceRequest, target: Target | None = None) -> Trace:
+    """What is wanted and what the fault makes of it, for the row and head of the request if they differ there, otherwise for the
+    first ones at which they do. A `target` is run, in the interpreter, where no fault says what it reads."""
+    problem = build_problem(request.case, "cpu")
+    correct = correct_model(problem)
+    faulty = _with_fault(request.fault, problem, correct)
+    row, head = _where_they_differ(problem, correct, faulty, request.where)
+    wanted, actual = (tuple(_accesses(problem, model, row, head)) for model in (correct, faulty))
+    if unmasked := _only_unmasked(request.fault):
         right = {*wanted}
-        actual = tuple(one for one in actual if one.tensor in unmasked or one in right)
-    reads = _watched(problem, target) if target and faulty == correct else None
-    return Trace(faulty != correct, row, head, wanted, actual, _moved(correct, faulty), reads)
+        actual = tuple(access for access in actual if access.tensor in unmasked or access in right)
+    reads = _watched_reads(problem, target) if target and faulty == correct else None
+    return Trace(faulty != correct, row, head, wanted, actual, _changed_strides(correct, faulty), reads)
 
 
 def _with_fault(name: str, problem: Problem, correct: AccessModel) -> AccessModel:
-    """The reading with that fault, the correct one where it is unknown or does not apply."""
+    """The model with that fault, the correct one where it is unknown or does not apply."""
     if name.endswith("-unmasked"):
         ends = enumerate(row_ends(problem.case))
-        return dataclasses.replace(correct, spans=tuple(_unmasked(name, problem.case, row, end) for row, end in ends))
+        return replace(correct, "visibility", spans=tuple(_unmasked(name, problem.case, row, end) for row, end in ends))
     fault = next((fault for fault in FAULTS if fault.name == name), None)
     return (fault and fault.apply(problem, correct)) or correct
 
@@ -67,53 +67,62 @@ def _only_unmasked(name: str) -> tuple[str, ...]:
     return tuple(name.split("-")[1]) if name.endswith("-unmasked") else ()
 
 
-def _telling(problem: Problem, correct: AccessModel, faulty: AccessModel, first: tuple[int, int]) -> tuple[int, int]:
-    """The row and head of `first`, if there are such, or the first ones that tell the readings apart."""
+def _where_they_differ(problem: Problem, correct: AccessModel, faulty: AccessModel, first: tuple[int, int]) -> tuple[int, int]:
+    """The row and head of `first`, if there are such, or the first ones at which the models access different memory."""
     case = problem.case
     first = first if first[0] < case.num_rows and first[1] < case.num_q_heads else (0, 0)
     every = itertools.product(range(case.num_rows), range(case.num_q_heads))
-    places = [first, *itertools.islice(every, MAX_PLACES)] if faulty != correct else []
-    differ = (at for at in places if list(_accesses(problem, correct, *at)) != list(_accesses(problem, faulty, *at)))
+    searched = [first, *itertools.islice(every, MAX_SEARCHED)] if faulty != correct else []
+    differ = (at for at in searched if list(_accesses(problem, correct, *at)) != list(_accesses(problem, faulty, *at)))
     return next(differ, first)
 
 
-def _accesses(problem: Problem, reading: AccessModel, row: int, head: int) -> Iterator[Access]:
+def _accesses(problem: Problem, model: AccessModel, row: int, head: int) -> Iterator[Access]:
     """Of q, the table's entries, K and V of each token, and out."""
-    case, tokens = problem.case, tokens_in(reading.spans[row])[:MAX_TOKENS]
-    yield _row_access(problem, "q", reading.q, reading.q_row[row], reading.q_head[head], reading.head_dim)
-    for column in torch.unique(tokens // reading.columns).tolist():
-        address = reading.table_row[row] * reading.table.strides[0] + column * reading.table.strides[1]
-        yield _access(problem, "table", reading.table, address, 1, 1, column)
-    slots = tokens % reading.block_size % (reading.slots or reading.block_size)
-    value_dims = min(reading.value_head_dim, case.value_head_dim)
-    for tensor, place, kv_head, tile, length in (
-        ("k", reading.k, reading.kv_head[head], reading.tile, reading.head_dim),
-        ("v", reading.v, reading.v_head[head], reading.v_tile if reading.v_tile > 1 else reading.tile, value_dims),
+    views, lookup = model.addresses, model.lookup
+    tokens = tokens_in(model.visibility.spans[row])[:MAX_TOKENS]
+    yield _row_access(problem, "q", views.q, lookup.q_row[row], lookup.q_head[head], lookup.head_dim)
+    for column in torch.unique(tokens // lookup.column_tokens).tolist():
+        offset = lookup.table_row[row] * views.table.strides[0] + column * views.table.strides[1]
+        yield _access(problem, "table", views.table, offset, 1, 1, column)
+    yield from _cache_accesses(problem, model, row, head, tokens)
+    if row < len(lookup.out_row):
+        stored = problem.case.value_head_dim + model.output.stored_beyond_row
+        yield _row_access(problem, "out", views.out, lookup.out_row[row], head, stored)
+
+
+def _cache_accesses(problem: Problem, model: AccessModel, row: int, head: int, tokens: Tensor) -> Iterator[Access]:
+    """Of K and V, for each token."""
+    lookup, slots = model.lookup, slots_of(model, tokens)
+    value_dims = min(lookup.value_head_dim, problem.case.value_head_dim)
+    v_tile = lookup.v_tile if lookup.v_tile > 1 else lookup.tile
+    for tensor, view, kv_head, tile, length in (
+        ("k", model.addresses.k, lookup.k_head[head], lookup.tile, lookup.head_dim),
+        ("v", model.addresses.v, lookup.v_head[head], v_tile, value_dims),
     ):
-        blocks, _ = block_ids(problem, reading, row, tokens, tile)
-        offsets = cache_offsets(problem, place, blocks, slots, _one(kv_head), _one(0)).flatten()
+        blocks, _ = Memory(problem).block_ids(model, row, tokens, tile)
+        offsets = cache_offsets(problem, view, blocks, slots, torch.tensor([kv_head]), torch.tensor([0])).flatten()
         for token, offset in zip(tokens.tolist(), offsets.tolist(), strict=True):
-            yield _access(problem, tensor, place, offset, place.strides[3], length, token)
-    if row < len(reading.out_row):
-        yield _row_access(problem, "out", reading.out, reading.out_row[row], head, case.value_head_dim + reading.overhang)
+            yield _access(problem, tensor, view, offset, view.strides[3], length, token)
 
 
-def _row_access(problem: Problem, tensor: str, place: TensorView, row: int, head: int, length: int) -> Access:
-    offset = row * place.strides[0] + head * place.strides[1]
-    return _access(problem, tensor, place, offset, place.strides[2], length, 0)
+def _row_access(problem: Problem, tensor: str, view: TensorView, row: int, head: int, length: int) -> Access:
+    offset = row * view.strides[0] + head * view.strides[1]
+    return _access(problem, tensor, view, offset, view.strides[2], length, 0)
 
 
-def _access(problem: Problem, tensor: str, place: TensorView, offset: int, step: int, length: int, token: int) -> Access:
-    start = place.offset - problem.buffers[place.buffer].guard
-    return Access(tensor, place.buffer, int(start + offset), step, length, token)
+def _access(problem: Problem, tensor: str, view: TensorView, offset: int, step: int, length: int, token: int) -> Access:
+    start = view.offset - problem.buffers[view.buffer].guard
+    return Access(tensor, view.buffer, int(start + offset), step, length, token)
 
 
-def _moved(correct: AccessModel, faulty: AccessModel) -> dict[str, tuple[int, ...]]:
-    places = {name: (getattr(correct, name), getattr(faulty, name)) for name in TENSORS}
-    return {TENSORS[name]: now.strides for name, (was, now) in places.items() if was.strides != now.strides}
+def _changed_strides(correct: AccessModel, faulty: AccessModel) -> dict[str, tuple[int, ...]]:
+    """The faulty strides, of tensors whose strides the fault changes."""
+    views = {name: (getattr(correct.addresses, name), getattr(faulty.addresses, name)) for name in TENSORS}
+    return {TENSORS[name]: now.strides for name, (was, now) in views.items() if was.strides != now.strides}
 
 
-def _watched(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
+def _watched_reads(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
     """What the target reads of each buffer; None if no Triton kernel of it ran."""
     with memory_fence(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
         invoke(problem, target)
@@ -131,7 +140,3 @@ def _ranges(addresses: Any, buffer: Buffer) -> Iterator[tuple[int, int]]:
     for run in np.split(elements, np.flatnonzero(np.diff(elements) > 1) + 1)[:MAX_TOKENS]:
         if len(run):
             yield int(run[0]), int(run[-1]) + 1
-
-
-def _one(number: int) -> Tensor:
-    return torch.tensor([number])

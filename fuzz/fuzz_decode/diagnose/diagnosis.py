@@ -1,4 +1,4 @@
-"""What a diagnosis is asked for and what it answers: plain data that crosses process borders."""
+"""Requests for diagnoses and traces, and their results: plain data that crosses process borders."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from dataclasses import dataclass, field
 
 from fuzz_decode.cases.case import Case
 
-SECONDS = 20.0
+SECONDS = 20.0  # for one diagnosis
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`fault` is the name of what the kernel does wrong, '' when unknown; `sentence` says it, or what else is known.
-
-    `confident`: the fault explains every run that was made, and no other known fault does. `evidence`: those runs, a line each.
-    """
+    """What a kernel does wrong. All empty: nothing."""
 
     fault: str = ""
+    """The name of the fault; empty if it is unknown."""
     sentence: str = ""
+    """The fault in words, or what else is known."""
     confident: bool = False
+    """Whether the fault explains every run that was made, and no other known fault does."""
     evidence: tuple[str, ...] = ()
+    """The runs, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class DiagnoseRequest:
 
 
 def beyond_reach(case: Case) -> str:
-    """What about a case is more than numbers of 32 or 16 bits hold: all that is known of a call that gave no values."""
+    """Which addresses and ids of a case exceed 32 or 16 bits: all that is known of a call that gave no values."""
     facts = []
     for name in ("k", "v"):
         layout, sizes = case.layouts().get(name, case.layouts()["k"])
@@ -47,36 +48,38 @@ def beyond_reach(case: Case) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A run of elements that is read or written for one row of out: a row of q, K, V or out, or an entry of the block table.
-
-    `tensor` is what the kernel takes it for, `buffer` the allocation that it is in (of Problem.buffers), `address` its first
-    element, counted from where the layout begins, `step` the distance of its `length` elements. `token`: which token of the
-    sequence a row of K or V is for, or which column of the table; 0 otherwise.
-    """
+    """Elements that are read or written for one row of out: a row of q, K, V or out, or an entry of the block table."""
 
     tensor: str
+    """What the kernel takes it for: "q", "k", "v", "out" or "table"."""
     buffer: str
+    """The allocation that it is in, by its name in Problem.buffers."""
     address: int
+    """The first element, counted from where the layout begins."""
     step: int
+    """Elements from one to the next."""
     length: int
+    """How many elements."""
     token: int = 0
+    """Which token of the sequence a row of K or V is for, or which column of the table an entry is in; 0 otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What is read and written for one `row` of q and out and one q `head`: what the contract wants, and what the kernel does
-    with the fault that was named. `known`: what that fault changes is known; otherwise `actual` is `wanted`. Pairs have the same
-    tensor and token. `strides`: what the fault makes of a tensor's strides, by its name in a target's signature. `reads`: what
-    the kernel was seen to read of each buffer for all rows, as ranges of elements; None where nobody watched.
-    """
+    """What is read and written for one row of q and out and one q head."""
 
     known: bool
+    """Whether it is known what the fault changes; otherwise `actual` is `wanted`."""
     row: int
     head: int
     wanted: tuple[Access, ...]
+    """What the contract wants."""
     actual: tuple[Access, ...]
+    """What the kernel does with the fault; belongs to what is wanted for the same tensor and token."""
     strides: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """The strides that the fault changes, as they are with it, by the tensor's name in a target's signature."""
     reads: dict[str, tuple[tuple[int, int], ...]] | None = None
+    """Ranges [first, end) of elements that the kernel was observed to read of each buffer for all rows; None: not observed."""
 
 
 @dataclass(frozen=True, slots=True)

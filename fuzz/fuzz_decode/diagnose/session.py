@@ -1,4 +1,4 @@
-"""A target under examination: runs of it, and whether a fault explains them."""
+"""A diagnosis in progress: runs of the target so far, and whether a fault explains them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,58 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.faults.fault import Fault
-from fuzz_decode.diagnose.observation import Experiment, Observation, observe, scene
+from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
 from fuzz_decode.diagnose.predict import Prediction
 from fuzz_decode.diagnose.variations import variations
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import Fence
+from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess
 
-TOLD_APART = 4.0  # predictions differ if they are further apart than so many bounds
+DISTINCT = 4.0  # predictions differ if they are further apart than this many bounds
 
 
 @dataclass(slots=True)
-class Examiner:
-    """A target under examination; runs it on cases and keeps what came out."""
+class DiagnosisSession:
+    """Runs a target on cases and keeps what came out."""
 
+    case: Case
+    """The failing one."""
+    raw: Case | None
+    """The case as it was drawn; None: not kept."""
+    probes: bool
+    """Whether the target may be run on other cases than these two."""
     target: Target
     device: str
     deadline: float
-    fence: Fence
+    """A time of time.monotonic()."""
+    fence: Fence | None
+    """The memory fence around all runs; None on a GPU."""
     observations: list[Observation] = field(default_factory=list)
+    """The runs that finished, in their order."""
 
     @property
     def out_of_time(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def look(self, label: str, on: Experiment) -> Observation | None:
+    @property
+    def out_of_bounds(self) -> OutOfBoundsAccess | None:
+        """The first access outside of the tensors of its launch, in any run."""
+        return None if self.fence is None else self.fence.out_of_bounds
+
+    def observe(self, label: str, experiment: Experiment) -> Observation | None:
         """Run the target and keep what it left; None if it did not finish."""
         try:
-            seen = observe(label, on, self.target)
+            seen = observe(label, experiment, self.target)
         except (TargetFailed, TargetRejected):
             return None
         self.observations.append(seen)
         return seen
 
-    def scene(self, case: Case) -> Experiment:
-        return scene(case, self.target, self.device)
+    def experiment(self, case: Case) -> Experiment:
+        return make_experiment(case, self.target, self.device, fenced=self.fence is not None)
+
+    def supports(self, case: Case) -> bool:
+        return self.target.unsupported_reason(case) is None
 
     def variations(self, case: Case) -> Iterator[tuple[str, Case]]:
         return variations(case, self.target, self.device)
@@ -59,26 +76,32 @@ class Examiner:
 
 
 def is_right(seen: Observation) -> bool:
-    return seen.is_explained_by(seen.scene.correct)
+    return seen.is_explained_by(seen.experiment.correct)
 
 
 def explains(fault: Fault, seen: Observation) -> bool:
-    reading = fault.apply(seen.scene.problem, seen.scene.correct) or seen.scene.correct
-    return not seen.rules_out(reading) and seen.is_explained_by(reading)
+    model = fault.apply(seen.experiment.problem, seen.experiment.correct) or seen.experiment.correct
+    return not seen.rules_out(model) and seen.is_explained_by(model)
 
 
-def predicted(fault: Fault, on: Experiment) -> Prediction:
+def predicted(fault: Fault, experiment: Experiment) -> Prediction:
     """What the fault gives there: the correct answer where it changes nothing."""
-    return on.predict(fault.apply(on.problem, on.correct) or on.correct)
+    return experiment.predict(fault.apply(experiment.problem, experiment.correct) or experiment.correct)
+
+
+def would_show(fault: Fault, experiment: Experiment, lse: bool) -> bool:
+    """Whether a kernel with the fault would be wrong there."""
+    return differ(predicted(fault, experiment), experiment.predict(experiment.correct), lse)
 
 
 def differ(one: Prediction, other: Prediction, lse: bool) -> bool:
+    """Whether a run can tell the predictions apart; `lse`: the target returns it."""
     if one is other:
         return False
-    if one.reading.out != other.reading.out or one.reading.overhang != other.reading.overhang:
+    if _stores(one) != _stores(other):
         return not (one.addresses.shape == other.addresses.shape and bool((one.addresses == other.addresses).all()))
-    if (one.reading.empty_out is None) != (other.reading.empty_out is None):
-        return any(not spans for spans in one.reading.spans)
+    if (one.model.output.empty_out is None) != (other.model.output.empty_out is None):
+        return any(not spans for spans in one.model.visibility.spans)
     known = one.known & other.known
     out = _apart(one.out, other.out, one.out_bound + other.out_bound) & known[..., None]
     if bool(out.any()):
@@ -86,6 +109,10 @@ def differ(one: Prediction, other: Prediction, lse: bool) -> bool:
     return lse and bool((_apart(one.lse, other.lse, one.lse_bound + other.lse_bound) & known).any())
 
 
+def _stores(prediction: Prediction) -> tuple[object, int]:
+    return prediction.model.addresses.out, prediction.model.output.stored_beyond_row
+
+
 def _apart(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
     same = (one == other) | (one.isnan() & other.isnan())
-    return ~same & ~((one - other).abs() <= TOLD_APART * bound)
+    return ~same & ~((one - other).abs() <= DISTINCT * bound)

@@ -1,3 +1,3 @@
-"""Detection power, measured: how many cases until each mutant of the bundled kernel is found, and how often the kernel itself is
-blamed. The parent's side is light; mutants run in `attempt`, in processes of their own.
+"""Detection power, measured: the number of cases until each mutant of the bundled kernel is detected, and the rate of false
+alarms on the kernel itself. Mutants run in worker processes.
 """

@@ -1,4 +1,4 @@
-"""Measurements on disk, one line of JSON each, so that an interrupted score goes on where it was."""
+"""Measurements on disk, one line of JSON each, so that an interrupted score resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -16,23 +16,33 @@ from fuzz_decode.evaluate.settings import EvaluationSettings
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run of one kernel: `cases` until it was killed, or all that it had; `failures` of them (more than one only for the
-    clean kernel, which goes on). `oracle`, `signature`, `message` and `case` (its digest) are those of the first one.
-    `asked`: a diagnosis was made, and named a fault (`diagnosed`, empty: none), with confidence or not."""
+    """One run of one kernel on the cases of one seed."""
 
     subject: str
+    """Name of the mutant or the kernel."""
     kind: str
+    """Class of the mutant's fault."""
     seed: int
     cases: int
+    """Cases until the first failure, or all of the run."""
     failures: int = 0
+    """More than one only for the unmutated kernel, which does not stop at the first."""
     rejected: int = 0
+    """Cases that were rejected."""
     oracle: str = ""
+    """Of the first failure."""
     signature: str = ""
+    """Of the first failure."""
     message: str = ""
+    """Of the first failure."""
     case: str = ""
+    """Digest of the first failing case."""
     asked: bool = False
+    """Whether the first failure was diagnosed."""
     diagnosed: str = ""
+    """The fault that the diagnosis named; empty: none."""
     confident: bool = False
+    """Whether no other fault explains the failure."""
     seconds: float = 0.0
 
     @property
@@ -41,19 +51,19 @@ class Measurement:
 
 
 def key(subject: Subject, seed: int, setting: EvaluationSettings, diagnose: bool = False) -> str:
-    """Names a measurement: another source, seed, device or set of cases is another one."""
-    what = {
+    """The key of a measurement: it changes with the source, the seed, the device and the set of cases."""
+    parts = {
         "source": subject.digest,
         "name": subject.name,
         "seed": seed,
         **setting.key(),
         **({"diagnose": True} if diagnose else {}),
     }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class MeasurementStore:
-    """Measurements by key, kept in `path` if there is one. Raises UsageError if the file is something else."""
+    """Measurements by key, stored in `path` if it is given. Raises UsageError if the file does not hold measurements."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -71,7 +81,7 @@ class MeasurementStore:
     def add(self, key: str, measurement: Measurement) -> None:
         self._known[key] = measurement
         if self.path is not None:
-            with self.path.open("a") as file:  # closed each time, so that a line is whole or missing
+            with self.path.open("a") as file:  # closed each time, so that a line is complete or missing
                 file.write(json.dumps({"key": key, **dataclasses.asdict(measurement)}, sort_keys=True) + "\n")
 
     def _load(self, number: int, line: str) -> None:
@@ -81,7 +91,7 @@ class MeasurementStore:
             self._known[name] = Measurement(**data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
-                f"--resume {self.path}: line {number} is no measurement ({type(error).__name__}: {error})"
+                f"--resume {self.path}: line {number} is not a measurement ({type(error).__name__}: {error})"
             ) from error
 
     def _drop(self, path: Path, unfinished: str) -> None:

@@ -1,4 +1,4 @@
-"""What is scored: mutants of the bundled kernel, by group or by name, and the kernel itself."""
+"""The kernels that are scored: mutants of the bundled kernel, by group or by name, and the kernel itself."""
 
 from __future__ import annotations
 
@@ -6,38 +6,43 @@ import hashlib
 from dataclasses import dataclass
 
 from fuzz_decode.errors import UsageError
-from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, Mutant, mutant_source
+from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
+from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic as mutation
 
 REAL, GENERIC, ALL = "real", "generic", "all"
 CLEAN = "bundled"
-STRIDES = "S"  # first letter of the classes of stride faults
+STRIDE_CLASSES = "S"  # first letter of the classes of stride faults
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One kernel to score. `target` is what `targets.resolve` takes, `kind` its class ("S1"), `digest` that of its source,
-    `faults` the names of diagnoses that are right, `equivalent` why no case can tell it from the kernel (empty: one can),
-    `beyond` why no campaign reaches it."""
+    """One kernel to score."""
 
     name: str
     target: str
+    """Its name for `targets.resolve`."""
     kind: str
+    """Class of the fault, such as S1, or the mutation operator."""
     digest: str
+    """Of the source."""
     faults: tuple[str, ...] = ()
+    """Names of the diagnoses that are right."""
     equivalent: str = ""
+    """Why no case can tell it from the kernel; empty: a case can."""
     beyond: str = ""
+    """Why no campaign detects it; empty: one can."""
 
 
-def subjects(wanted: str) -> tuple[Subject, ...]:
-    """Those of a group (real, generic, all), or of names with commas between. Raises UsageError if there is no such mutant."""
+def subjects(mutants: str) -> tuple[Subject, ...]:
+    """The mutants of a group (real, generic, all), or of names separated by commas. Raises UsageError for an unknown name."""
     groups = {REAL: (real,), GENERIC: (generic,), ALL: (real, generic)}
-    known = {name: subject for group in groups.get(wanted, groups[ALL]) for name, subject in group().items()}
-    if wanted in groups:
+    known = {name: subject for group in groups.get(mutants, groups[ALL]) for name, subject in group().items()}
+    if mutants in groups:
         if not known:
-            raise UsageError(f"--mutants {wanted}: there are none")
+            raise UsageError(f"--mutants {mutants}: there are none")
         return tuple(known.values())
-    names = [wanted] if wanted in known else wanted.split(",")
+    names = [mutants] if mutants in known else mutants.split(",")  # names of generic mutants contain commas
     for name in names:
         if name not in known:
             raise UsageError(f"--mutants: there is no mutant {name!r}; there are {', '.join(real())}, and generic ones")
@@ -45,12 +50,12 @@ def subjects(wanted: str) -> tuple[Subject, ...]:
 
 
 def real() -> dict[str, Subject]:
-    """Faults that released kernels had."""
+    """Mutants with faults that released kernels had."""
     return {name: _subject(name, f"mutant:{name}", mutant, mutant_source(name)) for name, mutant in MUTANTS.items()}
 
 
 def generic() -> dict[str, Subject]:
-    """Edits that nobody chose."""
+    """Mutants from the mutation operators."""
     try:
         equivalent, beyond = mutation.equivalents(), mutation.out_of_reach()
     except ValueError as error:
@@ -69,7 +74,7 @@ def generic() -> dict[str, Subject]:
 
 
 def clean() -> Subject:
-    """The kernel itself."""
+    """The unmutated kernel."""
     return Subject(CLEAN, CLEAN, "", _digest(SOURCE.read_text()))
 
 

@@ -1,4 +1,4 @@
-"""A whole score: the tasks, those that are still to be measured, and what is known so far."""
+"""A whole score: the tasks, those that are not yet measured, and the measurements so far."""
 
 from __future__ import annotations
 
@@ -13,44 +13,50 @@ from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject, clean
 from fuzz_decode.evaluate.settings import CLEAN_SEED, EvaluationSettings
 from fuzz_decode.evaluate.tally import Tally, tally
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode_kernels.mutants.load import KINDS
+from fuzz_decode_kernels.mutants import KINDS
 
-CLEAN_CASES = 100  # a run of the clean kernel: short, so that an interruption costs little
+CLEAN_RUN_CASES = 100  # of one run of the unmutated kernel: few, so that an interruption loses little
 
 
 @dataclass(slots=True)
 class Score:
-    """`seeds` runs of every subject, those of the first `diagnosed_seeds` diagnosed, and `clean_cases` of the kernel itself;
-    iterate over `events()` to measure what the journal lacks, `remembered` counts what it had."""
+    """Runs of mutants and of the unmutated kernel: iterate over `events()` to measure those that the journal lacks."""
 
     subjects: Sequence[Subject]
+    """The mutants."""
     setting: EvaluationSettings
     seeds: int
+    """Runs of every mutant."""
     clean_cases: int
+    """Cases on the unmutated kernel, in all its runs."""
     journal: MeasurementStore
     jobs: int
     diagnosed_seeds: int = 0
+    """The failures of the first so many seeds are diagnosed."""
     measured: list[Measurement] = field(default_factory=list)
+    """Of mutants."""
     clean: list[Measurement] = field(default_factory=list)
+    """Of the unmutated kernel."""
     remembered: int = 0
+    """Measurements that the journal had."""
 
     def tasks(self) -> list[Task]:
-        """Seed by seed, so that an interrupted score knows something of every mutant; on CUDA mutant by mutant. What no campaign
-        reaches, or what cannot be told from the kernel, is not run."""
-        within = [subject for subject in self.subjects if not subject.beyond and not subject.equivalent]
+        """Seed by seed, so that an interrupted score has measurements of every mutant; on CUDA mutant by mutant, since a process
+        takes all seeds of one. Mutants that no campaign detects, and equivalent ones, are not run."""
+        runnable = [subject for subject in self.subjects if not subject.beyond and not subject.equivalent]
         if self.setting.device == "cuda":
-            runs = [self._task(subject, seed) for subject in within for seed in range(self.seeds)]
+            runs = [self._task(subject, seed) for subject in runnable for seed in range(self.seeds)]
         else:
-            runs = [self._task(subject, seed) for seed in range(self.seeds) for subject in within]
+            runs = [self._task(subject, seed) for seed in range(self.seeds) for subject in runnable]
         return runs + list(clean_tasks(self.setting, self.clean_cases))
 
     def _task(self, subject: Subject, seed: int) -> Task:
-        """Where nobody said what a right diagnosis would be, none is asked for."""
-        wanted = seed < self.diagnosed_seeds and subject.kind in KINDS and not self.setting.grid
-        return Task(subject, seed, self.setting, wanted)
+        """A diagnosis is only made where the right one is known: of mutants with a fault of a released kernel."""
+        diagnose = seed < self.diagnosed_seeds and subject.kind in KINDS and not self.setting.grid
+        return Task(subject, seed, self.setting, diagnose)
 
     def events(self) -> Iterator[Measurement]:
-        """Each measurement, first those that were made before. Raises UsageError if the kernel cannot be imported."""
+        """Each measurement, first those of the journal. Raises UsageError if the kernel cannot be imported."""
         missing: list[Task] = []
         for task in self.tasks():
             known = self.journal.get(key(task.subject, task.seed, task.setting, task.diagnose))
@@ -60,10 +66,10 @@ class Score:
                 self.remembered += 1
                 yield self._note(known)
         if missing:
-            last = self.subjects[-1].target  # making the list of generic mutants takes a second: once, not in every fork
+            last = self.subjects[-1].target  # listing generic mutants takes a second: once before forking, not in every fork
             plan = WorkerConfig(CLEAN, self.setting.device, self.setting.timeout, preload=last)
-            with contextlib.closing(EvaluationPool(plan, self.jobs)) as bench:
-                for task, measurement in bench.measurements(missing):
+            with contextlib.closing(EvaluationPool(plan, self.jobs)) as pool:
+                for task, measurement in pool.measurements(missing):
                     self.journal.add(key(task.subject, task.seed, task.setting, task.diagnose), measurement)
                     yield self._note(measurement)
 
@@ -76,8 +82,8 @@ class Score:
 
 
 def clean_tasks(setting: EvaluationSettings, cases: int) -> Iterator[Task]:
-    """Runs of the kernel itself that make so many cases; whole grids, if it is a grid that is measured."""
-    each = setting.limit if setting.grid else CLEAN_CASES
-    for number, first in enumerate(range(0, cases, each)):
-        own = setting if setting.grid else dataclasses.replace(setting, cases=min(each, cases - first))
-        yield Task(clean(), CLEAN_SEED + number, own)
+    """Runs of the unmutated kernel that have so many cases in all; whole grids, if a grid is measured."""
+    per_run = setting.limit if setting.grid else CLEAN_RUN_CASES
+    for number, first in enumerate(range(0, cases, per_run)):
+        run_setting = setting if setting.grid else dataclasses.replace(setting, cases=min(per_run, cases - first))
+        yield Task(clean(), CLEAN_SEED + number, run_setting)

@@ -1,4 +1,4 @@
-"""What is measured: which cases each run gets, and how they are judged."""
+"""The settings of an evaluation: the cases of each run, and how they are judged."""
 
 from __future__ import annotations
 
@@ -18,49 +18,52 @@ from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.workers.protocol import EvaluateCase
 
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
-CASES = 500
-CLEAN_SEED = 1_000_003  # the clean kernel gets cases that no mutant was killed by
-MAX_LENGTHS = (200, 50, 10, 1)
+CASES = 500  # of a run, unless others are given
+CLEAN_SEED = 1_000_003  # first seed of the unmutated kernel, so that its cases are not those of the mutants
+MAX_LENGTHS = (200, 50, 10, 1)  # of a sequence, tried in this order
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """`cases` for each run (None: CASES, or the whole grid), those of `grid` (a peer's name; fewer than it has are taken evenly
-    from all of it) instead of the fuzzer's, or the fuzzer without one of its means (`ablate`, of ABLATIONS)."""
+    """The cases of every run: those of the fuzzer, of the fuzzer without one technique, or of a peer's published test grid."""
 
     device: str
     timeout: float
+    """Seconds per case."""
     cases: int | None = None
+    """Of each run; None: CASES, or the whole grid. Fewer than the grid has are taken evenly from all of it."""
     grid: str = ""
+    """A peer's name: its published grid and tolerance instead of the fuzzer's cases and oracles."""
     ablate: str = ""
+    """One of ABLATIONS: the technique that is disabled."""
 
     def key(self) -> dict[str, Any]:
-        """What a measurement depends on, beside the mutant and the seed."""
+        """The parts of a measurement's key that the settings determine."""
         cut = dataclasses.asdict(self._cut()) if self.grid else {}
         return {"device": self.device, "cases": self.limit, "grid": self.grid, "cut": cut, "ablate": self.ablate}
 
     @property
     def limit(self) -> int:
-        """How many cases a run has."""
-        every = sum(len(grid) for grid in GRIDS.values() if grid.peer == self.grid)
-        return min(self.cases or every, every) if self.grid else self.cases or CASES
+        """The number of cases of a run."""
+        grid_cases = sum(len(grid) for grid in GRIDS.values() if grid.peer == self.grid)
+        return min(self.cases or grid_cases, grid_cases) if self.grid else self.cases or CASES
 
     def questions(self, seed: int, generates: dict[str, Any]) -> Iterator[tuple[Case, Tolerance | None]]:
-        """Each case of a run, and how the peer judges it. The same for every mutant."""
+        """Each case of a run, and the peer's tolerance for it. The same for every mutant."""
         if self.grid:
             grids = (grid for grid in GRIDS.values() if grid.peer == self.grid)
-            asked = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
-            yield from (asked[number * len(asked) // self.limit] for number in range(self.limit))
+            grid_cases = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
+            yield from (grid_cases[number * len(grid_cases) // self.limit] for number in range(self.limit))
             return
         stream = drawn_stream(seed, generates) if self.ablate == "unsteered" else case_stream(seed, generates)
         for case in itertools.islice(stream, self.limit):
-            yield self._without_means(case), None
+            yield self._ablated(case), None
 
     def trial(self, target: str, case: Case, tolerance: Tolerance | None) -> EvaluateCase:
         memory = "random" if self.ablate == "no-poison" or self.grid else "poisoned"
         return EvaluateCase(target, case, memory, tolerance)
 
-    def _without_means(self, case: Case) -> Case:
+    def _ablated(self, case: Case) -> Case:
         if self.ablate == "no-tagged" and case.data == "tagged":
             return dataclasses.replace(case, data="gaussian")
         if self.ablate == "random-lengths":
@@ -72,7 +75,7 @@ class EvaluationSettings:
 
 
 def with_random_lengths(case: Case) -> Case:
-    """The case with lengths from 1 to 200, or fewer where its strides leave no room, instead of those where bugs live."""
+    """The case with random lengths up to 200, or fewer where longer ones do not fit its strides, instead of those near edges."""
     source = random.Random(case.seed)
     for high in MAX_LENGTHS:
         other = dataclasses.replace(case, seq_lens=tuple(source.randint(1, high) for _ in case.seq_lens))

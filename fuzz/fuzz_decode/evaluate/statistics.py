@@ -1,32 +1,32 @@
-"""Numbers for the table: quantiles where some never failed, and how many false alarms there may be at most."""
+"""Statistics of the table: quantiles of censored observations, and an upper bound on the rate of false alarms."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-BISECTIONS = 100
+BISECTIONS = 100  # more than float64 has bits
 
 
 def quantile(observations: Iterable[tuple[int, bool]], share: float) -> int | None:
-    """Cases after which `share` of the runs have been killed; None if beyond what was measured.
+    """Number of cases after which `share` of the runs have been killed; None if more than were run.
 
     An observation is (cases, killed); one that was not killed is censored: it would have taken more cases than that. This
-    is the product-limit estimate of Kaplan and Meier, which is the plain quantile when all were killed.
+    is the product-limit estimate of Kaplan and Meier, which is the ordinary quantile when all were killed.
     """
     measured = sorted(observations)
-    alive = 1.0
+    survival = 1.0
     for cases in sorted({cases for cases, killed in measured if killed}):
         at_risk = sum(other >= cases for other, _ in measured)
-        killed_here = sum(other == cases and killed for other, killed in measured)
-        alive *= 1 - killed_here / at_risk
-        if alive <= 1 - share + 1e-12:
+        killed_now = sum(other == cases and killed for other, killed in measured)
+        survival *= 1 - killed_now / at_risk
+        if survival <= 1 - share + 1e-12:
             return cases
     return None
 
 
 def upper_bound(events: int, trials: int, confidence: float = 0.95) -> float:
-    """The largest rate that `events` in `trials` leave possible at this confidence: Clopper and Pearson, one-sided, exact.
+    """Upper confidence limit of a rate after `events` in `trials`: Clopper and Pearson, one-sided, exact.
 
     About 3 / trials when there were none. 1.0 without trials.
     """
@@ -40,7 +40,7 @@ def upper_bound(events: int, trials: int, confidence: float = 0.95) -> float:
 
 
 def _at_most(events: int, trials: int, rate: float) -> float:
-    """Probability of so many events or fewer."""
+    """Probability of `events` or fewer."""
     if rate >= 1.0:
         return 0.0
     log_rate, log_rest = math.log(rate) if rate > 0 else -math.inf, math.log1p(-rate)

@@ -1,4 +1,4 @@
-"""From measurements to the table: a row for each mutant and class, and the totals."""
+"""The table of an evaluation from its measurements: a row for each mutant and class, and the totals."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.evaluate.measurements import Measurement
-from fuzz_decode.evaluate.mutant_inventory import STRIDES, Subject
+from fuzz_decode.evaluate.mutant_inventory import STRIDE_CLASSES, Subject
 from fuzz_decode.evaluate.statistics import quantile, upper_bound
-from fuzz_decode_kernels.mutants.load import KINDS
+from fuzz_decode_kernels.mutants import KINDS
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A mutant, or several together: runs that killed it, out of `runs`; cases until half and nine in ten of them had (None:
-    beyond what was run); the oracle that did so most often; of `asked` diagnoses those that named the fault with confidence, and
-    those that named another one so."""
+class TallyRow:
+    """One mutant, or all mutants of a class."""
 
     name: str
     kind: str
     killed: int
+    """Runs that killed it, out of `runs`."""
     runs: int
     median: int | None
+    """Cases after which half of the runs had killed it; None: more than were run."""
     p90: int | None
+    """The same for nine in ten runs."""
     oracle: str
+    """The oracle that killed it most often."""
     right: int
+    """Confident diagnoses that named the fault, out of `asked`."""
     wrong: int
+    """Confident diagnoses that named another fault."""
     asked: int
+    """Diagnoses that were made."""
     equivalent: str = ""
+    """Of one mutant: why no case can tell it from the kernel."""
     beyond: str = ""
+    """Of one mutant: why no campaign detects it."""
 
     @property
     def survived(self) -> bool:
@@ -40,61 +47,71 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """`rows` by mutant, `classes` by kind. `detected` of `mutants` were killed by some seed; those that no case can tell from the
-    kernel count in neither. `stride_median`: of the `strides` ones in classes S*. `alarms` in `clean` cases on the kernel
-    itself; `alarm_rate` is the 95% bound.
-    """
+    """The rows and the totals. Equivalent mutants count in no total."""
 
-    rows: tuple[Row, ...]
-    classes: tuple[Row, ...]
+    rows: tuple[TallyRow, ...]
+    """One for each mutant."""
+    classes: tuple[TallyRow, ...]
+    """One for each class of faults."""
     mutants: int
     detected: int
+    """Mutants that some seed killed, out of `mutants`."""
     median: int | None
+    """Cases to kill, over all runs of all mutants."""
     strides: int
+    """Mutants in the stride classes."""
     stride_median: int | None
+    """Cases to kill, over the runs of those."""
     clean: int
+    """Cases on the unmutated kernel that were not rejected."""
     alarms: int
+    """Failures among them."""
     alarm_rate: float
+    """Upper 95% confidence limit of the rate of false alarms."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
 def tally(subjects: Sequence[Subject], measured: Iterable[Measurement], clean: Sequence[Measurement] = ()) -> Tally:
-    """The table of what was measured so far; mutants of which nothing is known are left out."""
-    of: dict[str, list[Measurement]] = {subject.name: [] for subject in subjects if subject.beyond or subject.equivalent}
+    """The table of the measurements so far; mutants without any are left out."""
+    by_name: dict[str, list[Measurement]] = {subject.name: [] for subject in subjects if subject.beyond or subject.equivalent}
     for measurement in measured:
-        of.setdefault(measurement.subject, []).append(measurement)
-    run = [subject for subject in subjects if subject.name in of]
+        by_name.setdefault(measurement.subject, []).append(measurement)
+    run = [subject for subject in subjects if subject.name in by_name]
     counted = [subject for subject in run if not subject.equivalent]
-    strides = [subject for subject in counted if subject.kind.startswith(STRIDES)]
-    rows = tuple(_row(subject.name, subject.kind, [subject], of) for subject in run)
+    strides = [subject for subject in counted if subject.kind.startswith(STRIDE_CLASSES)]
+    rows = tuple(_row(subject.name, subject.kind, [subject], by_name) for subject in run)
     kinds = sorted({subject.kind for subject in counted})
     cases, alarms = sum(each.cases - each.rejected for each in clean), sum(each.failures for each in clean)
     return Tally(
         rows=tuple(sorted(rows, key=lambda row: row.kind)),
-        classes=tuple(_row(KINDS.get(kind, kind), kind, [each for each in counted if each.kind == kind], of) for kind in kinds),
+        classes=tuple(_class_row(kind, counted, by_name) for kind in kinds),
         mutants=len(counted),
-        detected=sum(any(each.killed for each in of[subject.name]) for subject in counted),
-        median=_quantile(counted, of, 0.5),
+        detected=sum(any(each.killed for each in by_name[subject.name]) for subject in counted),
+        median=_quantile(counted, by_name, 0.5),
         strides=len(strides),
-        stride_median=_quantile(strides, of, 0.5),
+        stride_median=_quantile(strides, by_name, 0.5),
         clean=cases,
         alarms=alarms,
         alarm_rate=upper_bound(alarms, cases),
     )
 
 
-def _row(name: str, kind: str, subjects: Sequence[Subject], of: dict[str, list[Measurement]]) -> Row:
-    runs = [(subject, each) for subject in subjects for each in of[subject.name]]
+def _class_row(kind: str, subjects: Sequence[Subject], by_name: dict[str, list[Measurement]]) -> TallyRow:
+    return _row(KINDS.get(kind, kind), kind, [subject for subject in subjects if subject.kind == kind], by_name)
+
+
+def _row(name: str, kind: str, subjects: Sequence[Subject], by_name: dict[str, list[Measurement]]) -> TallyRow:
+    runs = [(subject, each) for subject in subjects for each in by_name[subject.name]]
     oracles = Counter(each.oracle for _, each in runs if each.killed)
-    return Row(
+    return TallyRow(
         name=name,
         kind=kind,
         killed=sum(each.killed for _, each in runs),
         runs=len(runs),
-        median=_quantile(subjects, of, 0.5),
-        p90=_quantile(subjects, of, 0.9),
+        median=_quantile(subjects, by_name, 0.5),
+        p90=_quantile(subjects, by_name, 0.9),
         oracle=oracles.most_common(1)[0][0] if oracles else "",
         right=sum(each.confident and each.diagnosed in subject.faults for subject, each in runs),
         wrong=sum(each.confident and each.diagnosed not in subject.faults for subject, each in runs),
@@ -104,5 +121,5 @@ def _row(name: str, kind: str, subjects: Sequence[Subject], of: dict[str, list[M
     )
 
 
-def _quantile(subjects: Sequence[Subject], of: dict[str, list[Measurement]], share: float) -> int | None:
-    return quantile(((each.cases, each.killed) for subject in subjects for each in of[subject.name]), share)
+def _quantile(subjects: Sequence[Subject], by_name: dict[str, list[Measurement]], share: float) -> int | None:
+    return quantile(((each.cases, each.killed) for subject in subjects for each in by_name[subject.name]), share)

@@ -1,4 +1,5 @@
-"""One case through one target, judged as most test suites judge: finite noise in all memory, and only out compared."""
+"""One case through one target, judged as the test suites of other projects judge: finite noise in all memory, `out` compared
+with one tolerance."""
 
 from __future__ import annotations
 
@@ -21,11 +22,11 @@ from fuzz_decode_reference.gather_attention import Options, gather_rows, weighte
 
 
 def compare_with_tolerance(case: Case, target: Target, device: str, tolerance: Tolerance) -> Outcome:
-    """`run.run_case` with the peer's eyes: no poison, no guards, out zeroed, one tolerance."""
+    """`run_case`, judged as the peer's test suite judges: no poison, no guards, out zeroed, one tolerance."""
 
     def examine() -> list[Violation]:
         problem = build_problem(case, device, memory="random")
-        problem.buffers["out"].storage.zero_()
+        problem.buffers["out"].storage.zero_()  # as torch.zeros_like gives it: elements that were never written may pass
         out, _ = gather_attention(*problem.arguments(), **problem.options())
         return _not_close(invoke(problem, target, None)[0], out.cpu(), _allowed(problem, out, tolerance).cpu())
 
@@ -49,7 +50,7 @@ def _in_own_dtype(problem: Problem) -> Tensor:
 
 
 def _not_close(got: Tensor, expected: Tensor, allowed: Tensor) -> list[Violation]:
-    """What torch.testing.assert_close would complain of: a value too far off, or NaN."""
+    """What torch.testing.assert_close would report: a value too far off, or NaN."""
     wrong = ~((got.double() - expected).abs() <= allowed)
     if not bool(wrong.any()):
         return []

@@ -1,9 +1,10 @@
-"""One process at a time holds a large case on a GPU."""
+"""Sharing a GPU among worker processes: one of them at a time holds a large case, and memory is returned to the driver."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +14,15 @@ import torch
 
 from fuzz_decode.cases.case import Case
 
-LARGE = 2**30  # bytes; one process at a time builds cases larger than this on a GPU
+LARGE_CASE_BYTES = 2**30  # of all tensors together; from here on workers take turns on a GPU
 
 
 @contextlib.contextmanager
 def alone_if_large(case: Case, device: str) -> Iterator[None]:
-    """Wait until no other worker holds a large case on this worker's GPU, and give the memory back afterwards."""
+    """Wait until no other worker holds a large case on this worker's GPU, and release the memory afterwards."""
     itemsize = getattr(torch, case.dtype).itemsize
-    if device == "cpu" or sum(layout.extent(sizes) for layout, sizes in case.layouts().values()) * itemsize < LARGE:
+    elements = sum(layout.extent(sizes) for layout, sizes in case.layouts().values())
+    if device == "cpu" or elements * itemsize < LARGE_CASE_BYTES:
         yield
         return
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace("/", "_")
@@ -30,3 +32,10 @@ def alone_if_large(case: Case, device: str) -> Iterator[None]:
             yield
         finally:
             torch.cuda.empty_cache()
+
+
+def release_memory(device: str) -> None:
+    """Return to the GPU what a failed call left behind: frames of its traceback, which form reference cycles, hold tensors."""
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()

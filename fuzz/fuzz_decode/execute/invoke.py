@@ -1,4 +1,4 @@
-"""One call of a target: its arguments, its result, and how it can fail."""
+"""One call of a target: its arguments, its result, and how the call can fail."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 
+OUT_OF_MEMORY = "out-of-memory"  # the symptom of a call that asks for more memory than there is
+# torch's CPU allocator raises a plain RuntimeError, which no type tells from another one: it is reported as that
+OUT_OF_MEMORY_ERRORS = (torch.OutOfMemoryError, MemoryError)
+
 
 class TargetFailed(Exception):
     """The call itself failed: the finding says how."""
@@ -27,55 +31,60 @@ class TargetRejected(Exception):
     """The target raised NotImplementedError."""
 
 
-def invoke(problem: Problem, target: Target, dirt: int | None = POISON, *, give_out: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The target's out and lse, if it returns one, on the CPU. Memory that it allocates is filled with the byte `dirt`, if that
-    is not None; unless `give_out`, that is where out lies. Raises TargetFailed or TargetRejected."""
-    out, lse = _answer(problem, target, dirt, give_out=give_out)
+def invoke(problem: Problem, target: Target, fill: int | None = POISON, *, give_out: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The target's out and lse, if it returns one, on the CPU. Memory that the target allocates is filled with the byte `fill`,
+    if that is not None. Unless `give_out`, `out` is not passed. Raises TargetFailed or TargetRejected."""
+    out, lse = invoke_on_device(problem, target, fill, give_out=give_out)
     return out.cpu(), None if lse is None else lse.cpu()
 
 
-def _answer(problem: Problem, target: Target, dirt: int | None, *, give_out: bool) -> tuple[Tensor, Tensor | None]:
-    """The same where the problem lies."""
+def invoke_on_device(problem: Problem, target: Target, fill: int | None, *, give_out: bool) -> tuple[Tensor, Tensor | None]:
+    """The same, without the copy to the CPU."""
     options = target.options if give_out else target.options - {"out"}
-    result = _call(problem, target, options, dirt)
+    result = _call(problem, target, options, fill)
     out, lse = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if "out" in options:
-        out = problem.out
+        out = problem.out  # a target must write here, whatever it returns
     checked_lse = None if lse is None else _checked("lse", lse, problem.out.shape[:2], torch.float32, problem)
     return _checked("out", out, problem.out.shape, problem.q.dtype, problem), checked_lse
 
 
-def _call(problem: Problem, target: Target, passed: frozenset[str], dirt: int | None) -> Any:
+def _call(problem: Problem, target: Target, passed: frozenset[str], fill: int | None) -> Any:
     """The target's result, once the device has finished."""
     options = {"out": problem.out, **problem.options()}
     try:
-        with contextlib.nullcontext() if dirt is None else poisoned_allocations(dirt):
+        with contextlib.nullcontext() if fill is None else poisoned_allocations(fill):
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(passed)})
         if problem.q.device.type == "cuda":
-            torch.cuda.synchronize()
-    except torch.OutOfMemoryError:
-        raise
+            torch.cuda.synchronize()  # launches are asynchronous: what a kernel raises, it raises here
     except Exception as error:
-        raised = _unwrapped(error)
-        if isinstance(raised, NotImplementedError):
-            raise TargetRejected(" ".join(f"NotImplementedError: {raised}".split())[:200]) from error
-        raise TargetFailed(Violation("contract", f"exception-{type(raised).__name__}", "call", _raised(raised))) from error
+        raise _failure_of_call(_unwrapped(error)) from error
     return result
 
 
+def _failure_of_call(error: BaseException) -> TargetRejected | TargetFailed:
+    """An exception as what it means: the target refuses the case, or fails on it."""
+    if isinstance(error, NotImplementedError):
+        return TargetRejected(" ".join(f"NotImplementedError: {error}".split())[:200])
+    if isinstance(error, OUT_OF_MEMORY_ERRORS):
+        first_line = next(iter(f"{type(error).__name__}: {error}".splitlines()))
+        return TargetFailed(Violation("contract", OUT_OF_MEMORY, "call", first_line[:300] + _line_of(error)))
+    return TargetFailed(Violation("contract", f"exception-{type(error).__name__}", "call", _raised(error)))
+
+
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
-    """The result, if it is what it must be."""
+    """A returned tensor, if its shape, dtype and device are those of the contract. Raises TargetFailed."""
     if not isinstance(got, Tensor):
         raise TargetFailed(Violation("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
     if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
-        wanted = f"{list(shape)} {dtype} on {problem.q.device}"
-        message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {wanted}"
+        expected = f"{list(shape)} {dtype} on {problem.q.device}"
+        message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {expected}"
         raise TargetFailed(Violation("contract", "wrong-shape", name, message))
     return got
 
 
 def _unwrapped(error: BaseException) -> BaseException:
-    """What a kernel raised, without the interpreter's own errors around it."""
+    """What a kernel raised, without the errors that Triton's interpreter wraps around it."""
     while type(error).__name__ == "InterpreterError" and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -83,7 +92,11 @@ def _unwrapped(error: BaseException) -> BaseException:
 
 def _raised(error: BaseException) -> str:
     """The exception and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
     text = " ".join("".join(traceback.format_exception_only(error)).split())
-    return text[:300] + at
+    return text[:300] + _line_of(error)
+
+
+def _line_of(error: BaseException) -> str:
+    """Where an exception was raised: ` at kernel.py:12`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""

@@ -1,15 +1,20 @@
-"""One case through one target: build, launch, compare."""
+"""One case through one target: build, call, judge."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-import torch
-
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.gpu_lock import alone_if_large
-from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, _answer, invoke
+from fuzz_decode.execute.gpu_lock import alone_if_large, release_memory
+from fuzz_decode.execute.invoke import (
+    OUT_OF_MEMORY,
+    OUT_OF_MEMORY_ERRORS,
+    TargetFailed,
+    TargetRejected,
+    invoke,
+    invoke_on_device,
+)
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.immediate import IMMEDIATE
@@ -22,26 +27,36 @@ from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.transfer import copy_to_device
 from fuzz_decode.targets.target import Target
 
+NOT_ENOUGH_MEMORY = "not enough memory"  # to build the case, or to judge it
+
 
 def run_case(case: Case, target: Target, device: str, memory: str = "poisoned") -> Outcome:
     """Build the case on `device`, run the target on it and ask every oracle. Only a fault of the harness raises.
 
-    `memory` is one of `build.MEMORY`; memory that the target allocates comes dirty when it is "poisoned".
+    `memory` is one of `build.MEMORY`; memory that the target allocates is poisoned, too, when it is "poisoned".
     """
-    return run_checked(case, target, device, lambda: _examine(case, target, device, memory))
+    return run_checked(case, target, device, lambda: _run_and_judge(case, target, device, memory))
 
 
 def run_checked(case: Case, target: Target, device: str, examine: Callable[[], list[Violation]]) -> Outcome:
-    """The outcome of what `examine` finds, or of how the target failed it."""
-    started = time.perf_counter()
+    """The outcome of a case: what `examine` (build, call, judge) finds, or why it could not."""
     reason = target.unsupported_reason(case)
     if reason is not None:
         return Outcome(REJECTED, "build", reason=reason)
+    with alone_if_large(case, device):
+        outcome = _outcome_of(examine)
+        if _ran_out_of_memory(outcome):
+            release_memory(device)
+    return outcome
+
+
+def _outcome_of(examine: Callable[[], list[Violation]]) -> Outcome:
+    """Memory that the harness lacks rejects the case; memory that the target lacks is a finding (TargetFailed)."""
+    started = time.perf_counter()
     try:
-        with alone_if_large(case, device):
-            findings = examine()
-    except (torch.OutOfMemoryError, MemoryError):
-        return Outcome(REJECTED, "build", reason="not enough memory")
+        findings = examine()
+    except OUT_OF_MEMORY_ERRORS:
+        return Outcome(REJECTED, "build", reason=NOT_ENOUGH_MEMORY)
     except TargetRejected as rejection:
         return Outcome(REJECTED, "run", reason=str(rejection))
     except TargetFailed as failed:
@@ -50,35 +65,41 @@ def run_checked(case: Case, target: Target, device: str, examine: Callable[[], l
     return failure("compare", *findings, seconds=seconds) if findings else Outcome(PASSED, seconds=seconds)
 
 
-def _examine(case: Case, target: Target, device: str, memory: str) -> list[Violation]:
-    """Small cases are built on the CPU, answered there by the reference and judged there."""
-    where = "cpu" if is_small(case) else device
-    problem = build_problem(case, where, memory=memory)
+def _ran_out_of_memory(outcome: Outcome) -> bool:
+    return outcome.reason == NOT_ENOUGH_MEMORY or any(finding.symptom == OUT_OF_MEMORY for finding in outcome.findings)
+
+
+def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list[Violation]:
+    """Build the case, call the target, ask the oracles. A small case is built, answered by the reference and judged on the CPU,
+    wherever the target runs: that takes one copy to the GPU and one back."""
+    home = "cpu" if is_small(case) else device
+    problem = build_problem(case, home, memory=memory)
     expected = expect(problem, target, device)
 
-    def launch(again: Problem) -> KernelRun:
-        return _launch(again, expected, target, device, give_out=again is problem or not target.may_allocate)
+    def launch(other: Problem) -> KernelRun:
+        return _launch(other, expected, target, device, give_out=other is problem or not target.may_allocate)
 
-    def relay(plain: Case) -> Problem:
-        return build_problem(plain, where, problem.values, memory)
+    def rebuild(plain: Case) -> Problem:
+        return build_problem(plain, home, problem.values, memory)
 
     run = launch(problem)
-    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, relay)
-
-
-def _judge(problem: Problem, run: KernelRun) -> list[Violation]:
-    """The findings, those on lse last: a fault that spoils both is named after out, however it shows in lse."""
-    findings = [finding for oracle in IMMEDIATE for finding in oracle(run.left or problem, run)]
-    return sorted(findings, key=lambda finding: finding.tensor == "lse")
+    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, rebuild)
 
 
 def _launch(problem: Problem, expected: Expected, target: Target, device: str, *, give_out: bool) -> KernelRun:
-    dirt = POISON if problem.memory == "poisoned" else None
+    """Call the target on the problem, where it lies or on a copy on `device`."""
+    fill = POISON if problem.memory == "poisoned" else None
     if problem.q.device.type == device:
         before = snapshot(problem)
-        return KernelRun(*invoke(problem, target, dirt, give_out=give_out), expected, before)
+        return KernelRun(*invoke(problem, target, fill, give_out=give_out), expected, before)
     sent = copy_to_device(problem, device)
-    out, lse = _answer(sent.problem, target, dirt, give_out=give_out)
-    left = sent.left()
-    got = sent.out(left) if out is sent.problem.out else out.cpu()
-    return KernelRun(got, None if lse is None else lse.cpu(), expected, input_bytes(problem), left)
+    out, lse = invoke_on_device(sent.problem, target, fill, give_out=give_out)
+    after = sent.read_back()
+    got = sent.out_of(after) if out is sent.problem.out else out.cpu()
+    return KernelRun(got, None if lse is None else lse.cpu(), expected, input_bytes(problem), after)
+
+
+def _judge(problem: Problem, run: KernelRun) -> list[Violation]:
+    """The violations, those of lse last: a fault that spoils both is named after out, however it shows in lse."""
+    violations = [violation for oracle in IMMEDIATE for violation in oracle(run.after or problem, run)]
+    return sorted(violations, key=lambda violation: violation.tensor == "lse")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.export.literals import Constants, array, wrapped
-from fuzz_decode.problems.build import FILL_LIMIT
-from fuzz_decode.problems.poison import UNWRITTEN
+from fuzz_decode.problems.poison import FILL_LIMIT, UNWRITTEN
 from fuzz_decode.problems.problem import Problem
 
 DRAWN = ("gaussian", "uniform")

@@ -13,19 +13,19 @@ from fuzz_decode.problems.problem import Problem
 
 def written(problem: Problem, run: KernelRun) -> list[Violation]:
     """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
-    findings = []
+    violations = []
     for name, got, expected, allowed in run.results():
-        untouched = _still_empty(name, got)
+        untouched = _never_written(name, got)
         same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
-        odd = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
+        wrong = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
         for symptom, mask, words in (
             ("unwritten", untouched, "were never written"),
-            ("wrong-value", odd & ~untouched, "are NaN or infinite, or should be"),
+            ("wrong-value", wrong & ~untouched, "are non-finite where the reference is finite, or the reverse"),
         ):
             if not bool(mask.any()):
                 continue
             first = int(mask.flatten().int().argmax())
-            findings.append(
+            violations.append(
                 Violation(
                     oracle="written",
                     symptom=symptom,
@@ -39,9 +39,9 @@ def written(problem: Problem, run: KernelRun) -> list[Violation]:
                     total=got.numel(),
                 )
             )
-    return findings
+    return violations
 
 
-def _still_empty(name: str, got: Tensor) -> Tensor:
-    """Where out still holds its mark. lse is allocated by the target, so that its dirt is a plain NaN."""
+def _never_written(name: str, got: Tensor) -> Tensor:
+    """Where out still holds its marker. lse is allocated by the target, so that an unwritten one holds poison, a plain NaN."""
     return is_unwritten(got) if name == "out" else torch.zeros_like(got, dtype=torch.bool)

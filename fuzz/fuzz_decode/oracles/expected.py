@@ -1,4 +1,4 @@
-"""The reference's answer to a problem, and how far a target may be from it."""
+"""The reference's answer to a problem, and the error that a target may have."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ TANH_APPROX = 2.0**-11  # largest relative error of tanh.approx.f32, PTX ISA
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The exact answer in float64, out [num_seqs, num_q_heads, value_head_dim], lse [num_seqs, num_q_heads], and its bound."""
+    """The exact answer, float64 on the CPU."""
 
     out: Tensor
+    """[num_rows, num_q_heads, value_head_dim]"""
     lse: Tensor
+    """[num_rows, num_q_heads], natural log"""
     bound: ErrorBound
+    """The largest allowed error of each element of both."""
 
 
 def expect(problem: Problem, target: Target, device: str | None = None) -> Expected:
-    """The reference's answer, on the CPU, and how far the target may be from it on `device` (the problem's own, if None)."""
+    """The reference's answer, on the CPU, and the error that the target may have on `device` (the problem's own, if None)."""
     case = problem.case
     arithmetic = target.arithmetic_of(case)
     rounding = rounding_of(arithmetic, case, interpreted=(device or problem.q.device.type) == "cpu")

@@ -1,4 +1,4 @@
-"""Oracles 2 and 3: what was written, and where."""
+"""Oracle 3: a target writes to out only. Oracle 2, that all of out is written, is in `completeness`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from fuzz_decode.outcome import Violation
 from fuzz_decode.problems.poison import is_unwritten
 from fuzz_decode.problems.problem import Problem
 
+SNAPSHOT_LIMIT = 2**24  # bytes; of larger buffers only the live rows are compared
+
 
 def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
-    """Nothing around out, between its rows or beyond its ends was touched."""
+    """Nothing around out, between its rows or beyond its ends was written."""
     buffer = problem.buffers["out"]
     storage = buffer.storage.cpu()
     stray = ~is_unwritten(storage)
@@ -20,14 +22,14 @@ def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
     if not bool(stray.any()):
         return []
     first, count = int(stray.int().argmax()), int(stray.sum())
-    place_of_first = first - int(problem.out.storage_offset())
+    offset = first - int(problem.out.storage_offset())
     return [
         Violation(
             oracle="guards",
             symptom="stray-write",
             tensor="out",
-            message=f"{count} elements outside out were overwritten, the first {place_of_first} elements from its start",
-            where=(place_of_first,),
+            message=f"{count} elements outside out were overwritten, the first {offset} elements from its start",
+            where=(offset,),
             got=storage[first].item(),
             wrong=count,
         )
@@ -36,18 +38,15 @@ def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
 
 def inputs_intact(problem: Problem, run: KernelRun) -> list[Violation]:
     """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
-    # nothing is compared of huge caches without tokens
+    # huge caches without tokens have no live rows, and nothing is compared
     differs = {name: before != _bytes_of(problem, name) for name, before in run.before.items() if before.numel()}
-    # one look at a GPU; max is by far the quickest way to ask whether any is true
+    # one synchronisation with the GPU for all; max is by far the fastest reduction to "any"
     changed = torch.stack([different.view(torch.uint8).max() for different in differs.values()]).tolist()
-    counts = {name: int(differs[name].sum()) for name, any_is in zip(differs, changed, strict=True) if any_is}
+    counts = {name: int(differs[name].sum()) for name, is_changed in zip(differs, changed, strict=True) if is_changed}
     return [
         Violation("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
         for name, count in counts.items()
     ]
-
-
-SNAPSHOT_LIMIT = 2**24  # bytes; of larger buffers only the live rows are compared
 
 
 def snapshot(problem: Problem) -> dict[str, Tensor]:
@@ -56,7 +55,7 @@ def snapshot(problem: Problem) -> dict[str, Tensor]:
 
 
 def input_bytes(problem: Problem) -> dict[str, Tensor]:
-    """The bytes of every input, where they lie if their buffer is compared whole."""
+    """The bytes of every input: views of the buffers that are compared whole, copies of live rows of the others."""
     return {name: _bytes_of(problem, name) for name in problem.buffers if name != "out"}
 
 
@@ -68,11 +67,9 @@ def _bytes_of(problem: Problem, name: str) -> Tensor:
 
 
 def _live_parts(problem: Problem, name: str) -> list[Tensor]:
-    """What a case references of one buffer; K's buffer may hold V."""
-    small = ("q", "block_table", "seq_lens", "alibi_slopes", "sinks")
-    whole = {small_name: getattr(problem, small_name) for small_name in small}
-    if name in whole:
-        return [whole[name]]
+    """The parts of one buffer that the case references; K's buffer may hold V."""
+    if name not in ("k", "v"):
+        return [getattr(problem, name)]
     caches = {"k": [problem.k_cache, *([] if "v" in problem.buffers else [problem.v_cache])], "v": [problem.v_cache]}
     tokens, device = problem.values.tokens, problem.q.device
     blocks = torch.tensor(problem.case.blocks(), dtype=torch.long)[tokens.page].to(device)

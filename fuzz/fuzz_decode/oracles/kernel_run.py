@@ -1,4 +1,4 @@
-"""One run of a target beside what it should have given: what oracles look at."""
+"""One run of a target with the expected answer: the input of the oracles."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from fuzz_decode.problems.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class KernelRun:
-    """What a target returned (lse: only if it returns one), on the CPU, and the inputs' bytes before, where the problem lies.
-    `left`: the problem with its memory after the run, if that is not the problem itself."""
+    """One call of a target."""
 
     out: Tensor
+    """[num_rows, num_q_heads, value_head_dim] on the CPU."""
     lse: Tensor | None
+    """[num_rows, num_q_heads] on the CPU, if the target returns one."""
     expected: Expected
     before: dict[str, Tensor]
-    left: Problem | None = None
+    """Bytes of each input before the call, on the problem's device."""
+    after: Problem | None = None
+    """The problem with its memory after the call, if that is not the problem itself."""
 
     def results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
         """(name, got, expected, allowed) of every tensor the target returned."""
-        found = [("out", self.out, self.expected.out, self.expected.bound.out)]
+        results = [("out", self.out, self.expected.out, self.expected.bound.out)]
         if self.lse is not None:
-            found.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
-        return found
+            results.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
+        return results
 
 
 def index_of(flat: int, shape: torch.Size) -> tuple[int, ...]:

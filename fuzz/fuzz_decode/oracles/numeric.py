@@ -10,8 +10,8 @@ from fuzz_decode.problems.problem import Problem
 
 
 def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
-    """Elements that are not finite, or should not be, are `written`'s business."""
-    findings = []
+    """Only elements that are finite in both are compared: `completeness` reports the others."""
+    violations = []
     for name, got, expected, allowed in run.results():
         error = (got.double() - expected).abs()
         excess = torch.where(torch.isfinite(got) & torch.isfinite(expected), error - allowed, -1.0)
@@ -19,7 +19,7 @@ def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
         if wrong == 0:
             continue
         worst = int(torch.where(excess > 0, error / allowed.clamp(min=1e-300), 0.0).argmax())
-        findings.append(
+        violations.append(
             Violation(
                 oracle="numeric",
                 symptom="wrong-value",
@@ -33,4 +33,4 @@ def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
                 total=got.numel(),
             )
         )
-    return findings
+    return violations

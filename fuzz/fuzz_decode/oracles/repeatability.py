@@ -1,4 +1,4 @@
-"""Oracles 4 and 5: another run that must give the same bits. Asked only of runs that the other oracles found right."""
+"""Oracles 4 and 5: another run must give the same bits. They are only applied to runs that pass all other oracles."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Judge = Callable[[Problem, KernelRun], list[Violation]]
 
 
 def repeatable(
-    problem: Problem, run: KernelRun, arithmetic: Arithmetic, launch: Launch, judge: Judge, relay: Callable[[Case], Problem]
+    problem: Problem, run: KernelRun, arithmetic: Arithmetic, launch: Launch, judge: Judge, rebuild: Callable[[Case], Problem]
 ) -> list[Violation]:
-    """The same problem again, or the same values laid out plainly (`relay`), give the same bits.
+    """The same problem again, and the same values in a plain layout (`rebuild`), give the same bits.
 
-    One extra run does for both when the target promises the same bits anywhere: only if the plain layout differs is the
-    original repeated, to tell a layout fault from a race. A plain run that is wrong by itself is reported as what it is.
+    One extra run covers both for a target whose bits do not depend on the layout (`same_bits_anywhere`): only if the plain layout
+    differs, the original is repeated, to tell a layout fault from a race. A plain run that is wrong is reported as that.
     """
     first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
-        return _again(problem, first, launch) if arithmetic.deterministic else []
-    relaid_problem = relay(in_plain_layout(problem.case))
+        return _repeated(problem, first, launch) if arithmetic.deterministic else []
+    relaid_problem = rebuild(in_plain_layout(problem.case))
     relaid = launch(relaid_problem)
     relayout = _difference(first, relaid, "relayout", "layout-dependent", "of the same values laid out contiguously")
-    return relayout and (judge(relaid_problem, relaid) or _again(problem, first, launch) or relayout)
+    return relayout and (judge(relaid_problem, relaid) or _repeated(problem, first, launch) or relayout)
 
 
-def _again(problem: Problem, first: KernelRun, launch: Launch) -> list[Violation]:
+def _repeated(problem: Problem, first: KernelRun, launch: Launch) -> list[Violation]:
     poison_out(problem)
     return _difference(first, launch(problem), "determinism", "nondeterministic", "of a second run")
 
 
-def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: str, words: str) -> list[Violation]:
+def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: str, second_run: str) -> list[Violation]:
     if (first.lse is None) != (second.lse is None):
-        return [Violation(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {words}")]
+        return [Violation(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {second_run}")]
     for (name, a, _, _), (_, b, _, _) in zip(first.results(), second.results(), strict=True):
         differs = _bits(a) != _bits(b)
         if bool(differs.any()):
@@ -55,7 +55,7 @@ def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: str, 
                     oracle,
                     symptom,
                     name,
-                    f"{count} of {a.numel()} elements of {name} differ in their bits from those {words}",
+                    f"{count} of {a.numel()} elements of {name} differ in their bits from those {second_run}",
                     where=index_of(at, a.shape),
                     expected=b.flatten()[at].item(),
                     got=a.flatten()[at].item(),

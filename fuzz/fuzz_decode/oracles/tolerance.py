@@ -1,4 +1,4 @@
-"""How other projects' tests compare."""
+"""The tolerances of other projects' tests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Case -> Problem: real tensors in guarded, poisoned storage.
+"""Case -> Problem: tensors in guarded, poisoned storage.
 
 Every byte that the case does not reference is NaN: gaps between strides, foreign blocks and layers, tails of blocks, and
-GUARD bytes before and after every allocation. Spans too large to fill are committed lazily on the CPU (only touched pages
-exist) and poisoned around what is live. Live inputs are never poisoned.
+GUARD bytes before and after every allocation. Buffers too large to fill are committed lazily on the CPU (only touched pages
+exist) and poisoned around the live rows. Live inputs are never poisoned.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.problems.poison import _fill_around, _fill_unused, _fill_unwritten
+from fuzz_decode.problems.poison import FILL_LIMIT, fill_around_rows, fill_unused, fill_unwritten, is_filled_whole
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import Values, make_values
 
-FILL_LIMIT = 2**24  # bytes; larger CPU buffers are poisoned around their live rows only
-MEMORY = ("poisoned", "random")  # what fills all that a case does not reference
+MEMORY = ("poisoned", "random")  # what fills the memory that a case does not reference
 _HEAD = dense(("head",))
 
 
 def build_problem(case: Case, device: str, values: Values | None = None, memory: str = "poisoned") -> Problem:
-    """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out elsewhere.
+    """Lay the case's values out on `device` ("cpu" or "cuda"). `values` overrides them, to lay the same values out differently.
 
-    `memory` is one of MEMORY. "random" puts finite numbers where NaN would be, another one in every place, so that an output
-    tells which of them it was made of: what diagnosis looks at, and how other projects' tests fill their caches.
+    `memory` is one of MEMORY. "random" puts finite numbers where NaN would be, a distinct one at every address, so that an output
+    shows which of them it was computed from: diagnosis needs that, and other projects' tests fill their caches so.
     """
     values = make_values(case) if values is None else values
     dtype, cache_dtype = getattr(torch, case.dtype), getattr(torch, case.cache_dtype or case.dtype)
@@ -63,12 +62,13 @@ def build_problem(case: Case, device: str, values: Values | None = None, memory:
 
 
 def is_small(case: Case) -> bool:
-    """Whether every buffer is filled on the CPU, too."""
+    """Whether every buffer is filled whole on the CPU, too."""
     itemsize = getattr(torch, case.dtype).itemsize
     return all(layout.extent(sizes) * itemsize + 2 * GUARD <= FILL_LIMIT for layout, sizes in case.layouts().values())
 
 
 def _allocate(layout: Layout, sizes: dict[str, int], dtype: torch.dtype, device: str) -> Buffer:
+    """The span of a layout between two guards. torch.empty touches no page, so that a huge span costs nothing yet."""
     guard = GUARD // dtype.itemsize
     storage = torch.empty(2 * guard + layout.extent(sizes), dtype=dtype, device=device)
     return Buffer(storage, guard)
@@ -85,6 +85,7 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
 
 
 def _fill(problem: Problem) -> None:
+    """First all memory, then the values over it: what no value overwrites stays poison."""
     case, values = problem.case, problem.values
     rng = torch.Generator().manual_seed(case.seed + 1) if problem.memory == "random" else None
     device, dtype = problem.q.device, problem.k_cache.dtype
@@ -92,35 +93,31 @@ def _fill(problem: Problem) -> None:
     slot = values.tokens.slot.to(device)
     for name, buffer in problem.buffers.items():
         if name == "out":
-            _fill_unwritten(buffer.storage)
-        elif name not in ("k", "v") or _fits(buffer):
-            _fill_unused(buffer.storage, case, rng)
+            fill_unwritten(buffer.storage)
+        elif name not in ("k", "v") or is_filled_whole(buffer):
+            fill_unused(buffer.storage, case, rng)
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
         buffer = problem.buffers.get(name, problem.buffers["k"])
-        if not _fits(buffer):
-            _fill_around(buffer, cache, block, slot, case, rng)
+        if not is_filled_whole(buffer):
+            fill_around_rows(buffer, cache, block, slot, case, rng)
     problem.k_cache[block, slot] = values.k.to(device, dtype)
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
     problem.q.copy_(values.q)
-    for given, drawn in ((problem.alibi_slopes, values.alibi_slopes), (problem.sinks, values.sinks)):
-        if given is not None:
-            given.copy_(drawn)
+    for tensor, drawn in ((problem.alibi_slopes, values.alibi_slopes), (problem.sinks, values.sinks)):
+        if tensor is not None:
+            tensor.copy_(drawn)
     problem.seq_lens.copy_(torch.tensor(case.seq_lens, dtype=torch.int32))
     problem.block_table.copy_(_table_entries(case))
 
 
 def _table_entries(case: Case) -> Tensor:
-    """[num_seqs, width] int32: block ids, and what unused entries hold."""
+    """[num_seqs, width] int32: block ids; unused entries hold what the case says (a bad id, or stale ones of other pages)."""
     blocks = case.blocks() or [0]
     unused = UNUSED_ENTRIES[case.table.unused]
     rows = []
-    for number, pages in enumerate(case.pages()):
+    for seq, pages in enumerate(case.pages()):
         spare = range(case.table_width - len(pages))
-        stale = [blocks[(number + place) % len(blocks)] if unused is None else unused for place in spare]
+        stale = [blocks[(seq + column) % len(blocks)] if unused is None else unused for column in spare]
         rows.append([blocks[page] for page in pages] + stale)
     return torch.tensor(rows, dtype=torch.int32)
-
-
-def _fits(buffer: Buffer) -> bool:
-    return buffer.storage.device.type != "cpu" or buffer.storage.nbytes <= FILL_LIMIT

@@ -1,4 +1,4 @@
-"""A case made real: the tensors that a target gets, and the allocations behind them."""
+"""A case as tensors: those that a target gets, and the allocations behind them."""
 
 from __future__ import annotations
 
@@ -11,42 +11,56 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import Layout
 from fuzz_decode.problems.values import Values
 
-GUARD = 64 * 1024  # bytes; a multiple of every alignment that a kernel may assume
+# bytes before and after every allocation: as many as a tile of 128 tokens of 256 bfloat16 elements, so that one that runs over an
+# end reads poison; and a multiple of every alignment that a kernel may assume, so that the layout's element 0 keeps it
+GUARD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """One allocation: all its elements, guards included, and how many of them precede the layout's element 0."""
+    """One allocation with guards around it."""
 
     storage: Tensor
+    """[guard + span + guard], flat."""
     guard: int
+    """Elements that precede the layout's element 0."""
 
-    def view(self, layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], **at: int) -> Tensor:
-        """The tensor with these axes, at fixed positions of the others."""
+    def view(self, layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], **fixed: int) -> Tensor:
+        """The tensor with these axes; the index on each other axis is fixed."""
         strides = layout.strides(sizes)
-        offset = self.guard + layout.offset + sum(strides[axis] * place for axis, place in at.items() if axis in strides)
+        offset = self.guard + layout.offset + sum(strides[axis] * index for axis, index in fixed.items() if axis in strides)
         return self.storage.as_strided([sizes[axis] for axis in axes], [strides[axis] for axis in axes], offset)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
-    may be asked to write into, `alibi_slopes` and `sinks` are None where they are not used; `buffers` are the allocations behind
-    all of them, by name, and `memory` says what fills the rest of those."""
+    """A case as tensors; all but `case`, `values` and `scale` lie on one device."""
 
     case: Case
     values: Values
+    """What the tensors hold, wherever they lie."""
     q: Tensor
+    """[num_rows, num_q_heads, head_dim]"""
     k_cache: Tensor
+    """[num_blocks, block_size, num_kv_heads, head_dim]"""
     v_cache: Tensor
+    """[num_blocks, block_size, num_kv_heads, value_head_dim]"""
     block_table: Tensor
+    """[num_seqs, width] int32"""
     seq_lens: Tensor
+    """[num_seqs] int32"""
     scale: float
+    """The softmax scale."""
     out: Tensor
+    """[num_rows, num_q_heads, value_head_dim]: where a target with an `out` parameter writes."""
     alibi_slopes: Tensor | None
+    """[num_q_heads] float32; None where the case has none."""
     sinks: Tensor | None
+    """[num_q_heads] float32; None where the case has none."""
     buffers: dict[str, Buffer]
+    """The allocations behind the tensors, by name: k, q, out, block_table, seq_lens, and v, alibi_slopes, sinks if they exist."""
     memory: str = "poisoned"
+    """What fills the rest of the buffers: one of `build.MEMORY`."""
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""

@@ -3,7 +3,7 @@
 Four modes. `gaussian`: independent normals. `uniform`: q = 0, so that every visible token weighs the same. `large`: |score|
 beyond 88 (exp overflows) and below -5e4 (finite mask sentinels), on an integer grid that float32 sums exactly. `tagged`: each
 query row attends to one chosen token with weight 1 to the last bit, and V there spells its own address, so that the output
-names what was read.
+names the address that was read.
 """
 
 from __future__ import annotations
@@ -16,39 +16,49 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 
-TAG_BITS = {"block": 24, "slot": 12, "head": 12}
-TAG_BASE = {"float8_e4m3fn": 16, "float8_e5m2": 8}  # every digit is exact
-WIDE_BASE = 64  # exact in bfloat16, with room to see a rounding
-TAG_NOISE = 0.26  # an output's digit may be this far from a whole number
-# one number for each dim, so that no shifted row decodes
+TAG_BITS = {"block": 24, "slot": 12, "head": 12}  # of an address
+TAG_BASE = {"float8_e4m3fn": 16, "float8_e5m2": 8}  # of a tag's digits: the format holds each of them exactly
+WIDE_BASE = (
+    64  # the same for 16 and 32 bits; bfloat16 holds quarters beside the digits, so that a value between two of them shows
+)
+TAG_NOISE = 0.26  # largest distance of an output's digit from a whole number
+# digits repeat along a row: each dim adds a number of its own, so that a row that is read some dims too early or too late, which
+# would still spell an address without it, decodes to none
 TAG_SHIFT = torch.randint(0, WIDE_BASE, (2**12,), generator=torch.Generator().manual_seed(0))
 WINNING_MARGIN = 40.0  # exp(-40) vanishes beside 1 in float32
-LARGE = 128.0
+LARGE_NUMBER = 128.0  # magnitude of K in `large` data, and the largest of q
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The token slots that some sequence can see: page and slot [num_live], and for each sequence the indices of its visible
-    tokens among them, oldest first."""
+    """The token slots that some sequence can see."""
 
     page: Tensor
+    """[num_live]"""
     slot: Tensor
+    """[num_live], within the page."""
     of_seq: tuple[Tensor, ...]
+    """For each sequence the indices of its visible tokens among them, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """float32 values on the CPU: q [num_rows, num_q_heads, head_dim], k and v [num_live, num_kv_heads, dim] as they are stored,
-    alibi_slopes and sinks [num_q_heads] whether used or not, and, in tagged data, the index of the chosen token of each query
-    row [num_rows, num_q_heads] (-1 where it sees none)."""
+    """The numbers of a case, float32 on the CPU."""
 
     tokens: Tokens
+    """Where the rows of K and V lie."""
     q: Tensor
+    """[num_rows, num_q_heads, head_dim]"""
     k: Tensor
+    """[num_live, num_kv_heads, head_dim], as stored: not yet multiplied by k_scale."""
     v: Tensor
+    """[num_live, num_kv_heads, value_head_dim], as stored: not yet multiplied by v_scale."""
     alibi_slopes: Tensor
+    """[num_q_heads], drawn whether used or not."""
     sinks: Tensor
+    """[num_q_heads], drawn whether used or not."""
     chosen: Tensor | None = None
+    """[num_rows, num_q_heads]: in tagged data the index of the token that a query row attends to, -1 where it sees none."""
 
 
 def make_values(case: Case) -> Values:
@@ -72,15 +82,16 @@ def make_values(case: Case) -> Values:
 
 
 def _per_head(case: Case) -> tuple[Tensor, Tensor]:
-    """ALiBi slopes between 1/32 and 1, which few tokens show, and sinks about as large as scores are. A stream of their own, so
-    that cases without them keep their values."""
+    """ALiBi slopes between 1/32 and 1, which few tokens show, and sinks about as large as scores are. They have a generator of
+    their own, so that q, K and V are the same with and without them."""
     rng = torch.Generator().manual_seed(case.seed + 2)
     slopes = torch.exp2(-5 * torch.rand(case.num_q_heads, generator=rng))
     return slopes, 2 * torch.randn(case.num_q_heads, generator=rng)
 
 
 def live_tokens(case: Case) -> Tokens:
-    """Every (page, slot) that holds a visible token of some sequence. What lies before the window may be freed and reused."""
+    """Every (page, slot) that holds a visible token of some sequence. Tokens before the window are not live: an engine may have
+    freed and reused their slots."""
     size = case.block_size
     keys = [
         (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[
@@ -101,10 +112,10 @@ def _large(case: Case, values: Values, rng: torch.Generator) -> Values:
     """Rows of K near one corner of a cube; q is that corner or its opposite, at three magnitudes."""
     corner = _signs((case.num_kv_heads, case.head_dim), rng)
     jitter = torch.randint(0, 16, values.k.shape, generator=rng)
-    strength = torch.tensor([1.0, 8.0, LARGE])[torch.randint(0, 3, values.q.shape[:2], generator=rng)]
+    strength = torch.tensor([1.0, 8.0, LARGE_NUMBER])[torch.randint(0, 3, values.q.shape[:2], generator=rng)]
     sign = _signs(values.q.shape[:2], rng)
     q = (sign * strength)[..., None] * corner.repeat_interleave(case.group, dim=0)
-    return dataclasses.replace(values, q=q, k=corner * (LARGE - jitter))
+    return dataclasses.replace(values, q=q, k=corner * (LARGE_NUMBER - jitter))
 
 
 def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
@@ -120,15 +131,15 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
         end = case.seq_lens[seq] - case.q_len + 1 + query
         if end > 0:
             first = 0 if case.window is None else max(0, end - case.window)
-            places = _interesting_positions(case, first, end, rng) - _first_visible(case, case.seq_lens[seq])
-            chosen[row] = values.tokens.of_seq[seq][places]
+            positions = _interesting_positions(case, first, end, rng) - _first_visible(case, case.seq_lens[seq])
+            chosen[row] = values.tokens.of_seq[seq][positions]
             q[row] = margin * k[chosen[row], torch.arange(case.num_q_heads) // case.group]
     blocks = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page]
     return dataclasses.replace(values, q=q, k=k, v=_tags(case, blocks, values.tokens.slot), chosen=chosen)
 
 
 def _interesting_positions(case: Case, first: int, length: int, rng: torch.Generator) -> Tensor:
-    """For each q head the position of a token from `first` to `length`: first, last, at a block edge, anywhere."""
+    """For each q head the position of a token in `first` to `length` - 1: first, last, at a block edge, or any."""
     edges = {
         first,
         length - 1,
@@ -136,8 +147,8 @@ def _interesting_positions(case: Case, first: int, length: int, rng: torch.Gener
         (length - 1) // case.block_size * case.block_size,
     }
     anywhere = torch.randint(first, length, (4,), generator=rng).tolist()
-    places = torch.tensor([*sorted(place for place in edges if first <= place < length), *anywhere])
-    return places[torch.randint(0, len(places), (case.num_q_heads,), generator=rng)]
+    positions = torch.tensor([*sorted(edge for edge in edges if first <= edge < length), *anywhere])
+    return positions[torch.randint(0, len(positions), (case.num_q_heads,), generator=rng)]
 
 
 def _tags(case: Case, blocks: Tensor, slots: Tensor) -> Tensor:
@@ -151,11 +162,12 @@ def _tags(case: Case, blocks: Tensor, slots: Tensor) -> Tensor:
 
 
 def tag_base(case: Case) -> int:
+    """The base of the digits that the cache's dtype holds exactly."""
     return TAG_BASE.get(case.cache_dtype or "", WIDE_BASE)
 
 
 def _digits(base: int) -> list[tuple[str, int]]:
-    """How many digits of each part of an address: at most 16 in all, the shortest row."""
+    """The number of digits of each part of an address: at most 16 in all, since no row is shorter."""
     return [(name, bits // (base.bit_length() - 1)) for name, bits in TAG_BITS.items()]
 
 
@@ -170,11 +182,11 @@ def read_tag(row: Tensor, base: int = WIDE_BASE) -> dict[str, int] | None:
     spelled = digits[:length]
     if not bool((digits == spelled[dims % length]).all()) or not bool(((rounded >= 0) & (rounded < base)).all()):
         return None
-    found, at = {}, 0
+    address, start = {}, 0
     for name, count in _digits(base):
-        found[name] = sum(int(spelled[at + i]) * base**i for i in range(count))
-        at += count
-    return found
+        address[name] = sum(int(spelled[start + i]) * base**i for i in range(count))
+        start += count
+    return address
 
 
 def _signs(shape: tuple[int, ...] | torch.Size, rng: torch.Generator) -> Tensor:

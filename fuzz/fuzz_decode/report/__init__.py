@@ -1,1 +1,1 @@
-"""What people see. Reads results, decides nothing; used by the command line, exported scripts and the pytest plugin only."""
+"""Reports for people and machines. They read results and decide nothing; the command line, the plugin and the API use them."""

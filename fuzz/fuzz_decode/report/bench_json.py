@@ -1,4 +1,4 @@
-"""A bench for machines: the contents of --json."""
+"""The JSON report of a bench."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 from fuzz_decode.bench.bandwidth import Bandwidth
-from fuzz_decode.bench.results import TIMED, WRONG, Row, ratios
+from fuzz_decode.bench.results import TIMED, WRONG, BenchResult, ratios
 from fuzz_decode.bench.runner import Bench
 
 
 def bench_data(bench: Bench, bandwidth: Bandwidth, versions: dict[str, str]) -> dict[str, Any]:
-    """Everything measured so far; `complete` says whether that is all, `lost` on what the device died. Times are milliseconds a
-    call, rates 10**9 bytes a second, `share` is that of the read bandwidth, a ratio is a project's fastest time / the target's.
-    """
+    """Everything measured so far; `complete` says whether that is all, `lost` on which row the device failed. Times are
+    milliseconds a call, rates 10**9 bytes a second, `share` is that of the read bandwidth, a ratio is a project's fastest time /
+    the target's."""
     return {
         "target": bench.contenders[0].name,
         "versions": versions,
@@ -25,7 +25,7 @@ def bench_data(bench: Bench, bandwidth: Bandwidth, versions: dict[str, str]) -> 
     }
 
 
-def _row(row: Row, bandwidth: Bandwidth) -> dict[str, Any]:
+def _row(row: BenchResult, bandwidth: Bandwidth) -> dict[str, Any]:
     timing, rate = row.timing, row.gb_s
     return {
         "shape": row.shape,

@@ -1,4 +1,4 @@
-"""A campaign for machines: the contents of --json."""
+"""The JSON report of a campaign."""
 
 from __future__ import annotations
 

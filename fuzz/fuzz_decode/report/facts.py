@@ -1,4 +1,4 @@
-"""What a finding's report says, as plain texts and numbers; the terminal and the page only set them."""
+"""The contents of a finding's report as plain texts and numbers, for the terminal and the page to lay out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fuzz_decode.corpus.entry import Entry
 
 OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
-SHOWN = 12  # sequences
+LISTED_SEQUENCES = 12  # of seq_lens; more are counted
 
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """A tensor as the target gets it; `layout` in words."""
+    """A tensor as it is passed to the target; `layout` in words."""
 
     name: str
     shape: tuple[int, ...]
@@ -27,18 +27,18 @@ class TensorFacts:
 
 
 def message(entry: Entry) -> str:
-    """What the finding says."""
+    """The message of the finding."""
     return str(entry.finding.get("message", ""))
 
 
 def headline(entry: Entry) -> str:
-    """What is wrong, in the best words there are."""
+    """The fault in one line: the diagnosis, or without one the message of the finding."""
     return entry.diagnosis or message(entry)
 
 
 def case_facts(case: Case) -> list[tuple[str, str]]:
     """Sizes and options, each with its name."""
-    lengths = ", ".join(map(str, case.seq_lens[:SHOWN])) + (", ..." if case.num_seqs > SHOWN else "")
+    lengths = ", ".join(map(str, case.seq_lens[:LISTED_SEQUENCES])) + (", ..." if case.num_seqs > LISTED_SEQUENCES else "")
     caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
     facts = [
         ("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})"),
@@ -62,15 +62,17 @@ def tensor_facts(case: Case) -> list[TensorFacts]:
     cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(case.value_head_dim if case.v is not None else case.k_row)
     queries, outs = case.query_sizes(case.head_dim), case.query_sizes(case.value_head_dim)
     return [
-        TensorFacts("q", *_place(case.q, queries, QUERY_AXES), str(case.q)),
-        TensorFacts("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
-        TensorFacts("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case)),
-        TensorFacts("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)),
-        TensorFacts("out", *_place(case.out, outs, QUERY_AXES), str(case.out)),
+        TensorFacts("q", *_shape_and_strides(case.q, queries, QUERY_AXES), str(case.q)),
+        TensorFacts("k_cache", *_shape_and_strides(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("v_cache", *_shape_and_strides(v, cache_v, CACHE_AXES, case.value_head_dim), _location_of_v(case)),
+        TensorFacts(
+            "block_table", *_shape_and_strides(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)
+        ),
+        TensorFacts("out", *_shape_and_strides(case.out, outs, QUERY_AXES), str(case.out)),
     ]
 
 
-def worst_place(entry: Entry) -> str:
+def worst_index(entry: Entry) -> str:
     """`out[sequence 0, q head 1, dim 5]`; empty where the finding names no element."""
     finding: dict[str, Any] = entry.finding
     where, axes = finding.get("where") or (), AXES.get(str(finding.get("tensor")), ())
@@ -78,32 +80,37 @@ def worst_place(entry: Entry) -> str:
         return ""
     row, *inner = where
     token = [("query token", row % entry.case.q_len)] if entry.case.q_len > 1 else []
-    places = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
-    return f"{finding['tensor']}[{', '.join(f'{axis} {place}' for axis, place in places)}]"
+    indices = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
+    return f"{finding['tensor']}[{', '.join(f'{axis} {index}' for axis, index in indices)}]"
 
 
 def worst_numbers(entry: Entry) -> dict[str, str]:
-    """What was expected there, what came, and how far off it may be, as far as the finding says."""
+    """The expected value there, the actual one and the allowed error, as far as the finding has them."""
     numbers = {key: entry.finding.get(key) for key in ("expected", "got", "allowed")}
     return {key: _number(number) for key, number in numbers.items() if number is not None}
 
 
-def needed_facts(entry: Entry) -> list[tuple[str, str]]:
-    """Each feature that is left with its value, and what happens without it."""
+def required_features(entry: Entry) -> list[tuple[str, str]]:
+    """Each feature of the case that is not the default, with its value, and the result of the case with the default instead."""
     features = features_of(entry.case)
     return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
 
 
+def with_the_default(verdict: str) -> str:
+    """The result of a case with a default in words: `passes with the default`."""
+    return "passes with the default" if verdict == "passes" else f"with the default: {verdict}"
+
+
 def call_facts(entry: Entry) -> list[str]:
-    """What differs between each call before and the failing one: what a cache's key may lack."""
+    """The differences between each call before and the failing one: parameters that a cache key may omit."""
     last = len(entry.before) + 1
     return [f"call {number} -> {last}  {changes(case, entry.case)}" for number, case in enumerate(entry.before, 1)]
 
 
 def changes(case: Case, last: Case) -> str:
-    """What differs between a call and the last one, in words."""
-    found = differences(case, last).items()
-    return ", ".join(f"{name} {word(one)} -> {word(other)}" for name, (one, other) in found) or "the same call again"
+    """The differences between a call and the last one, in words."""
+    changed = differences(case, last).items()
+    return ", ".join(f"{name} {word(before)} -> {word(after)}" for name, (before, after) in changed) or "the same call again"
 
 
 def word(value: object) -> str:
@@ -117,7 +124,7 @@ def _number(number: Any) -> str:
     return f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
 
 
-def _where_v_lies(case: Case) -> str:
+def _location_of_v(case: Case) -> str:
     if case.v is not None:
         return str(case.v)
     if case.v_prefix_of_k:
@@ -125,7 +132,7 @@ def _where_v_lies(case: Case) -> str:
     return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
 
 
-def _place(
+def _shape_and_strides(
     layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     strides = layout.strides(sizes)

@@ -1,4 +1,4 @@
-"""The rows of a buffer, found by address, so that a pool of any size costs no more than what is looked at."""
+"""The rows of a buffer, found by address, so that the cost does not grow with the size of the pool."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import Layout
 
-WHOLE = 24  # a buffer of so few rows is shown whole
+SMALL_ROWS = 24  # a buffer of at most this many rows is shown whole
 BUFFERS = {"q": "q", "block_table": "block_table", "k": "k_cache", "v": "v_cache", "out": "out"}  # causes first
 LAYOUT_OF = {"block_table": "table.layout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is done with a row: RIGHT (wanted and done), WANTED (and not done), WRONG (done and not wanted)."""
+    """An access to a row: right (expected and made), expected (and not made), or wrong (made and not expected)."""
 
     kind: str
     words: str
@@ -24,46 +24,58 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Elements `start` to `end` of a buffer: a row of `kind` K, V, q, out or entry, or padding. `page` is its place on the
-    outermost axis, `holds` what lives there, empty where nobody does and all is poison."""
+    """A row of a buffer, or the padding between two rows."""
 
     start: int
+    """First element, from the start of the layout."""
     end: int
+    """One past the last element."""
     kind: str
+    """K, V, q, out, entry (of the block table) or padding."""
     name: str
+    """Its index: `block 1 slot 0`."""
     page: int
+    """Its index on the outermost axis."""
     holds: str = ""
+    """What the case stores there: `token 0`; empty: unreferenced, hence poison."""
     marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A buffer's layout, walked by address: `outer` are the axes outside the rows, `room` the elements of a row's span. `table`:
-    the block ids of each sequence; `owners`: the sequences and columns that a block serves."""
+    """The layout of a buffer, indexed by address."""
 
     case: Case
     name: str
+    """A key of BUFFERS."""
     layout: Layout
     sizes: dict[str, int]
+    """Of each axis."""
     strides: dict[str, int]
+    """Of each axis, in elements."""
     outer: tuple[str, ...]
-    room: int
+    """The axes outside a row, outermost first."""
+    span: int
+    """Elements from the first to the last one of a row."""
     extent: int
+    """Elements of the whole layout."""
     table: list[list[int]]
+    """Block ids of each sequence."""
     owners: dict[int, list[tuple[int, int]]]
+    """(sequence, column) pairs of the block table that name a block."""
 
     @staticmethod
     def of(case: Case, name: str) -> Rows:
         layout, sizes = case.layouts()[LAYOUT_OF.get(name, name)]
         strides = layout.strides(sizes)
-        place = len(layout.order) if name == "block_table" else layout.order.index("dim")
-        room = 1 + sum((sizes[axis] - 1) * strides[axis] for axis in layout.order[place:])
+        depth = len(layout.order) if name == "block_table" else layout.order.index("dim")
+        span = 1 + sum((sizes[axis] - 1) * strides[axis] for axis in layout.order[depth:])
         blocks, owners = case.blocks(), dict[int, list[tuple[int, int]]]()
         table = [[blocks[page] for page in pages] for pages in case.pages()]
         for seq, ids in enumerate(table):
             for column, block in enumerate(ids):
                 owners.setdefault(block, []).append((seq, column))
-        return Rows(case, name, layout, sizes, strides, layout.order[:place], room, layout.extent(sizes), table, owners)
+        return Rows(case, name, layout, sizes, strides, layout.order[:depth], span, layout.extent(sizes), table, owners)
 
     @property
     def tensors(self) -> str:
@@ -72,8 +84,8 @@ class Rows:
         return BUFFERS[self.name]
 
     @property
-    def few(self) -> bool:
-        return math.prod(self.sizes[axis] for axis in self.outer) <= WHOLE
+    def is_small(self) -> bool:
+        return math.prod(self.sizes[axis] for axis in self.outer) <= SMALL_ROWS
 
     def all(self) -> Iterator[Cell]:
         """Every cell of a small buffer."""
@@ -94,7 +106,7 @@ class Rows:
                 yield self.at(cell.end)
 
     def at(self, address: int) -> Cell:
-        """The cell that an element is in."""
+        """The cell of an element."""
         begin = self.layout.offset
         if address < 0:
             return Cell(address, 0, "padding", "before the allocation", -1)
@@ -102,65 +114,65 @@ class Rows:
             return Cell(self.extent, address + 1, "padding", "beyond the allocation", -1)
         if address < begin:
             return Cell(0, begin, "padding", "before the view", -1)
-        at, start = self._coordinates(address - begin)
+        index, start = self._index(address - begin)
         start += begin
-        page = at[self.outer[0]] if self.outer else 0
-        if address < start + self.room:
-            return Cell(start, start + self.room, self._kind(at), self._place(at), page, self._holds(at))
-        following = self._following(at)
-        return Cell(start + self.room, self.extent if following is None else begin + following, "padding", "padding", page)
+        page = index[self.outer[0]] if self.outer else 0
+        if address < start + self.span:
+            return Cell(start, start + self.span, self._kind(index), self._name(index), page, self._holds(index))
+        following = self._following(index)
+        return Cell(start + self.span, self.extent if following is None else begin + following, "padding", "padding", page)
 
-    def _coordinates(self, rest: int) -> tuple[dict[str, int], int]:
-        """The row at or before an element, and where it begins."""
-        at, start = {}, 0
+    def _index(self, rest: int) -> tuple[dict[str, int], int]:
+        """The index of the row at or before an element, and its first element."""
+        index, start = {}, 0
         for axis in self.outer:
             number = min(rest // self.strides[axis], self.sizes[axis] - 1) if self.sizes[axis] > 1 else 0
-            at[axis], start, rest = number, start + number * self.strides[axis], rest - number * self.strides[axis]
-        return at, start
+            index[axis], start, rest = number, start + number * self.strides[axis], rest - number * self.strides[axis]
+        return index, start
 
-    def _following(self, at: dict[str, int]) -> int | None:
-        """Where the next row begins; None after the last."""
-        for place in reversed(range(len(self.outer))):
-            if at[self.outer[place]] + 1 < self.sizes[self.outer[place]]:
-                kept = sum(at[axis] * self.strides[axis] for axis in self.outer[:place])
-                return kept + (at[self.outer[place]] + 1) * self.strides[self.outer[place]]
+    def _following(self, index: dict[str, int]) -> int | None:
+        """The first element of the next row; None after the last."""
+        for depth, axis in reversed([*enumerate(self.outer)]):
+            if index[axis] + 1 < self.sizes[axis]:
+                kept = sum(index[outer] * self.strides[outer] for outer in self.outer[:depth])
+                return kept + (index[axis] + 1) * self.strides[axis]
         return None
 
-    def _kind(self, at: dict[str, int]) -> str:
+    def _kind(self, index: dict[str, int]) -> str:
         if self.name == "k" and "kv" in self.layout.order:
-            return ("K", "V")[at["kv"]] if "kv" in at else "K, V"
+            return ("K", "V")[index["kv"]] if "kv" in index else "K, V"
         if self.name == "block_table":
             return "entry"
         return {"k": "K", "v": "V"}.get(self.name, self.name)
 
-    def _place(self, at: dict[str, int]) -> str:
+    def _name(self, index: dict[str, int]) -> str:
         words = {"seq": "sequence" if self.name == "block_table" else "row"}
         always = ("block", "seq", "column")
-        shown = [axis for axis in ("layer", "block", "slot", "head", "seq", "column") if axis in at]
-        return " ".join(f"{words.get(axis, axis)} {at[axis]}" for axis in shown if axis in always or self.sizes[axis] > 1)
+        shown = [axis for axis in ("layer", "block", "slot", "head", "seq", "column") if axis in index]
+        return " ".join(f"{words.get(axis, axis)} {index[axis]}" for axis in shown if axis in always or self.sizes[axis] > 1)
 
-    def _holds(self, at: dict[str, int]) -> str:
-        """Whose row it is."""
+    def _holds(self, index: dict[str, int]) -> str:
+        """What the case stores in the row."""
         case = self.case
         if self.name in ("q", "out"):
-            return case.row_name(at["seq"]) if "seq" in at else "every sequence"
+            return case.row_name(index["seq"]) if "seq" in index else "every sequence"
         if self.name == "block_table":
-            ids = self.table[at["seq"]]
-            return f"block {ids[at['column']]}" if at["column"] < len(ids) else ""
-        if at.get("layer", case.layer) != case.layer:
+            ids = self.table[index["seq"]]
+            return f"block {ids[index['column']]}" if index["column"] < len(ids) else ""
+        if index.get("layer", case.layer) != case.layer:
             return ""
-        if "block" not in at:
+        if "block" not in index:
             return "all blocks, element by element"
-        owners, slot = self.owners.get(at["block"], ()), at.get("slot")
-        tokens = [(seq, token) for seq, column in owners for token in self._seen(seq, column, slot)]
+        owners, slot = self.owners.get(index["block"], ()), index.get("slot")
+        tokens = [(seq, token) for seq, column in owners for token in self._visible(seq, column, slot)]
         more = f" and {len(tokens) - 1} more" if len(tokens) > 1 else ""
-        return "".join(self._token(*one) for one in tokens[:1]) + more
+        return "".join(self._token(*first) for first in tokens[:1]) + more
 
     def _token(self, seq: int, token: int) -> str:
         return f"token {token}" + (f" of seq {seq}" if self.case.num_seqs > 1 else "")
 
-    def _seen(self, seq: int, column: int, slot: int | None) -> range:
-        """The tokens of a page that their sequence sees: of one slot, or of all if their rows lie in one cell."""
+    def _visible(self, seq: int, column: int, slot: int | None) -> range:
+        """The tokens of a page that its sequence sees: of one slot, or of all slots if one cell spans them."""
         case, begin = self.case, column * self.case.block_size + (slot or 0)
         first = 0 if case.window is None else case.seq_lens[seq] - case.q_len + 1 - case.window
         return range(max(begin, first), min(begin + (case.block_size if slot is None else 1), case.seq_lens[seq]))

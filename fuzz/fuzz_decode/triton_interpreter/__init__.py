@@ -1,7 +1,13 @@
-"""Triton's interpreter made fit for other people's kernels: right in narrow formats, quick, and content without a GPU.
+"""Triton's interpreter repaired for other people's kernels.
 
-`mend()` patches triton.runtime in this process. `self_test.refused()` then says which dtypes still come out wrong, so that
-no kernel is blamed for its interpreter.
+`patch_triton_interpreter()` patches triton.runtime in this process, once, in two parts:
+
+- correctness: bfloat16 and float8 (`narrow_floats`), loop bounds (`loop_bounds`), libdevice (`libdevice`), and a driver where
+  there is no GPU (`fake_device`). `self_test.refused()` then says which dtypes still come out wrong, so that no fault of the
+  interpreter is reported as one of a kernel.
+- speed: the package `speed`, which changes no result and can be left out.
+
+`memory_fence()` is up only while it is entered: it contains accesses outside of a launch's tensors.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ import functools
 
 from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
+from fuzz_decode.triton_interpreter.loop_bounds import patch_loop_bounds
 from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats
 from fuzz_decode.triton_interpreter.speed.builder_shortcuts import install_builder_shortcuts
 from fuzz_decode.triton_interpreter.speed.install import install_speedups, is_known
@@ -21,13 +28,14 @@ def patch_triton_interpreter() -> None:
     from triton.runtime import interpreter
 
     known = is_known(interpreter)
+    patch_loop_bounds()
     if known:
         install_speedups()
     patch_narrow_floats()
-    if known:
+    if known:  # after narrow_floats, to whose methods the shortcuts leave bfloat16
         install_builder_shortcuts(interpreter)
     provide_libdevice()
     install_fake_device()
 
 
-__all__ = ["mend"]
+__all__ = ["patch_triton_interpreter"]

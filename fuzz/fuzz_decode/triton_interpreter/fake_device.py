@@ -1,4 +1,4 @@
-"""What kernels ask of their host: a driver and an architecture at import, and benchmarks of autotuned configurations."""
+"""What a kernel's module expects of its host: a driver and an architecture at import, and timings of autotuned configurations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def install_fake_device() -> None:
-    """Answer as a machine with one GPU does. An autotuned kernel takes its first configuration: times mean nothing here."""
+    """Act as a machine with one GPU. An autotuned kernel takes its first configuration: times in the interpreter mean nothing."""
     import torch
     from triton.backends.compiler import GPUTarget
     from triton.runtime import autotuner, driver
@@ -25,11 +25,11 @@ def install_fake_device() -> None:
             utils=SimpleNamespace(get_device_properties=lambda device=None: dict(PROPERTIES)),
         )
     )
-    autotuner.Autotuner._bench = _all_alike
+    autotuner.Autotuner._bench = _equal_times
 
 
 PROPERTIES = {"multiprocessor_count": 132, "max_shared_mem": 232448, "warpSize": 32, "max_num_regs": 65536}
 
 
-def _all_alike(self: Any, *args: Any, config: Any, **meta: Any) -> list[float]:
+def _equal_times(self: Any, *args: Any, config: Any, **meta: Any) -> list[float]:
     return [0.0, 0.0, 0.0]

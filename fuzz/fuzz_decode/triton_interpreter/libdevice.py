@@ -1,6 +1,6 @@
-"""libdevice in Triton's interpreter, which has none: tanh for softcap, fast_expf and their like, computed by numpy.
+"""libdevice in Triton's interpreter, which has none: tanh for softcap, fast_expf and the like, computed by numpy.
 
-A function that is not listed raises NotImplementedError, so that a case is rejected instead of blamed on the kernel.
+A function that is not listed raises NotImplementedError, so that the case is rejected instead of reported as a kernel's fault.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A fence around what a launch was given, so that a kernel that reads wildly can be examined without dying of it.
+"""A fence around the tensors of a launch, so that a kernel that reads out of bounds can be examined without crashing.
 
-While `fenced()` is active, Triton's interpreter reads 0 wherever a pointer has left the storage of the tensor that it was made
-from, and drops what is stored there. Storages count whole: guards around a tensor lie inside. What happens to lie next to a
-storage is no part of it: the number of a tensor stands in the upper bits of its pointers, which arithmetic on them keeps. A
-pointer without one, which the kernel found in memory, may point into any tensor of the launch.
+While `memory_fence()` is active, Triton's interpreter reads 0 wherever a pointer has left the storage of the tensor that it was
+made from, and drops what is stored there. A storage counts as a whole: guards around a tensor lie inside. Another tensor that
+happens to lie next to it does not: the number of a tensor stands in the upper bits of its pointers, which pointer arithmetic
+keeps. A pointer without a number, which the kernel loaded from memory, may point into any tensor of the launch.
 
-Only diagnosis puts a fence up; in a campaign a wild read must crash, as it does on a GPU. It also sees every read, and keeps
-them if it is asked to.
+Only diagnosis puts a fence up; in a campaign an out-of-bounds read must crash, as it does on a GPU. The fence also sees every
+read, and keeps them if `keep_reads` is set.
 """
 
 from __future__ import annotations
@@ -21,34 +21,44 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class OutOfBoundsAccess:
-    """An access outside its storage: the kernel's name of the tensor, and how many elements after the storage's last one
-    (negative: before its first one) it was."""
+    """An access outside of the storage of its tensor."""
 
     tensor: str
+    """The kernel's name of the tensor whose storage is nearest."""
     elements: int
+    """How many elements after the last one of the storage it was; negative: before the first one."""
     stored: bool
+    """Whether it was a store or an atomic operation, not a load."""
 
     @property
     def words(self) -> str:
-        """`reads memory far from what it was given, 7 elements before k_cache's storage`."""
+        """`reads out of bounds, 7 elements before k_cache's storage`."""
         side = "before" if self.elements < 0 else "after"
         verb = "writes" if self.stored else "reads"
-        return f"{verb} memory far from what it was given, {abs(self.elements)} elements {side} {self.tensor}'s storage"
+        return f"{verb} out of bounds, {abs(self.elements)} elements {side} {self.tensor}'s storage"
 
 
 @dataclass(slots=True)
 class Fence:
-    """The storages of the running launch, by address, and the first access outside of them and how many elements there were.
+    """The storages of the running launch, and what was accessed outside of them.
 
-    Each storage is listed twice, without its number and with it. `reads`: the addresses read inside of them, if they are kept."""
+    `names`, `starts` and `ends` list each storage twice, for pointers without its number and with it: all plain ones by address,
+    then all numbered ones, so that one binary search finds the storage of either kind."""
 
-    numbers: dict[int, int] = field(default_factory=dict)  # of storages, by address
+    numbers: dict[int, int] = field(default_factory=dict)
+    """Address of a storage -> its number, from 1 on."""
     names: list[str] = field(default_factory=list)
+    """The kernel's name of the tensor in each storage."""
     starts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 array: the first address of each storage, with its number in the upper bits."""
     ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
-    wild: OutOfBoundsAccess | None = None
-    wild_elements: int = 0
+    """int64 array: the address behind each storage, likewise."""
+    out_of_bounds: OutOfBoundsAccess | None = None
+    """The first access outside of the storages, in any launch."""
+    out_of_bounds_elements: int = 0
+    """How many elements were accessed outside, in all launches."""
     reads: list[Any] | None = None
+    """Arrays of addresses that were read inside of the storages; None: they are not kept."""
 
     def enclose(self, tensors: Iterable[tuple[str, Any]]) -> None:
         """A launch begins, with these tensors by their names in the kernel."""
@@ -64,7 +74,7 @@ class Fence:
         return self.numbers.get(tensor.untyped_storage().data_ptr(), 0) if hasattr(tensor, "untyped_storage") else 0
 
     def inside(self, pointers: Any, size: int, mask: Any, stored: bool) -> Any:
-        """Which of these pointers to elements of so many bytes lie within their storage; others that the mask wants are wild."""
+        """Which of these pointers to elements of `size` bytes lie within their storage. Others under the mask are noted."""
         at = np.asarray(pointers).view(np.int64)
         if not len(self.starts):
             return np.zeros(at.shape, bool)
@@ -75,30 +85,30 @@ class Fence:
             read = mask & inside
             self.reads.append(np.unique(np.broadcast_to(at, read.shape)[read] & (2**ADDRESS_BITS - 1)))
         if outside.any():
-            self.wild_elements += int(outside.sum())
-            self.wild = self.wild or self._nearest(int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored)
+            self.out_of_bounds_elements += int(outside.sum())
+            self.out_of_bounds = self.out_of_bounds or self._nearest(
+                int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored
+            )
         return inside
 
     def _nearest(self, pointer: int, size: int, stored: bool) -> OutOfBoundsAccess:
         ranges = [(start, end - size) for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
         gaps = [pointer - start if pointer < start else max(0, pointer - last) for start, last in ranges]
-        nearest = min(range(len(gaps)), key=lambda place: abs(gaps[place]))
+        nearest = min(range(len(gaps)), key=lambda index: abs(gaps[index]))
         elements = -(-abs(gaps[nearest]) // size)
         return OutOfBoundsAccess(self.names[nearest], -elements if gaps[nearest] < 0 else elements, stored)
 
 
 ADDRESS_BITS = 48  # of a process's memory; pointers have 64
-_standing: list[Fence] = []
-
-
-def standing() -> bool:
-    """Whether a fence is up: memory outside a tensor's storage then reads as 0."""
-    return bool(_standing)
 
 
 @contextlib.contextmanager
 def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
-    """Put a fence up in Triton's interpreter, and take it down again."""
+    """Put a fence up in Triton's interpreter, and take it down again.
+
+    The interpreter's own methods are replaced meanwhile, since a kernel reaches them through Triton's classes and no argument of
+    ours could get there. That is all the state there is: what needs to know of the fence is given it.
+    """
     from triton.runtime import interpreter
 
     fence, builder = Fence(reads=[] if keep_reads else None), interpreter.InterpreterBuilder
@@ -113,11 +123,9 @@ def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     for (owner, name, change), (_, _, original) in zip(changes, originals, strict=True):
         setattr(owner, name, change(fence, original))
-    _standing.append(fence)
     try:
         yield fence
     finally:
-        _standing.remove(fence)
         for owner, name, original in originals:
             setattr(owner, name, original)
 
@@ -145,7 +153,7 @@ def _tensors(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _numbering(fence: Fence, original: Any) -> Any:
-    """Where the interpreter makes a pointer of a tensor; tuples and descriptors come back with their parts."""
+    """Where the interpreter makes a pointer of a tensor; it converts the parts of tuples and descriptors by itself."""
 
     def numbered(argument: Any) -> Any:
         converted = original(argument)
@@ -159,9 +167,9 @@ def _numbering(fence: Fence, original: Any) -> Any:
 
 def _loading(fence: Fence, original: Any) -> Any:
     def load(self: Any, pointers: Any, mask: Any, *rest: Any, **options: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=False)
+        inside = fence.inside(pointers.data, _size(pointers), _bits(mask), stored=False)
         found = original(self, _plain(pointers), _both(mask, inside), *rest, **options)
-        found.data = np.where(_wanted(mask) & ~inside, np.zeros_like(found.data), found.data)
+        found.data = np.where(_bits(mask) & ~inside, np.zeros_like(found.data), found.data)
         return found
 
     return load
@@ -169,7 +177,7 @@ def _loading(fence: Fence, original: Any) -> Any:
 
 def _storing(fence: Fence, original: Any) -> Any:
     def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
+        inside = fence.inside(pointers.data, _size(pointers), _bits(mask), stored=True)
         return original(self, _plain(pointers), value, _both(mask, inside), *rest, **options)
 
     return store
@@ -177,14 +185,14 @@ def _storing(fence: Fence, original: Any) -> Any:
 
 def _updating(fence: Fence, original: Any) -> Any:
     def update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        inside = fence.inside(pointers.data, _size(pointers), _wanted(mask), stored=True)
+        inside = fence.inside(pointers.data, _size(pointers), _bits(mask), stored=True)
         return original(self, operation, _plain(pointers), value, _both(mask, inside), *rest)
 
     return update
 
 
 def _exchanging(fence: Fence, original: Any) -> Any:
-    """Has no mask: one wild pointer, and nothing is exchanged."""
+    """Has no mask: with one pointer out of bounds, nothing is exchanged."""
 
     def exchange(self: Any, pointers: Any, wanted: Any, value: Any, *rest: Any) -> Any:
         if fence.inside(pointers.data, _size(pointers), True, stored=True).all():
@@ -195,11 +203,11 @@ def _exchanging(fence: Fence, original: Any) -> Any:
 
 
 def _both(mask: Any, inside: Any) -> Any:
-    """Up to 3.6 the mask of a descriptor is a plain array."""
+    """The mask with what lies inside. Up to Triton 3.6 the mask of a descriptor is a plain array."""
     return mask & inside if isinstance(mask, np.ndarray) else type(mask)(mask.data & inside, mask.dtype)
 
 
-def _wanted(mask: Any) -> Any:
+def _bits(mask: Any) -> Any:
     return mask if isinstance(mask, np.ndarray) else mask.data
 
 

@@ -1,10 +1,10 @@
 """bfloat16 and float8 in Triton's interpreter.
 
 The interpreter keeps them as bit patterns in uint16 and uint8 arrays and hands those to numpy: products, sums, comparisons and
-dots of bfloat16 are nonsense, float32 is truncated to bfloat16 instead of rounded to nearest even, subnormals are wrong, and
-NaN codes of float8 become numbers (Triton 3.2 to 3.9). Here every such operation widens its operands to float32, runs as it
-is, and rounds the result once, as a GPU does. A sum in a narrow format rounds after every addition there; the interpreter adds
-pairwise and rounds each level.
+dots of bfloat16 operate on the patterns, float32 is truncated to bfloat16 instead of rounded to nearest even, subnormals are
+wrong, and NaN codes of float8 become numbers (Triton 3.2 to 3.9). With this patch every such operation widens its operands to
+float32, runs unchanged, and rounds the result once, as a GPU does. A sum in a narrow format rounds after every addition on a GPU;
+here it adds half onto half and rounds each level.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def patch_narrow_floats() -> None:
     from triton.runtime import interpreter
 
     builder = interpreter.InterpreterBuilder
-    builder.create_maxnumf = lambda self, a, b: self.binary_op(a, b, np.fmax)  # up to 3.7 NaN wins, on a GPU it loses
+    builder.create_maxnumf = lambda self, a, b: self.binary_op(a, b, np.fmax)  # up to 3.7 the result is NaN, on a GPU the number
     builder.create_minnumf = lambda self, a, b: self.binary_op(a, b, np.fmin)
     for name in ARITHMETIC:
         if hasattr(builder, f"create_{name}"):
@@ -79,7 +79,7 @@ def _dot_in_float32(dot: Operation) -> Operation:
 
 
 def _convert(original: Operation) -> Operation:
-    """Float to float; what we have no codec for, and rounding toward zero, stay the interpreter's business."""
+    """Float to float. Formats without a codec here, and rounding toward zero, are left to the interpreter."""
     from triton.runtime.interpreter import _ir
 
     def convert(self: Any, source: Any, wanted: Any, rounding: Any) -> Any:
@@ -146,13 +146,14 @@ def _sum_in_steps(method: Operation) -> Operation:
 
 
 def _name(handle: Any) -> str:
-    """The element type's name; empty for what is no tensor handle."""
+    """The element type's name; empty for anything but a tensor handle."""
     dtype = getattr(handle, "dtype", None)
     return "" if dtype is None else str(dtype.scalar.name)
 
 
 def _is_bfloat16(handle: Any) -> bool:
-    """Asked at every operation: a name without it, of a block or a pointer as well, settles it."""
+    """Called at every operation, so that the cheap test comes first: the name of a type, a block or a pointer included, that does
+    not contain bf16 excludes it."""
     dtype = getattr(handle, "dtype", None)
     return dtype is not None and BFLOAT16 in dtype.name and dtype.scalar.name == BFLOAT16
 
@@ -193,7 +194,7 @@ def _to_bfloat16(values: Any) -> Any:
 
 
 def _to_float8(values: Any, dtype: torch.dtype) -> Any:
-    """Beyond the largest number comes the largest number, as NVIDIA's and AMD's conversions saturate."""
+    """Saturating: numbers beyond the largest become the largest, as in NVIDIA's and AMD's conversions."""
     largest = np.float32(torch.finfo(dtype).max)
     clipped = np.array(np.clip(values, -largest, largest))
     return torch.from_numpy(clipped).to(dtype).view(torch.uint8).numpy().reshape(values.shape)

@@ -1,4 +1,4 @@
-"""Does this interpreter compute as torch does? Asked once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
+"""Whether this interpreter computes as torch does. Run once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ SIDE = 16
 
 
 def refused() -> dict[str, str]:
-    """The dtypes whose arithmetic is not right here, and those of caches that are not read right, with what is wrong: empty on an
-    interpreter that is fit."""
+    """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right."""
     verdicts = {name: _wrong(getattr(torch, name)) for name in DTYPES}
     verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
     return {name: what for name, what in verdicts.items() if what}
@@ -30,7 +29,7 @@ def _wrong(dtype: torch.dtype) -> str | None:
     x, y = wide.to(dtype), wide.flip(0).to(dtype)
     try:
         got = _computed(wide, x, y)
-    except Exception as error:  # whatever an unknown interpreter raises makes it unfit
+    except Exception as error:  # whatever an unknown interpreter raises, it cannot be used for this dtype
         return f"{type(error).__name__}: {error}"[:200]
     expected = {
         "rounding": x,
@@ -54,13 +53,13 @@ def _wrong(dtype: torch.dtype) -> str | None:
 
 
 def _misread(dtype: torch.dtype) -> str | None:
-    """Whether each of the 256 codes is widened to what torch makes of it, in every format that a kernel may widen it to."""
+    """The first format to which one of the 256 codes is widened to another number than by torch."""
     stored = torch.arange(256, dtype=torch.uint8).view(dtype)
     for wanted in (torch.float32, torch.float16, torch.bfloat16):
         widened = torch.empty(256, dtype=wanted)
         try:
             _widen[(1,)](stored, widened, SIZE=256)
-        except Exception as error:  # whatever an unknown interpreter raises makes it unfit
+        except Exception as error:  # whatever an unknown interpreter raises, it cannot be used for this dtype
             return f"{type(error).__name__}: {error}"[:200]
         if not torch.equal(widened.nan_to_num(nan=12345.0, posinf=6e4), stored.to(wanted).nan_to_num(nan=12345.0, posinf=6e4)):
             return f"widening to {str(wanted).removeprefix('torch.')} differs from torch"

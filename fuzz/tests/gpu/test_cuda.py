@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import sample_cuda_targets
+import torch
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -24,6 +27,7 @@ GOOD, CURSED = Case(seq_lens=(5,), block_size=4), Case(seq_lens=(5, 3), block_si
         ("illegal_on_two", "crash-device:call"),
         ("hangs_on_two", "timeout:call"),
         ("launches_too_much_on_two", "exception-RuntimeError:call"),
+        ("asks_for_too_much_on_two", "out-of-memory:call"),
     ],
 )
 def test_a_spoiled_context_costs_one_case(target: str, signature: str) -> None:
@@ -32,3 +36,11 @@ def test_a_spoiled_context_costs_one_case(target: str, signature: str) -> None:
 
     assert [outcome.status for outcome in outcomes] == [PASSED, FAILED, PASSED, PASSED, FAILED, PASSED]
     assert {outcome.signature for outcome in outcomes} == {"", signature}
+
+
+def test_memory_is_given_back_after_a_call_that_ran_out_of_it() -> None:
+    target = target_from_function("sample", sample_cuda_targets.asks_for_too_much_on_two)
+    outcome = run_case(CURSED, target, "cuda")
+    assert outcome.signature == "out-of-memory:call"
+    assert outcome.findings[0].message.startswith("OutOfMemoryError: CUDA out of memory.")
+    assert torch.cuda.memory_reserved() < 2**28

@@ -213,7 +213,7 @@ def test_a_finding_that_needs_earlier_calls_is_shown_with_them() -> None:
     sample_targets._plans.clear()
 
     assert not result
-    assert "needs the 1 call before it" in str(result)
+    assert "requires the 1 call before it" in str(result)
     assert f"check(fn, {after}, before=({first},), device='cpu')" in str(result)
 
 

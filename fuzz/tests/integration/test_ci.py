@@ -22,7 +22,7 @@ from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.store import save
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
-from fuzz_decode.report.ci.github import MOST, RESUME, annotation, summary
+from fuzz_decode.report.ci.github import MAX_ROWS, RESUME, annotation, summary
 from fuzz_decode.report.ci.junit import junit
 from fuzz_decode.report.ci.summary import CiReport
 
@@ -304,11 +304,11 @@ def test_an_annotation_is_one_command() -> None:
 
 
 def test_a_long_list_is_cut(tmp_path: Path) -> None:
-    checks = [Check(str(number), FAILED, "x" * 5000, "s" * 5000, repro="fuzz-decode") for number in range(MOST + 7)]
+    checks = [Check(str(number), FAILED, "x" * 5000, "s" * 5000, repro="fuzz-decode") for number in range(MAX_ROWS + 7)]
     text = summary("title", [], checks)
 
     assert "\nand 7 more\n" in text
-    assert text.count("\n| s") == MOST
+    assert text.count("\n| s") == MAX_ROWS
     assert len(text) < 2**20
 
 

@@ -86,7 +86,7 @@ def test_a_finding_shows_what_was_wrong_and_how_to_see_it_again(found: Path, cap
 
     assert main(["replay", str(found / "corpus"), "--target", BUG, *ON_CPU]) == FINDINGS
     shown = capsys.readouterr().out
-    for words in ("expected", "got", "allowed", "k_cache", "strides", "repro", "without it: passes"):
+    for words in ("expected", "got", "allowed", "k_cache", "strides", "repro", "passes with the default"):
         assert words in shown
     assert f"fuzz-decode replay {path} --target {BUG}\n" in shown
 

@@ -57,7 +57,7 @@ def test_the_report_for_machines_has_the_calls_before(stale: Path) -> None:
 def test_its_replay_fails_there_and_passes_on_the_kernel(stale: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(stale / "corpus"), "--target", SCALE, *ON_CPU]) == FINDINGS
     shown = capsys.readouterr().out
-    assert "needs the 1 call before it" in shown
+    assert "requires the 1 call before it" in shown
     (path,) = (stale / "corpus").iterdir()
     (scale,) = {case.scale for case in load(path).calls} - {None}
     assert f"scale default -> {scale}" in shown or f"scale {scale} -> default" in shown
@@ -90,7 +90,7 @@ def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path)
     pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)
     result = pytester.runpytest_inprocess(*options, "--decode-target", SCALE)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*needs the 1 call before it*"])
+    result.stdout.fnmatch_lines(["*requires the 1 call before it*"])
 
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_wrong_stride_fails_the_question_about_strides_only(checked: Callable[
     assert "strides: interleaved HND cache, permuted blocks - wrong-value:out" in printed
     assert "k_cache" in printed.partition("╭")[2]
     next_command = "fuzz-decode --iters 300 --target mutant:k-block-stride-dense --device cpu --stop-after 1"
-    assert printed.endswith(f"1 of 5 fail; find and minimise the failure with\n  {next_command}\n")
+    assert printed.endswith(f"1 of 5 fail; find and minimize the failure with\n  {next_command}\n")
 
 
 def test_only_the_first_failure_is_shown_whole(checked: Callable[[str], Any]) -> None:

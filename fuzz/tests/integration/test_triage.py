@@ -92,7 +92,11 @@ def test_the_command_shows_the_memory_and_writes_the_page(tmp_path: Path, capsys
 
     assert main(["triage", "--corpus", str(tmp_path), "--html", str(page), *ON_CPU]) == FINDINGS
     shown = capsys.readouterr().out
-    for words in (f"wrong-value:out on {BUG}: still failing", "V block 0: nobody's ✗ is read as K of token 0", "1 bug in 1 file"):
+    for words in (
+        f"wrong-value:out on {BUG}: still failing",
+        "V block 0: unreferenced ✗ is read as K of token 0",
+        "1 bug in 1 file",
+    ):
         assert words in shown
     assert "block stride of K read as 16" in page.read_text()
 

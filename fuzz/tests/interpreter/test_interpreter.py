@@ -1,4 +1,4 @@
-"""The interpreter computes as torch does, in every dtype that is drawn, and takes kernels that ask for a GPU."""
+"""The patched interpreter computes as torch does, in every dtype that is drawn, and runs kernels that expect a GPU."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def converted(source: Tensor, dtype: torch.dtype) -> Tensor:
     return wanted
 
 
-def test_this_interpreter_is_fit() -> None:
+def test_the_self_test_finds_nothing() -> None:
     assert self_test.refused() == {}
 
 
@@ -166,8 +166,8 @@ def test_the_rest_of_libdevice_is_not_implemented_and_says_so() -> None:
         libdevice.j0(1.0)
 
 
-def test_an_unfit_interpreter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that truncates to bfloat16, as Triton's own does."""
+def test_the_self_test_finds_truncation_to_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Triton's own interpreter."""
 
     def truncate(values: Any) -> Any:
         return (np.ascontiguousarray(values).view(np.uint32) >> 16).astype(np.uint16)
@@ -177,8 +177,8 @@ def test_an_unfit_interpreter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
-def test_an_interpreter_that_misreads_float8_is_found_out(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that takes the codes of NaN for numbers, as Triton's own does."""
+def test_the_self_test_finds_misread_float8(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes of NaN read as numbers, as by Triton's own interpreter."""
     values = narrow_floats._float8_values
 
     def finite(name: str) -> Any:

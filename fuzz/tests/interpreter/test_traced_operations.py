@@ -1,4 +1,4 @@
-"""What the interpreter does on recordings of its operations is what it does without them, to the last bit and the last error."""
+"""Replayed recordings of operations do what the operations do, to the last bit and the last error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.runtime import interpreter
 
-from fuzz_decode.triton_interpreter.speed import traced_operations as recordings
+from fuzz_decode.triton_interpreter.speed import traced_operations
 from fuzz_decode.triton_interpreter.speed.call_signatures import Signatures
 
 pytestmark = [
@@ -117,14 +117,14 @@ def bits(tensor: Tensor) -> bytes:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("causal", [True, False])
-def test_no_bit_changes(dtype: torch.dtype, causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replayed_kernel_gives_the_same_bits(dtype: torch.dtype, causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = [bits(attended(dtype, causal=causal)) for _ in range(2)]
     monkeypatch.setattr(Signatures, "of_call", unrecorded)
     assert recorded == [bits(attended(dtype, causal=causal))] * 2
 
 
 @from_3_4
-def test_descriptors_and_atomics_do_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptors_and_atomics_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = [bits(described()) for _ in range(2)]
     monkeypatch.setattr(Signatures, "of_call", unrecorded)
     assert recorded == [bits(described())] * 2
@@ -138,7 +138,7 @@ def test_a_second_run_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(attended(torch.float32), first)
 
 
-def test_constants_that_are_equal_are_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_constants_of_other_bits_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     """0.0 and -0.0, of which Triton makes one only up to 3.8, 1 and True, NaN and NaN."""
     recorded = [with_constants() for _ in range(2)]
     assert recorded[0][2:4, 0].tolist() == [2.0, 1.0]
@@ -146,8 +146,8 @@ def test_constants_that_are_equal_are_not_the_same(monkeypatch: pytest.MonkeyPat
     assert [bits(out) for out in recorded] == [bits(with_constants())] * 2
 
 
-def test_a_front_end_that_asks_for_values_gets_those_of_this_run() -> None:
-    """Of a scalar mask Triton asks whether it is true."""
+def test_a_front_end_that_needs_a_value_gets_that_of_this_run() -> None:
+    """Triton evaluates a scalar mask."""
     out = torch.empty(1)
     for wanted, expected in ((1, 2.0), (0, 0.0), (1, 2.0)):
         if_wanted[(1,)](torch.tensor([2.0]), out, wanted)
@@ -155,11 +155,11 @@ def test_a_front_end_that_asks_for_values_gets_those_of_this_run() -> None:
 
 
 @pytest.mark.parametrize("kind", [SimpleNamespace, namedtuple("Pair", ["handle"])])
-def test_what_hides_a_value_is_no_constant(kind: Any) -> None:
-    recorder = recordings.Recorder(interpreter.interpreter_builder)
+def test_an_object_that_holds_a_value_is_no_constant(kind: Any) -> None:
+    recorder = traced_operations.Recorder(interpreter.interpreter_builder)
     assert recorder.text(kind(handle=3)) == "c0"
-    with pytest.raises(recordings.ValueNeeded):
-        recorder.text(kind(handle=recordings.Value("i0")))
+    with pytest.raises(traced_operations.ValueNeeded):
+        recorder.text(kind(handle=traced_operations.Value("i0")))
 
 
 def test_a_constant_of_tensors_is_no_part_of_a_signature() -> None:
@@ -171,7 +171,7 @@ def test_a_constant_of_tensors_is_no_part_of_a_signature() -> None:
 
 
 def test_more_signatures_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recordings, "SIGNATURES", 4)
+    monkeypatch.setattr(traced_operations, "SIGNATURES", 4)
     out = torch.empty(50, dtype=torch.int32)
     counting[(1,)](out, 50)
     assert out.tolist() == [3 * place for place in range(50)]
@@ -239,7 +239,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     ],
     ids=lambda kernel: str(kernel.__name__),
 )
-def test_what_is_wrong_fails_as_it_did(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_kernel_fails_as_without_recordings(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = [failure(kernel) for _ in range(2)]
     monkeypatch.setattr(Signatures, "of_call", unrecorded)
     assert recorded == [failure(kernel)] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic
-from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, OUT_OF_REACH
+from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, LISTS, OUT_OF_REACH
 from fuzz_decode_kernels.mutation.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
 from fuzz_decode_kernels.mutation.operators import OPERATORS
 
@@ -186,8 +187,10 @@ def test_each_that_is_listed_exists_and_has_a_reason() -> None:
     assert all(len(reason.split()) >= 4 for reason in (EQUIVALENTS | OUT_OF_REACH).values())
 
 
-def test_each_is_in_one_list_only() -> None:
+def test_each_is_listed_once() -> None:
     assert not EQUIVALENTS.keys() & OUT_OF_REACH.keys()
+    listed = [line for line in LISTS.read_text().splitlines() if re.search(r":[0-9a-f]{4}(#\d+)?[\"']", line)]
+    assert len(listed) == len(EQUIVALENTS) + len(OUT_OF_REACH)
 
 
 def test_what_is_out_of_reach_says_where_it_would_show() -> None:

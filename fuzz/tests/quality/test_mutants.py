@@ -16,7 +16,8 @@ from fuzz_decode.targets import resolve
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode_kernels.mutants import load as mutants
-from fuzz_decode_kernels.mutants.load import KINDS, MUTANTS, SOURCE, Mutant, load_source, mutant_source
+from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, load_source, mutant_source
+from fuzz_decode_kernels.mutants.mutant import KINDS, Mutant
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 # what is remembered under too small a key takes two calls

@@ -407,7 +407,7 @@ def test_a_replay_of_such_files_fails_as_it_should_and_waits_for_nothing(replaye
     kinds = [[child.tag for child in case] for case in ElementTree.parse(junit).iter("testcase")]
 
     assert code == FINDINGS
-    assert "without it: ?[2J" in shown
+    assert "with the default: ?[2J" in shown
     assert len(complaints.splitlines()) == 4
     assert sorted(kinds) == [["error"]] * 4 + [["failure"]]
 

@@ -46,3 +46,12 @@ def launches_too_much_on_two(q: Tensor, *rest: Any) -> Tensor:
     if len(q) == 2:
         _idle[(1, 65536)](torch.zeros(1, device=q.device))
     return sample_targets.honest(q, *rest)[0]
+
+
+def asks_for_too_much_on_two(q: Tensor, *rest: Any) -> Tensor:
+    """Scratch of half of the GPU's memory fits, as much as all of it does not."""
+    if len(q) == 2:
+        _, total = torch.cuda.mem_get_info()
+        scratch = torch.empty(total // 2, dtype=torch.uint8, device=q.device)
+        torch.empty(total, dtype=torch.uint8, device=scratch.device)
+    return sample_targets.honest(q, *rest)[0]

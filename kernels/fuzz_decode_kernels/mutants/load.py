@@ -1,5 +1,5 @@
-"""Faulty variants of the one kernel source: edits that must apply exactly once, so that a mutant cannot silently become the
-healthy kernel."""
+"""Faulty variants of the kernel's source. Each edit must apply exactly once, so that no mutant silently becomes the unmutated
+kernel."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode_kernels.mutants.mutant import KINDS, Mutant
 from fuzz_decode_kernels.mutants.real_bugs import REAL_BUGS as MUTANTS
 
 SOURCE = Path(__file__).parents[1] / "paged_decode.py"
 _serial = itertools.count()
 
-__all__ = ["KINDS", "MUTANTS", "SOURCE", "Mutant", "load_mutant", "load_source", "mutant_source"]
+__all__ = ["MUTANTS", "SOURCE", "load_mutant", "load_source", "mutant_source"]
 
 
 def mutant_source(name: str) -> str:
@@ -35,7 +34,7 @@ def load_mutant(name: str) -> Callable[..., Any]:
 
 
 def load_source(source: str, name: str) -> Callable[..., Any]:
-    """`paged_decode` of a kernel source text. Triton reads a kernel's source back through linecache, hence the entry there."""
+    """`paged_decode` of a kernel's source text. Triton reads the source of a kernel through linecache, hence the entry there."""
     filename = f"<{name}-{next(_serial)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     module = types.ModuleType(name)

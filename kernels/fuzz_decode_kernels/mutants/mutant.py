@@ -1,4 +1,4 @@
-"""What a mutant is: a fault that a released kernel had, as a small edit of the bundled one."""
+"""A mutant: a fault that a released kernel had, as a small edit of the bundled one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`kind` is the fault's class (one of KINDS), `fault` says in a line what the kernel does wrong, `trigger` on what it shows,
-    `seen` where a released kernel did it (paths on GitHub), `edits` are (old, new) texts. `diagnosis` names what a diagnosis may
-    call it, none where no hypothesis fits. `beyond` says why no campaign reaches it, where that is so."""
+    """One fault and the edits that give the bundled kernel it."""
 
     kind: str
+    """The fault's class, one of KINDS."""
     fault: str
+    """One line: what the kernel does wrong."""
     trigger: str
+    """One line: the cases on which it shows."""
     seen: tuple[str, ...]
+    """Reports of released kernels that had it, as paths on GitHub."""
     edits: tuple[tuple[str, str], ...]
+    """(old, new) texts; each old text occurs once."""
     diagnosis: tuple[str, ...] = ()
+    """Names of diagnoses that are right; none where no hypothesis fits."""
     beyond: str = ""
+    """Why no campaign detects it, if none does."""
 
     @property
     def links(self) -> tuple[str, ...]:

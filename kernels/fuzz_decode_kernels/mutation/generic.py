@@ -1,8 +1,9 @@
-"""Generic mutants of the kernel: every operator of `operators` at every place of paged_decode.py where it applies.
+"""Generic mutants of the kernel: every operator of `operators` at every node of paged_decode.py where it applies.
 
-They measure the harness where `mutants` illustrates it: nobody chose them for being found. Each is an edit of the text, so that a
-diff shows it. A name is operator:function:statement:old -> new:digest; the digest is that of the source line and of the place in
-it, so an edit elsewhere renames nothing, and an edit of the line itself makes whatever was said of its mutants stale.
+They measure how many faults the harness detects, since none was chosen because it is detected; `mutants` are examples that
+occurred. Each is an edit of the text, so that a diff shows it. A name is operator:function:statement:old -> new:digest, where the
+digest is that of the source line and of the position in it: an edit of another line renames nothing, and an edit of the line
+itself makes every statement about its mutants stale.
 """
 
 from __future__ import annotations
@@ -18,22 +19,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode_kernels.mutants.load import SOURCE, load_source
-from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, OUT_OF_REACH
+from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, LISTS, OUT_OF_REACH
 from fuzz_decode_kernels.mutation.operators import OPERATORS
 from fuzz_decode_kernels.mutation.source_edits import Code, Edit, functions, nodes, statements
 
-SHOWN = 40  # characters of old and new in a name
+NAMED_LENGTH = 40  # characters of old and new in a name
 
 
 @dataclass(frozen=True, slots=True)
 class GenericMutant:
-    """`old`, which stands in `function` at `line` (from 1) and `column` (from 0, in characters), is `new` instead."""
+    """One edit of the kernel's source."""
 
     name: str
     operator: str
+    """A key of OPERATORS."""
     function: str
+    """The function of the kernel that is edited."""
     line: int
+    """From 1."""
     column: int
+    """From 0, in characters."""
     edit: Edit
 
     @property
@@ -46,7 +51,7 @@ class GenericMutant:
 
 
 def generic_mutants() -> dict[str, GenericMutant]:
-    """All of them by name, in the order of the text. Those with the same resulting source count once."""
+    """All mutants by name, in the order of the text. Edits that result in the same source count once."""
     return dict(_mutants_of(SOURCE.read_text()))
 
 
@@ -71,21 +76,22 @@ def load_generic(name: str) -> Callable[..., Any]:
 
 
 def equivalents() -> dict[str, str]:
-    """Mutants that no case can tell from the kernel, each with the reason. Raises ValueError if one listed exists no more."""
-    _refuse_stale()
-    return dict(EQUIVALENTS)
+    """Mutants that no case can tell from the kernel, each with the reason. Raises ValueError if a listed one does not exist."""
+    return _existing(EQUIVALENTS)
 
 
 def out_of_reach() -> dict[str, str]:
     """Mutants that only a GPU, or a case larger than any that is built, tells from the kernel. Raises ValueError likewise."""
-    _refuse_stale()
-    return dict(OUT_OF_REACH)
+    return _existing(OUT_OF_REACH)
 
 
-def _refuse_stale() -> None:
-    stale = sorted((EQUIVALENTS.keys() | OUT_OF_REACH.keys()) - _mutants_of(SOURCE.read_text()).keys())
+def _existing(listed: dict[str, str]) -> dict[str, str]:
+    """The listed mutants in the order of the text, once both lists are known to be up to date."""
+    existing = _mutants_of(SOURCE.read_text())
+    stale = sorted((EQUIVALENTS.keys() | OUT_OF_REACH.keys()) - existing.keys())
     if stale:
-        raise ValueError(f"equivalents.py lists mutants that do not exist (any more): {'; '.join(stale)}")
+        raise ValueError(f"{LISTS.name} lists mutants that do not exist (any more): {'; '.join(stale)}")
+    return {name: listed[name] for name in existing if name in listed}
 
 
 @functools.lru_cache(2)
@@ -103,14 +109,14 @@ def _mutants_of(text: str) -> dict[str, GenericMutant]:
 
 def _proposed(text: str) -> Iterator[GenericMutant]:
     for code in functions(text):
-        for statement, node in _places(code):
+        for statement, node in _nodes(code):
             for operator, propose in OPERATORS.items():
                 for edit in propose(node, code):
                     yield _named(code, operator, statement, edit)
 
 
-def _places(code: Code) -> Iterator[tuple[ast.stmt, ast.AST]]:
-    """Every node with the statement it stands in; first the function itself, for its signature."""
+def _nodes(code: Code) -> Iterator[tuple[ast.stmt, ast.AST]]:
+    """Every node with its statement; first the function itself, for its signature."""
     yield code.function, code.function
     for statement in statements(code):
         yield from ((statement, node) for node in nodes(statement))
@@ -119,8 +125,9 @@ def _places(code: Code) -> Iterator[tuple[ast.stmt, ast.AST]]:
 def _named(code: Code, operator: str, statement: ast.stmt, edit: Edit) -> GenericMutant:
     begin = code.text.rfind("\n", 0, edit.start) + 1
     line, column = code.text[begin:].split("\n", 1)[0], edit.start - begin
-    place = f"{column - len(line) + len(line.lstrip())} {line.strip()}"
-    digest = hashlib.sha256(f"{place} {edit.old} {edit.new}".encode()).hexdigest()[:4]
+    # without the indentation, so that moving a line into another block renames nothing
+    position = f"{column - len(line) + len(line.lstrip())} {line.strip()}"
+    digest = hashlib.sha256(f"{position} {edit.old} {edit.new}".encode()).hexdigest()[:4]
     function = code.function.name
     change = f"{_short(edit.old)} -> {_short(edit.new)}" if edit.new else _short(edit.old)
     name = f"{operator}:{function}:{_anchor(statement, code)}:{change}:{digest}"
@@ -128,7 +135,7 @@ def _named(code: Code, operator: str, statement: ast.stmt, edit: Edit) -> Generi
 
 
 def _anchor(statement: ast.stmt, code: Code) -> str:
-    """What a reader would call the statement: the name that it binds, the function that it calls."""
+    """A short name of the statement: the variable that it binds, or the function that it calls."""
     if isinstance(statement, ast.Assign):
         return _short(code.of(statement.targets[0]))
     if isinstance(statement, ast.AugAssign | ast.For):
@@ -140,10 +147,10 @@ def _anchor(statement: ast.stmt, code: Code) -> str:
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
+    return text if len(text) <= NAMED_LENGTH else f"{text[: NAMED_LENGTH // 2]}...{text[-NAMED_LENGTH // 2 :]}"
 
 
 def _unique(name: str, taken: dict[str, GenericMutant]) -> str:
-    """The name, with a number from the second equal one of a function on."""
+    """The name, with a number if it is taken: #2, #3, ..."""
     numbered = (f"{name}#{number}" for number in itertools.count(2))
-    return next(each for each in itertools.chain([name], numbered) if each not in taken)
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)

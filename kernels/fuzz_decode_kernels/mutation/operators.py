@@ -1,8 +1,8 @@
-"""Mutation operators: each looks at one node of a function's syntax tree and proposes small edits of the text.
+"""Mutation operators: each takes one node of a function's syntax tree and proposes small edits of the text.
 
-They aim at what goes wrong in decode kernels: strides, masks, bounds, casts, indices, neutral elements. Left alone is what only
-tunes: integers above 2 (tiles, warps, thresholds) and decorators. An edit need not run, but it must parse: an expression takes
-the place of an expression, in parentheses where it needs them.
+They imitate faults of decode kernels: strides, masks, bounds, casts, indices, neutral elements. Parts that only tune are not
+edited: integers above 2 (tiles, warps, thresholds) and decorators. An edit need not run, but it must parse: an expression
+replaces an expression, in parentheses where it needs them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STRIDE = re.compile(r"s_(\w)(\w)")  # tensor, axis
 INDEX = re.compile(r"[io]_\w+|s_\w\w")
 POINTER = re.compile(r"q|\w+_cache|block_table|seq_lens|alibi_slopes|sinks|partial_\w+|out|lse|p_\w+")
 DEVICE_VALUE = re.compile(r"[bmp]_\w+")  # blocks of values, masks and pointers
-# names that could be taken for one another
+# names of one role: each could be written for another one by mistake
 ROLES = (
     r"i_\w+", r"o_\w+", r"num_\w+|group", r"(value_)?head_dim|block_size", r"(\w+_)?(first|last)(_\w+)?|seq_len|split_len",
     r"block_dv?", r"[kv]_cache", r"(\w_)?scale", r"b_[kv]", r"p_[kv]_head", r"b_(max|new|lse)", r"partial_\w+",
@@ -38,17 +38,17 @@ NARROWER = {"tl.float32": "tl.float16", "torch.float32": "torch.float16"}
 
 
 def swap_stride(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """A stride by each other one of the tensor, and by that of the same axis of the next tensor that has one."""
-    if _is_read(node) and (mine := STRIDE.fullmatch(node.id)):
+    """A stride by each other stride of the tensor, and by that of the same axis of the next tensor that has one."""
+    if _is_read(node) and (this := STRIDE.fullmatch(node.id)):
         strides = list(filter(None, map(STRIDE.fullmatch, code.bound)))
-        own = [stride[0] for stride in strides if stride[1] == mine[1]]
-        axis = [stride[0] for stride in strides if stride[2] == mine[2]]
-        others = {*own, _next(node.id, axis)} - {node.id}
+        same_tensor = [stride[0] for stride in strides if stride[1] == this[1]]
+        same_axis = [stride[0] for stride in strides if stride[2] == this[2]]
+        others = {*same_tensor, _next(node.id, same_axis)} - {node.id}
         yield from (code.replace(node, name) for name in sorted(others))
 
 
 def swap_parameters(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Two neighbours of one type in a kernel's signature, as if the launch passed them in the wrong order."""
+    """Two adjacent parameters of one type in a kernel's signature, as if the launch passed them in the wrong order."""
     if node is code.function and code.function.decorator_list:
         known = [arg for arg in parameters(code.function) if not arg.arg.isupper()]
         for left, right in itertools.pairwise(known):
@@ -57,7 +57,7 @@ def swap_parameters(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def swap_arguments(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Two neighbours in a call of a helper, what `where` chooses from, two values of a returned or an unpacked tuple."""
+    """Two adjacent arguments of a call of a helper, the two choices of `where`, two values of a returned or unpacked tuple."""
     pairs: list[tuple[ast.expr, ast.expr]] = []
     if isinstance(node, ast.Call) and _called(node) == "tl.where":
         pairs = [(node.args[1], node.args[2])]
@@ -70,7 +70,7 @@ def swap_arguments(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def swap_names(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Two indices, two offsets or two strides of an expression in each other's place."""
+    """Exchange two indices, two offsets or two strides of an expression."""
     if not isinstance(node, ast.BinOp):
         return
     names = dict.fromkeys(name.id for name in ast.walk(node) if _is_read(name) and INDEX.fullmatch(name.id))
@@ -82,7 +82,7 @@ def swap_names(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def replace_name(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """A name by the next one of its role that has a value here."""
+    """A name by the next one of its role that is assigned before."""
     if not _is_read(node):
         return
     for role in ROLES:
@@ -92,7 +92,7 @@ def replace_name(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def drop_operand(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """A factor, a divisor, what is subtracted; either term of a sum, except for a pointer to which an offset is added."""
+    """A factor, a divisor, a subtrahend; either term of a sum, except for a pointer to which an offset is added."""
     if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitAnd | ast.BitOr):
         yield code.keep_left(node)
         if isinstance(node.op, ast.Add) and not _goes_on(node) and not POINTER.fullmatch(code.of(node.left)):
@@ -100,7 +100,7 @@ def drop_operand(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def drop_condition(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """One term of a mask or of a condition; a minimum, maximum or default without its other side; a choice that is none."""
+    """One term of a mask or of a condition; one side of a minimum or maximum; a choice that is always the same."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
         yield code.keep_left(node)
         if not _goes_on(node):
@@ -120,7 +120,7 @@ def drop_condition(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def drop_mask(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """A load or store without its mask, and a load without what stands for masked values."""
+    """The mask of a load or store; the value that a load gives for masked elements."""
     if isinstance(node, ast.Call):
         masks = [keyword for keyword in node.keywords if keyword.arg in {"mask", "other"}]
         if masks and masks[0].arg == "mask":
@@ -129,6 +129,7 @@ def drop_mask(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def drop_cast(node: ast.AST, code: Code) -> Iterator[Edit]:
+    """A conversion to another type."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "to":
         yield code.replace(node, code.operand(node.func.value))
     if isinstance(node, ast.Call) and _called(node) in {"float", "int"} and not isinstance(node.args[0], ast.Constant):
@@ -136,14 +137,14 @@ def drop_cast(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def narrow_type(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """float16 where a call wants float32. `full` is left: what it begins gets its type from what is added."""
+    """float16 where a call is given float32. `full` is left: the type of an accumulator follows from the terms that are added."""
     if isinstance(node, ast.Call) and _called(node) != "tl.full":
         given = [*node.args, *(keyword.value for keyword in node.keywords)]
         yield from (code.replace(each, NARROWER[code.of(each)]) for each in given if code.of(each) in NARROWER)
 
 
 def change_comparison(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Its boundary or its sense."""
+    """Its boundary (< to <=) or its sense (== to !=)."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         sign = code.operator(node.left, node.comparators[0])
         if sign.old in COMPARISONS:
@@ -151,7 +152,7 @@ def change_comparison(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def off_by_one(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """Integer bounds, the programs of a launch, and what is divided; a constant is change_constant's."""
+    """Integer bounds, the programs of a launch, and dividends; constants belong to change_constant."""
     changed: list[tuple[ast.expr, str]] = []
     if isinstance(node, ast.Call) and _called(node) in BOUNDS:
         changed = list(itertools.product(node.args, ("+ 1", "- 1")))
@@ -160,7 +161,7 @@ def off_by_one(node: ast.AST, code: Code) -> Iterator[Edit]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod):
         changed = [(node.left, "+ 1")]
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt | ast.LtE):
-        changed = [(node.comparators[0], "- 1")]  # + 1 is what the boundary's change does
+        changed = [(node.comparators[0], "- 1")]  # + 1 is the same as change_comparison
     yield from (code.replace(bound, f"({code.operand(bound)} {step})") for bound, step in changed if _is_integer(bound))
 
 
@@ -177,7 +178,7 @@ def change_operator(node: ast.AST, code: Code) -> Iterator[Edit]:
 
 
 def change_constant(node: ast.AST, code: Code) -> Iterator[Edit]:
-    """0, 1, 2 and -inf. What `arange` begins with is left: another first number does not compile."""
+    """0, 1, 2 and -inf. The start of `arange` is left: another one does not compile."""
     if isinstance(node, ast.Call) and code.of(node) == 'float("-inf")':
         yield code.replace(node, "0.0")
     skipped = {node.args[0]} if isinstance(node, ast.Call) and _called(node) == "tl.arange" else set()
@@ -219,7 +220,7 @@ def _is_read(node: ast.AST) -> TypeGuard[ast.Name]:
 
 
 def _goes_on(node: ast.BinOp) -> bool:
-    """Whether its left side is a chain of the same operator: (a + b) + c."""
+    """Whether the left side is a chain of the same operator: (a + b) + c."""
     return isinstance(node.left, ast.BinOp) and type(node.left.op) is type(node.op)
 
 

@@ -1,4 +1,4 @@
-"""A function's source text with its syntax tree: where each node stands in the text, and what an edit of it looks like."""
+"""A function's source text with its syntax tree: the span of each node in the text, and edits of it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One function of a source text. `lines`: offsets where lines begin; `bound`: the line in which a name first has a value."""
+    """One function of a source text."""
 
     text: str
+    """The whole source text."""
     lines: tuple[int, ...]
+    """Offset in the text at which each line begins."""
     function: ast.FunctionDef
     bound: dict[str, int]
+    """The line in which a name is first assigned, from 1."""
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Offsets of a node in the text, without the parentheses around it."""
@@ -46,7 +49,7 @@ class Code:
         return self.text[start:end]
 
     def operand(self, node: ast.AST) -> str:
-        """The text of a node, as it may stand anywhere in an expression."""
+        """The text of a node, in parentheses if it needs them as an operand."""
         text = self.of(node)
         return text if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.Call | ast.Subscript) else f"({text})"
 
@@ -54,7 +57,7 @@ class Code:
         return self._edit(*self.span(node), new)
 
     def operator(self, left: ast.AST, right: ast.AST) -> Edit:
-        """No change of the operator between two nodes."""
+        """The operator between two nodes, as an edit that changes nothing yet."""
         start, end = self.span(left)[1], self.span(right)[0]
         sign = self.text[start:end].strip(") (\n")
         return Edit(self.text.index(sign, start), sign, sign)
@@ -77,7 +80,7 @@ class Code:
         return self._edit(start, self.span(right)[1], self.of(right) + self.text[middle:end] + self.of(left))
 
     def drop_keywords(self, call: ast.Call, first: ast.keyword, last: ast.keyword) -> Edit:
-        """A call without its keyword arguments from one to another, and without the comma before them."""
+        """A call without its keyword arguments from `first` to `last` and the comma before them."""
         begin = self.span(first)[0]
         before = max(end for _, end in map(self.span, [call.func, *call.args, *call.keywords]) if end < begin)
         return self._edit(before, self.span(last)[1], "")
@@ -86,13 +89,13 @@ class Code:
         return Edit(start, self.text[start:end], new)
 
     def siblings(self, name: ast.Name) -> list[str]:
-        """Names that have a value where this one is read, itself included, in the order in which they got it."""
+        """Names that are assigned before this one is read, itself included, in the order of their first assignment."""
         return [other for other, line in self.bound.items() if line < name.lineno or other == name.id]
 
     def _offset(self, line: int, column: int) -> int:
-        """From a line and a column in bytes, as the syntax tree counts."""
+        """Of a line and a column in bytes, as the syntax tree counts."""
         start = self.lines[line - 1]
-        ahead = self.text[start : start + column]  # no fewer characters than there are in so many bytes
+        ahead = self.text[start : start + column]  # at least as many characters as `column` bytes hold
         return start + len(ahead.encode()[:column].decode())
 
 
@@ -112,24 +115,24 @@ def statements(code: Code) -> list[ast.stmt]:
 
 
 def nodes(statement: ast.stmt) -> Iterator[ast.AST]:
-    """A statement and its expressions, outermost first: neither annotations, nor pieces of f-strings, nor inner statements."""
-    waiting: list[ast.AST] = [statement]
-    while waiting:
-        node = waiting.pop()
+    """A statement and its expressions, outermost first, without annotations, pieces of f-strings and inner statements."""
+    stack: list[ast.AST] = [statement]
+    while stack:
+        node = stack.pop()
         yield node
         if not isinstance(node, ast.JoinedStr):
             hidden = node.annotation if isinstance(node, ast.AnnAssign) else None
             inner = [child for child in ast.iter_child_nodes(node) if child is not hidden and not isinstance(child, ast.stmt)]
-            waiting.extend(reversed(inner))
+            stack.extend(reversed(inner))
 
 
 def parameters(function: ast.FunctionDef) -> list[ast.arg]:
-    """Those that may be passed by position."""
+    """The parameters that may be passed by position."""
     return [*function.args.posonlyargs, *function.args.args]
 
 
 def _first_lines(function: ast.FunctionDef) -> dict[str, int]:
-    """Parameters, and every name that is assigned."""
+    """The line of each parameter, and of the first assignment to each other name."""
     first = {argument.arg: function.lineno for argument in [*parameters(function), *function.args.kwonlyargs]}
     stored = [node for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     for node in sorted(stored, key=lambda node: (node.lineno, node.col_offset)):

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.diagnose.diagnosis import Diagnosis
-from fuzz_decode.diagnose.observation import Observation, observe, scene
+from fuzz_decode.diagnose.observation import Observation, make_experiment, observe
+from fuzz_decode.problems.poison import POISON
 from fuzz_decode.targets.target import Target
 
 FILLS = (0x00, 0x3C)  # beside POISON: zeros, and a number that is finite and not small in every float format
 LOOSE = 1e-2  # relative; two runs of a kernel with atomics may differ by less
 
 
-def unsteady(first: Observation, target: Target) -> Diagnosis | None:
+def is_nondeterministic(first: Observation, target: Target) -> Diagnosis | None:
     """Whether a second run on the same memory gives something else. What is found on one run would then mean nothing."""
-    case = first.scene.problem.case
-    again = _again(first, target)
+    case = first.experiment.problem.case
+    again = _again(first, target, POISON)
     tolerance = 0.0 if target.arithmetic_of(case).deterministic else LOOSE
     if not _differ(first, again, tolerance):
         return None
@@ -25,25 +26,25 @@ def unsteady(first: Observation, target: Target) -> Diagnosis | None:
     return Diagnosis("nondeterministic", sentence, True, (f"two runs of {first.label} differ in {rows}",))
 
 
-def depends_on_dirt(first: Observation, target: Target) -> Diagnosis | None:
+def depends_on_uninitialised_memory(first: Observation, target: Target) -> Diagnosis | None:
     """Whether the result depends on what the target's own allocations hold before it writes them."""
     for fill in FILLS:
         other = _again(first, target, fill)
         if _differ(first, other, LOOSE):
             rows = _rows(first, other, LOOSE)
-            right = other.is_explained_by(other.scene.correct)
             contents = "zeros" if fill == 0 else f"bytes {fill:#x}"
-            sentence = f"reads memory that it allocated and never wrote: {rows} depend on what it holds"
-            evidence = (
-                f"NaN and {contents} in what it allocates give different results; {'right' if right else 'wrong'} with {contents}"
-            )
+            result = "correct" if other.is_explained_by(other.experiment.correct) else "wrong"
+            sentence = f"reads memory that it allocated and never wrote: {rows} depend on its contents"
+            evidence = f"NaN and {contents} in its allocations give different results; {result} with {contents}"
             return Diagnosis("uninitialised-scratch", sentence, True, (evidence,))
     return None
 
 
-def _again(first: Observation, target: Target, dirt: int = 0xFF) -> Observation:
-    device = first.scene.problem.q.device.type
-    return observe(first.label, scene(first.scene.problem.case, target, device), target, dirt)
+def _again(first: Observation, target: Target, fill: int) -> Observation:
+    """A run on new memory with the same contents: the first one has written into its own."""
+    problem, fenced = first.experiment.problem, first.experiment.memory.fenced
+    experiment = make_experiment(problem.case, target, problem.q.device.type, fenced=fenced)
+    return observe(first.label, experiment, target, fill)
 
 
 def _differ(one: Observation, other: Observation, tolerance: float) -> bool:
@@ -51,11 +52,11 @@ def _differ(one: Observation, other: Observation, tolerance: float) -> bool:
 
 
 def _where(one: Observation, other: Observation, tolerance: float) -> Tensor:
-    """Rows [num_rows, num_q_heads] whose out or lse differ. What is unwritten in both is another matter."""
+    """Rows [num_rows, num_q_heads] whose out or lse differ. What is unwritten in both does not count."""
     blank = one.unwritten & other.unwritten
-    case, place = one.scene.problem.case, one.scene.correct.out
+    case, view = one.experiment.problem.case, one.experiment.correct.addresses.out
     shape = (case.num_rows, case.num_q_heads, case.value_head_dim)
-    written = ~blank.as_strided(shape, place.strides, place.offset)
+    written = ~blank.as_strided(shape, view.strides, view.offset)
     differs = (_apart(one.out, other.out, tolerance) & written).any(-1)
     return differs if one.lse is None or other.lse is None else differs | _apart(one.lse, other.lse, tolerance)
 
@@ -66,6 +67,8 @@ def _apart(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
 
 
 def _rows(one: Observation, other: Observation, tolerance: float) -> str:
+    """`3 of 8 rows, the first one of sequence 1, q head 0`."""
     where = _where(one, other, tolerance)
     row, head = (int(number) for number in where.nonzero()[0])
-    return f"{int(where.sum())} of {where.numel()} rows, the first one of {one.scene.problem.case.row_name(row)}, q head {head}"
+    name = one.experiment.problem.case.row_name(row)
+    return f"{int(where.sum())} of {where.numel()} rows, the first one of {name}, q head {head}"

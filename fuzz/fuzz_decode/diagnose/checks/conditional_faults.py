@@ -1,7 +1,7 @@
 """Faults of one path of a kernel: where it goes wrong it does so as the fault predicts, elsewhere it is right.
 
-What is the same in all cases on which the fault shows, and in none of those on which it would show but does not, is told: it may
-be what chooses the path.
+What all cases on which the fault shows have in common, and none of those on which it should show but does not, is said: it may be
+what chooses the path.
 """
 
 from __future__ import annotations
@@ -13,61 +13,62 @@ from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Observation
-from fuzz_decode.diagnose.session import Examiner, differ, explains, is_right, predicted
+from fuzz_decode.diagnose.session import DiagnosisSession, explains, is_right, would_show
 
-RUNS = 24  # on variations on which the fault would show
-CERTAIN = 3  # wrong runs on variations that make it so
+MAX_RUNS = 24  # on variations on which the fault would show
+CERTAIN = 3  # wrong runs on variations that make the diagnosis confident
 
 
-def search(suspects: list[Fault], case: Case, examiner: Examiner) -> Diagnosis | None:
+def search(suspects: list[Fault], session: DiagnosisSession) -> Diagnosis | None:
     """The suspect that explains every run that is wrong, variations of the case included."""
-    alive = _surviving(suspects, case, examiner)
-    if not alive:
+    left = _surviving(suspects, session)
+    if not left:
         return None
-    fault = max(alive, key=lambda one: sum(explains(one, seen) for seen in examiner.observations))
-    telling = [seen for seen in examiner.observations if _shows(fault, seen, examiner)]
-    held, spared = [seen for seen in telling if not is_right(seen)], [seen for seen in telling if is_right(seen)]
-    if not spared:
+    fault = max(left, key=lambda candidate: sum(explains(candidate, seen) for seen in session.observations))
+    visible = [seen for seen in session.observations if _is_visible(fault, seen, session)]
+    wrong, right = [seen for seen in visible if not is_right(seen)], [seen for seen in visible if is_right(seen)]
+    if not right:
         return None
-    on = held[0].scene
-    sentence = f"{fault.sentence(on.problem, on.correct)}, {_when(held, spared)}"
-    evidence = tuple(f"{'right' if is_right(seen) else 'explained'}: {seen.label}" for seen in telling)
-    varied = [seen for seen in held if seen.scene.problem.case not in (case, examiner.observations[1].scene.problem.case)]
-    return Diagnosis(fault.name, sentence, len(varied) >= CERTAIN, evidence)
+    experiment = wrong[0].experiment
+    sentence = f"{fault.sentence(experiment.problem, experiment.correct)}, {_condition(wrong, right)}"
+    evidence = tuple(f"{'correct' if is_right(seen) else 'explained'}: {seen.label}" for seen in visible)
+    # the suspects were chosen by the case and the case with other data, so that these two confirm nothing
+    chosen_by = (session.case, session.observations[1].experiment.problem.case)
+    confirmations = [seen for seen in wrong if seen.experiment.problem.case not in chosen_by]
+    return Diagnosis(fault.name, sentence, len(confirmations) >= CERTAIN, evidence)
 
 
-def _surviving(suspects: list[Fault], case: Case, examiner: Examiner) -> list[Fault]:
-    alive = [fault for fault in suspects if all(_agrees(fault, seen) for seen in examiner.observations)]
-    looked_at = {seen.label for seen in examiner.observations}
+def _surviving(suspects: list[Fault], session: DiagnosisSession) -> list[Fault]:
+    """The suspects that explain all wrong runs, after runs on variations on which the first of them would show."""
+    left = [fault for fault in suspects if all(_agrees(fault, seen) for seen in session.observations)]
+    labels = {seen.label for seen in session.observations}
     runs = 0
-    for words, other in examiner.variations(case):
-        if not alive or runs >= RUNS or examiner.out_of_time:
+    for label, case in session.variations(session.case):
+        if not left or runs >= MAX_RUNS or session.out_of_time:
             break
-        on = examiner.scene(other)
-        if words not in looked_at and differ(predicted(alive[0], on), on.predict(on.correct), examiner.returns_lse):
-            seen = examiner.look(words, on)
+        experiment = session.experiment(case)
+        if label not in labels and would_show(left[0], experiment, session.returns_lse):
+            seen = session.observe(label, experiment)
             runs += 1
-            alive = [fault for fault in alive if seen is None or _agrees(fault, seen)]
-    return alive
+            left = [fault for fault in left if seen is None or _agrees(fault, seen)]
+    return left
 
 
 def _agrees(fault: Fault, seen: Observation) -> bool:
     return is_right(seen) or explains(fault, seen)
 
 
-def _shows(fault: Fault, seen: Observation, examiner: Examiner) -> bool:
-    """Whether the fault would make the run wrong."""
-    return not is_right(seen) or differ(
-        predicted(fault, seen.scene), seen.scene.predict(seen.scene.correct), examiner.returns_lse
-    )
+def _is_visible(fault: Fault, seen: Observation, session: DiagnosisSession) -> bool:
+    """Whether the run is wrong, or would be if the fault always applied."""
+    return not is_right(seen) or would_show(fault, seen.experiment, session.returns_lse)
 
 
-def _when(held: list[Observation], spared: list[Observation]) -> str:
-    """`but, so far as was tried, only where group is 8 or more (right with 1), in 4 of 9 runs that it would spoil`."""
-    wrong, right = ([seen.scene.problem.case for seen in runs] for runs in (held, spared))
-    words = next((words for words in (*_dims(wrong, right), *_numbers(wrong, right), *_features(wrong, right))), "")
-    where = f"but, so far as was tried, only where {words}" if words else f"though not always: right {spared[0].label}"
-    return f"{where}, in {len(held)} of {len(held) + len(spared)} runs that it would spoil"
+def _condition(wrong: list[Observation], right: list[Observation]) -> str:
+    """`but, as far as tested, only where group is 8 or more (correct with 1), in 4 of 9 runs where it would be visible`."""
+    bad, good = ([seen.experiment.problem.case for seen in runs] for runs in (wrong, right))
+    words = next((words for words in (*_dims(bad, good), *_numbers(bad, good), *_features(bad, good))), "")
+    where = f"but, as far as tested, only where {words}" if words else f"though not always: correct {right[0].label}"
+    return f"{where}, in {len(wrong)} of {len(wrong) + len(right)} runs where it would be visible"
 
 
 def _dims(wrong: list[Case], right: list[Case]) -> Iterator[str]:
@@ -83,9 +84,9 @@ def _numbers(wrong: list[Case], right: list[Case]) -> Iterator[str]:
     for words, number in NUMBERS:
         bad, good = [number(case) for case in wrong], [number(case) for case in right]
         if min(bad) > max(good):
-            yield f"{words} is {min(bad)} or more (right with {max(good)})"
+            yield f"{words} is {min(bad)} or more (correct with {max(good)})"
         if max(bad) < min(good):
-            yield f"{words} is {max(bad)} or less (right with {min(good)})"
+            yield f"{words} is {max(bad)} or less (correct with {min(good)})"
 
 
 def _features(wrong: list[Case], right: list[Case]) -> Iterator[str]:
@@ -105,7 +106,7 @@ NUMBERS: tuple[tuple[str, Callable[[Case], int]], ...] = (
     ("q_len", lambda case: case.q_len),
     ("block_size", lambda case: case.block_size),
     ("the longest sequence", lambda case: max(case.seq_lens)),
-    ("the block table's room in tokens", lambda case: case.table_width * case.block_size),
+    ("the capacity of a block table row in tokens", lambda case: case.table_width * case.block_size),
     ("head_dim", lambda case: case.head_dim),
     ("value_head_dim", lambda case: case.value_head_dim),
 )

@@ -1,6 +1,7 @@
 """Experiments for a target that is right while all memory is finite: which memory must hold NaN for it to go wrong?
 
-One region at a time is poisoned, all else holds finite noise. What matters is read, although it weighs nothing.
+One region at a time is poisoned, all else holds finite noise. A region whose NaN reaches the output is read, with weight 0: its
+mask is missing.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.diagnosis import Diagnosis
-from fuzz_decode.diagnose.observation import observe, scene
+from fuzz_decode.diagnose.observation import observe
+from fuzz_decode.diagnose.session import DiagnosisSession
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.problems.build import is_small
 from fuzz_decode.problems.problem import Problem
-from fuzz_decode.targets.target import Target
 
-MAX_SLOTS = 2**22  # of a pool that is looked at slot by slot
+MAX_SLOTS = 2**22  # of a pool that is examined slot by slot
+MISSING_MASK = "correct if unreferenced memory is finite, wrong if it is NaN: a missing mask"
 FOREIGN, TAIL, BEFORE, LIVE, FIRST = range(5)
 SLOTS = {
     TAIL: ("tail", "the last block's unused slots"),
@@ -34,38 +36,42 @@ SLOTS = {
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Memory that a case does not reference: a short name, of what, and where, and how to poison it."""
+    """Memory that a case does not reference."""
 
     name: str
+    """The start of a fault's name: "tail", "window", "block-0", "foreign", "gaps" or "table"."""
     tensor: str
+    """Whose memory it is, as a sentence calls it: "V", "K", "q" or "the block table"."""
     place: str
+    """Which memory of the tensor, in words."""
     poison: Callable[[Problem], None]
+    """Fills the region with NaN, or with ids that no pool has."""
 
 
-def what_matters(case: Case, target: Target, device: str) -> Diagnosis:
-    """The regions whose NaN reaches the output, told on a case whose blocks do not begin with block 0, if that fails, too."""
+def find_unmasked_regions(session: DiagnosisSession) -> Diagnosis:
+    """The regions whose NaN reaches the output, on a case whose blocks do not begin with block 0 if that fails, too: only there a
+    read of block 0 by default differs from one of a block in use."""
+    case, target = session.case, session.target
     table = dataclasses.replace(
         case.table, first_block=max(2, case.table.first_block), spare_blocks=max(2, case.table.spare_blocks)
     )
     spread = dataclasses.replace(case, table=table)
-    if is_valid(spread) and target.unsupported_reason(spread) is None and run_case(spread, target, device).findings:
-        return _what_matters(spread, target, device)
-    return _what_matters(case, target, device)
-
-
-def _what_matters(case: Case, target: Target, device: str) -> Diagnosis:
+    if is_valid(spread) and session.supports(spread) and run_case(spread, target, session.device).findings:
+        case = spread
     if case.num_blocks * case.block_size > MAX_SLOTS:
-        return Diagnosis(
-            sentence="right on finite memory, wrong where all that it must not read is NaN; the pool is too large to say where"
-        )
-    tried = {region: _goes_wrong(region, case, target, device) for region in regions(case)}
+        return Diagnosis(sentence=f"{MISSING_MASK}; the pool is too large to say where")
+    tried = {region: _goes_wrong(region, case, session) for region in regions(case)}
+    evidence = tuple(f"NaN in {r.tensor} of {r.place}: {'wrong' if wrong else 'correct'}" for r, wrong in tried.items())
     guilty = [region for region, wrong in tried.items() if wrong]
-    evidence = tuple(f"NaN in {r.tensor} of {r.place}: {'wrong' if wrong else 'right'}" for r, wrong in tried.items())
-    if not guilty:
-        return Diagnosis(
-            sentence="right on finite memory, wrong where all that it must not read is NaN; no one region does it alone",
-            evidence=evidence,
-        )
+    return (
+        _named(guilty, evidence)
+        if guilty
+        else Diagnosis(sentence=f"{MISSING_MASK}; no single region is enough", evidence=evidence)
+    )
+
+
+def _named(guilty: list[Region], evidence: tuple[str, ...]) -> Diagnosis:
+    """By the likeliest region: `tail-v-unmasked`, `block-0-read`."""
     name = guilty[0].name
     tensors = [region.tensor for region in guilty if region.name == name]
     fault = f"{name}-{''.join(tensor.lower() for tensor in tensors)}-unmasked" if name in ("tail", "window") else f"{name}-read"
@@ -89,11 +95,11 @@ def regions(case: Case) -> Iterator[Region]:
     yield Region("table", "the block table", "its unused entries and the memory around them", _unused_entries)
 
 
-def _goes_wrong(region: Region, case: Case, target: Target, device: str) -> bool:
-    on = scene(case, target, device)
-    region.poison(on.problem)
+def _goes_wrong(region: Region, case: Case, session: DiagnosisSession) -> bool:
+    experiment = session.experiment(case)
+    region.poison(experiment.problem)
     try:
-        return not observe(region.name, on, target).is_explained_by(on.correct)
+        return not observe(region.name, experiment, session.target).is_explained_by(experiment.correct)
     except (TargetFailed, TargetRejected):
         return True
 
@@ -106,9 +112,9 @@ def _kinds(case: Case) -> Tensor:
         for row, length in zip(case.pages(), case.seq_lens, strict=True):
             tokens = torch.arange(len(row) * case.block_size)
             first = 0 if case.window is None else max(0, length - case.window)
-            mine = {TAIL: tokens >= length, BEFORE: tokens < first, LIVE: (tokens >= first) & (tokens < length)}[kind]
+            chosen = tokens[{TAIL: tokens >= length, BEFORE: tokens < first, LIVE: (tokens >= first) & (tokens < length)}[kind]]
             pages = torch.tensor(row, dtype=torch.long)
-            kinds[blocks[pages[tokens[mine] // case.block_size]], tokens[mine] % case.block_size] = kind
+            kinds[blocks[pages[chosen // case.block_size]], chosen % case.block_size] = kind
     if bool((kinds[0] == FOREIGN).all()):
         kinds[0] = FIRST
     return kinds
@@ -151,5 +157,5 @@ def _sentence(guilty: list[Region]) -> str:
     for region in guilty:
         places.setdefault(region.place, []).append(region.tensor)
     parts = [f"{' and '.join(tensors)} of {place}" for place, tensors in places.items()]
-    weigh = "are read, and weigh" if len(guilty) > 1 else "is read, and weighs"
-    return f"{'; '.join(parts)} {weigh} nothing: NaN there reaches the output, finite numbers do not"
+    verb = "are" if len(guilty) > 1 else "is"
+    return f"{'; '.join(parts)} {verb} read with weight 0: NaN there reaches the output, finite numbers do not"

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import AccessModel, TensorView
-from fuzz_decode.diagnose.faults.fault import AXES, Fault, misplaced, together, with_place
-from fuzz_decode.diagnose.predict import element_of
+from fuzz_decode.diagnose.access_model import AccessModel, TensorView, replace
+from fuzz_decode.diagnose.faults.fault import AXES, Fault, misplaced, together
+from fuzz_decode.diagnose.memory import bytes_counted
 from fuzz_decode.problems.problem import Problem
 
 # (problem, the tensor's correct strides, its row length) -> a stride
@@ -51,7 +51,7 @@ def _other(case: Case, row: int) -> int:
 
 
 def cache_faults() -> Iterator[Fault]:
-    """K alone, V alone, both."""
+    """Of K alone, V alone, both."""
     for suffix, axis, why, rule in CACHE_RULES:
         own = [_restrided(f"{tensor}-{suffix}", tensor, axis, why, rule) for tensor in ("k", "v")]
         yield from (*own, together(f"kv-{suffix}", *own))
@@ -94,37 +94,39 @@ WHOLE_CACHE = (
 
 
 def _exchanged() -> Iterator[Fault]:
-    """V read where or how K lies, and the other way round."""
-    for mine, other in (("v", "k"), ("k", "v")):
+    """V read at the address or with the strides of K, and the other way round."""
+    for tensor, other in (("v", "k"), ("k", "v")):
         whose = f"{other.upper()}'s"
-        yield misplaced(f"{mine}-uses-{other}-strides", mine, f"{whose} strides", _borrowed(mine, other, strides=range(4)))
+        yield misplaced(f"{tensor}-uses-{other}-strides", tensor, f"{whose} strides", _borrowed(tensor, other, strides=range(4)))
         for axis, name in enumerate(AXES["k"]):
             why = f"{whose} {name} stride"
-            yield misplaced(f"{mine}-uses-{other}-{name}-stride", mine, why, _borrowed(mine, other, strides=(axis,)))
-        yield misplaced(f"{mine}-uses-{other}-start", mine, f"where {other.upper()} starts", _borrowed(mine, other, start=True))
+            yield misplaced(f"{tensor}-uses-{other}-{name}-stride", tensor, why, _borrowed(tensor, other, strides=(axis,)))
+        yield misplaced(
+            f"{tensor}-uses-{other}-start", tensor, f"where {other.upper()} starts", _borrowed(tensor, other, start=True)
+        )
         why = f"{other.upper()} instead"
-        yield misplaced(f"{mine}-is-{other}", mine, why, _borrowed(mine, other, strides=range(4), start=True))
-        yield misplaced(f"{mine}-offset-ignored", mine, "where its memory starts", _from_start(mine))
+        yield misplaced(f"{tensor}-is-{other}", tensor, why, _borrowed(tensor, other, strides=range(4), start=True))
+        yield misplaced(f"{tensor}-offset-ignored", tensor, "where its memory starts", _from_start(tensor))
     yield misplaced("v-start-after-k", "v", "right behind a block of K", _behind_k)
     why = "K's rows, as in MLA, where head_dim is larger than value_head_dim"
     yield misplaced("v-from-k-rows", "v", why, _prefix_of_k)
 
 
 def _prefix_of_k(problem: Problem, correct: AccessModel) -> TensorView | None:
-    return correct.k if problem.case.head_dim > problem.case.value_head_dim else None
+    return correct.addresses.k if problem.case.head_dim > problem.case.value_head_dim else None
 
 
 def _behind_k(problem: Problem, correct: AccessModel) -> TensorView | None:
-    """Where both lie in one buffer."""
-    case = problem.case
-    after = correct.k.offset + case.block_size * case.num_kv_heads * case.head_dim
-    return dataclasses.replace(correct.v, offset=after) if correct.v.buffer == correct.k.buffer else None
+    """V right behind K's part of a block, if both are in one buffer."""
+    case, k, v = problem.case, correct.addresses.k, correct.addresses.v
+    after = k.offset + case.block_size * case.num_kv_heads * case.head_dim
+    return dataclasses.replace(v, offset=after) if v.buffer == k.buffer else None
 
 
 def query_faults() -> Iterator[Fault]:
     """Of q and out."""
-    for mine, other in (("q", "out"), ("out", "q")):
-        row = ROW[mine]
+    for tensor, other in (("q", "out"), ("out", "q")):
+        row = ROW[tensor]
         rules: tuple[tuple[str, int, str, Rule], ...] = (
             ("row-stride-dense", 0, f"num_q_heads * {row}", lambda c, s, d: c.num_q_heads * d),
             ("head-stride-dense", 1, row, lambda c, s, d: d),
@@ -140,15 +142,17 @@ def query_faults() -> Iterator[Fault]:
             ),
         )
         for suffix, axis, why, rule in rules:
-            yield _restrided(f"{mine}-{suffix}", mine, axis, why, rule)
-        yield _replaced(f"{mine}-strides-dense", mine, "contiguous", lambda c, s, d: (c.num_q_heads * d, d, 1))
-        yield _replaced(f"{mine}-strides-swapped", mine, "row and head stride swapped", lambda c, s, d: (s[1], s[0], s[2]))
-        yield _replaced(f"{mine}-head-major", mine, "heads outermost", lambda c, s, d: (d, c.num_rows * d, 1))
-        yield misplaced(f"{mine}-uses-{other}-strides", mine, f"{other}'s strides", _borrowed(mine, other, strides=range(3)))
-        for axis, name in enumerate(AXES[mine]):
+            yield _restrided(f"{tensor}-{suffix}", tensor, axis, why, rule)
+        yield _replaced(f"{tensor}-strides-dense", tensor, "contiguous", lambda c, s, d: (c.num_q_heads * d, d, 1))
+        yield _replaced(f"{tensor}-strides-swapped", tensor, "row and head stride swapped", lambda c, s, d: (s[1], s[0], s[2]))
+        yield _replaced(f"{tensor}-head-major", tensor, "heads outermost", lambda c, s, d: (d, c.num_rows * d, 1))
+        yield misplaced(
+            f"{tensor}-uses-{other}-strides", tensor, f"{other}'s strides", _borrowed(tensor, other, strides=range(3))
+        )
+        for axis, name in enumerate(AXES[tensor]):
             why = f"{other}'s {name} stride"
-            yield misplaced(f"{mine}-uses-{other}-{name}-stride", mine, why, _borrowed(mine, other, strides=(axis,)))
-        yield misplaced(f"{mine}-offset-ignored", mine, "where its memory starts", _from_start(mine))
+            yield misplaced(f"{tensor}-uses-{other}-{name}-stride", tensor, why, _borrowed(tensor, other, strides=(axis,)))
+        yield misplaced(f"{tensor}-offset-ignored", tensor, "where its memory starts", _from_start(tensor))
 
 
 def table_faults() -> Iterator[Fault]:
@@ -179,62 +183,62 @@ def _row_of(tensor: str, case: Case) -> int:
 
 def _restrided(name: str, tensor: str, axis: int, why: str, rule: Rule) -> Fault:
     def move(problem: Problem, correct: AccessModel) -> TensorView:
-        place: TensorView = getattr(correct, tensor)
-        stride = rule(problem.case, place.strides, _row_of(tensor, problem.case))
-        return dataclasses.replace(place, strides=(*place.strides[:axis], stride, *place.strides[axis + 1 :]))
+        view: TensorView = getattr(correct.addresses, tensor)
+        stride = rule(problem.case, view.strides, _row_of(tensor, problem.case))
+        return dataclasses.replace(view, strides=(*view.strides[:axis], stride, *view.strides[axis + 1 :]))
 
     return misplaced(name, tensor, why.format(row=ROW.get(tensor, ""), other=OTHER_ROW.get(tensor, "")), move)
 
 
 def _replaced(name: str, tensor: str, why: str, strides: Callable[[Case, tuple[int, ...], int], tuple[int, ...]]) -> Fault:
     def move(problem: Problem, correct: AccessModel) -> TensorView:
-        place: TensorView = getattr(correct, tensor)
-        return dataclasses.replace(place, strides=strides(problem.case, place.strides, _row_of(tensor, problem.case)))
+        view: TensorView = getattr(correct.addresses, tensor)
+        return dataclasses.replace(view, strides=strides(problem.case, view.strides, _row_of(tensor, problem.case)))
 
     return misplaced(name, tensor, why, move)
 
 
 def _borrowed(
-    mine: str, other: str, strides: range | tuple[int, ...] = (), start: bool = False
+    tensor: str, other: str, strides: range | tuple[int, ...] = (), start: bool = False
 ) -> Callable[[Problem, AccessModel], TensorView]:
     def move(problem: Problem, correct: AccessModel) -> TensorView:
-        place, source = getattr(correct, mine), getattr(correct, other)
-        taken = tuple(source.strides[axis] if axis in strides else stride for axis, stride in enumerate(place.strides))
+        view, source = getattr(correct.addresses, tensor), getattr(correct.addresses, other)
+        taken = tuple(source.strides[axis] if axis in strides else stride for axis, stride in enumerate(view.strides))
         if start:
             return TensorView(source.buffer, source.offset, taken)
-        return TensorView(place.buffer, place.offset, taken)
+        return TensorView(view.buffer, view.offset, taken)
 
     return move
 
 
 def _from_start(tensor: str) -> Callable[[Problem, AccessModel], TensorView | None]:
     def move(problem: Problem, correct: AccessModel) -> TensorView | None:
-        place: TensorView = getattr(correct, tensor)
-        buffer = problem.buffers.get(place.buffer)
-        return None if buffer is None else dataclasses.replace(place, offset=buffer.guard)
+        view: TensorView = getattr(correct.addresses, tensor)
+        buffer = problem.buffers.get(view.buffer)
+        return None if buffer is None else dataclasses.replace(view, offset=buffer.guard)
 
     return move
 
 
 def _wrapped(name: str, tensor: str, bits: str) -> Fault:
-    """A block's offset or an element's, in 32 bits."""
+    """The offset of a block or of an element, computed in 32 bits."""
 
     def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
-        place: TensorView = getattr(correct, tensor)
-        far = _first_beyond(problem, place, bits) is not None
-        return with_place(correct, tensor, dataclasses.replace(place, bits=bits)) if far else None
+        view: TensorView = getattr(correct.addresses, tensor)
+        far = _first_beyond(problem, view, bits) is not None
+        return replace(correct, "addresses", **{tensor: dataclasses.replace(view, bits=bits)}) if far else None
 
     def words(problem: Problem, correct: AccessModel, faulty: AccessModel) -> str:
-        place: TensorView = getattr(correct, tensor)
-        block, unit = _first_beyond(problem, place, bits), UNITS[bits.split()[-1]]
+        view: TensorView = getattr(correct.addresses, tensor)
+        block, unit = _first_beyond(problem, view, bits), UNITS[bits.split()[-1]]
         what = "addresses" if bits.startswith("address") else "block id * block stride"
-        return f"{what} of {tensor.upper()} computed in 32 bits{unit}: block {block} * {place.strides[BLOCK]} wraps"
+        return f"{what} of {tensor.upper()} computed in 32 bits{unit}: block {block} * {view.strides[BLOCK]} wraps"
 
     return Fault(name, change, words)
 
 
-def _first_beyond(problem: Problem, place: TensorView, bits: str) -> int | None:
-    """The first block in use that 32 bits do not reach."""
-    limit, size = 2**31 // element_of(bits, problem), problem.case.block_size * abs(place.strides[SLOT])
+def _first_beyond(problem: Problem, view: TensorView, bits: str) -> int | None:
+    """The first block in use whose offset exceeds 32 bits."""
+    limit, size = 2**31 // bytes_counted(bits, problem), problem.case.block_size * abs(view.strides[SLOT])
     slots = size if bits.startswith("address") else 0
-    return next((block for block in problem.case.blocks() if block * abs(place.strides[BLOCK]) + slots >= limit), None)
+    return next((block for block in problem.case.blocks() if block * abs(view.strides[BLOCK]) + slots >= limit), None)

@@ -1,6 +1,6 @@
 """Every fault that is known, the most likely first: of two that predict the same, the earlier one is named.
 
-Add one where it belongs by what it changes: `addresses`, `lookup`, `visibility`, `options` or `sums`.
+Add one to the file of what it changes: `addresses`, `lookup`, `visibility`, `options` or `scores_and_sums`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A fault: a named change of a correct Reading, and the sentence that says it."""
+"""A fault: a named change of the correct access model, and the sentence that says it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import get_args
 
-from fuzz_decode.diagnose.access_model import AccessModel, TensorView
+from fuzz_decode.diagnose.access_model import AccessModel, Part, TensorView, replace
 from fuzz_decode.problems.problem import Problem
 
 # None where the fault changes nothing or makes no sense
@@ -25,14 +25,17 @@ AXES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`change` makes the faulty reading of a correct one; `words` says what is wrong, given both."""
+    """One thing that a kernel does wrong."""
 
     name: str
+    """Stored in case files and compared by evaluations: never change it."""
     change: Change
+    """Makes the faulty model of a problem's correct one."""
     words: Words
+    """What is wrong, given the problem and both models."""
 
     def apply(self, problem: Problem, correct: AccessModel) -> AccessModel | None:
-        """The faulty reading; None where it is the correct one."""
+        """The faulty model; None where it is the correct one."""
         faulty = self.change(problem, correct)
         return None if faulty == correct else faulty
 
@@ -50,17 +53,17 @@ def misplaced(name: str, tensor: str, why: str, move: Callable[[Problem, AccessM
     """A tensor that is taken to lie elsewhere; `why` says how its offset and strides came about."""
 
     def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
-        place = move(problem, correct)
-        return None if place is None else with_place(correct, tensor, place)
+        view = move(problem, correct)
+        return None if view is None else replace(correct, "addresses", **{tensor: view})
 
     return Fault(name, change, lambda problem, correct, faulty: moved(tensor, correct, faulty, why))
 
 
 def together(name: str, *faults: Fault) -> Fault:
-    """Several faults at once, where each of them makes sense; one that changes nothing is no obstacle."""
+    """Several faults at once; one that does not apply is left out."""
 
     def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
-        # each is asked about the correct reading, so that one does not see what another one moved
+        # each is applied to the correct model, so that none sees what another one moved
         changes = [faulty for fault in faults if (faulty := fault.apply(problem, correct)) is not None]
         return merged(correct, changes) if changes else None
 
@@ -71,24 +74,20 @@ def together(name: str, *faults: Fault) -> Fault:
 
 
 def merged(correct: AccessModel, changes: list[AccessModel]) -> AccessModel:
-    """The reading with every field that one of the changes changes."""
-    changed = {
-        f.name: getattr(other, f.name)
-        for other in changes
-        for f in fields(AccessModel)
-        if getattr(other, f.name) != getattr(correct, f.name)
-    }
-    return dataclasses.replace(correct, **changed)
-
-
-def with_place(reading: AccessModel, tensor: str, place: TensorView) -> AccessModel:
-    changes: dict[str, TensorView] = {tensor: place}
-    return dataclasses.replace(reading, **changes)  # type: ignore[arg-type]
+    """The model with every field that one of the changes changes."""
+    result = correct
+    for part in get_args(Part):
+        before = getattr(correct, part)
+        for faulty in changes:
+            after = getattr(faulty, part)
+            changed = {f.name: getattr(after, f.name) for f in fields(after) if getattr(after, f.name) != getattr(before, f.name)}
+            result = replace(result, part, **changed)
+    return result
 
 
 def moved(tensor: str, correct: AccessModel, faulty: AccessModel, why: str) -> str:
     """`block stride of K read as 64 (block_size * slot stride) instead of 128 (stride(0))`."""
-    was, now = getattr(correct, tensor), getattr(faulty, tensor)
+    was, now = getattr(correct.addresses, tensor), getattr(faulty.addresses, tensor)
     verb = "written" if tensor == "out" else "read"
     differ = [axis for axis in range(len(was.strides)) if was.strides[axis] != now.strides[axis]]
     if (was.buffer, was.offset) != (now.buffer, now.offset):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import AccessModel
+from fuzz_decode.diagnose.access_model import AccessModel, replace
 from fuzz_decode.diagnose.faults.fault import Fault, simple
 from fuzz_decode.diagnose.faults.visibility import resized
-from fuzz_decode.diagnose.predict import BLOCK_IDS
+from fuzz_decode.diagnose.memory import BLOCK_IDS
 from fuzz_decode.problems.problem import Problem
 
 TILES = (16, 32, 64, 128)
@@ -31,26 +29,26 @@ def table_use() -> Iterator[Fault]:
     for transform, (name, words) in BLOCK_ID_WORDS.items():
         yield simple(name, words, _transformed(transform))
     yield simple(
-        "table-by-token", "the block table is indexed by token, not by block", lambda p, r: dataclasses.replace(r, columns=1)
+        "table-by-token", "the block table is indexed by token, not by block", lambda p, r: replace(r, "lookup", column_tokens=1)
     )
     for limit in (1, 2, 4, 8, 16, 32, 64, 128):
         words = f"blocks after number {limit} of a sequence are taken to be that one"
         yield simple(f"table-beyond-{limit}", words, _set("last_column", limit - 1))
     for filled in (1, 2, 4, 8, 16, 32, 64):
         words = f"entries of the block table from column {filled} on are read as 0"
-        yield simple(f"table-entries-from-{filled}-are-0", words, _set("filled", filled))
+        yield simple(f"table-entries-from-{filled}-are-0", words, _set("filled_columns", filled))
     words = "only the first entry of a table row is read, and the blocks are taken to follow it"
-    yield simple("blocks-consecutive", words, lambda p, r: dataclasses.replace(r, last_column=0, block_id="consecutive"))
+    yield simple("blocks-consecutive", words, lambda p, r: replace(r, "lookup", last_column=0, block_id="consecutive"))
     for tile in TILES:
         yield simple(f"tile-{tile}-straddles-block", f"one block id serves a tile of {tile} tokens", _set("tile", tile))
         yield simple(f"v-tile-{tile}-straddles-block", f"one block id serves V of a tile of {tile} tokens", _set("v_tile", tile))
     for slots in (16, 32, 64, 128):
         words = f"slots within a block are counted modulo {slots}"
-        yield simple(f"slots-modulo-{slots}", words, _beyond("slots", slots))
+        yield simple(f"slots-modulo-{slots}", words, _beyond("slots_modulo", slots))
         words = f"V beyond slot {slots - 1} of a block is taken to be 0"
         yield simple(f"v-slots-from-{slots}-dropped", words, _beyond("v_slots", slots))
     yield simple("token-modulo-16", "a token's slot is its number modulo 16", _set("block_size", 16))
-    yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("columns", 16))
+    yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("column_tokens", 16))
     for name, words, size in (
         ("block-size-power-of-two", "the next power of two", lambda n: _power_above(n)),
         ("block-size-power-of-two-below", "the power of two below it", lambda n: _power_above(n + 1) // 2),
@@ -78,8 +76,8 @@ def heads() -> Iterator[Fault]:
         ("kv-head-last", "num_kv_heads - 1", lambda c, h: c.num_kv_heads - 1),
     ):
         for prefix, which, fields in (
-            ("", "KV head", ("kv_head", "v_head")),
-            ("k-", "K of KV head", ("kv_head",)),
+            ("", "KV head", ("k_head", "v_head")),
+            ("k-", "K of KV head", ("k_head",)),
             ("v-", "V of KV head", ("v_head",)),
         ):
             text = f"query head h reads {which} {words} instead of h // group"
@@ -129,51 +127,47 @@ def rows() -> Iterator[Fault]:
 
 def _transformed(name: str) -> Callable[[Problem, AccessModel], AccessModel]:
     assert name in BLOCK_IDS
-    return lambda problem, reading: dataclasses.replace(reading, block_id=name)
+    return lambda problem, model: replace(model, "lookup", block_id=name)
 
 
 def _set(field: str, value: int) -> Callable[[Problem, AccessModel], AccessModel]:
-    changes: dict[str, Any] = {field: value}
-    return lambda problem, reading: dataclasses.replace(reading, **changes)
+    return lambda problem, model: replace(model, "lookup", **{field: value})
 
 
 def _beyond(field: str, slots: int) -> Callable[[Problem, AccessModel], AccessModel | None]:
-    """Only where a block has more slots."""
-    return lambda problem, reading: _set(field, slots)(problem, reading) if problem.case.block_size > slots else None
+    """Only where a block has more slots: elsewhere nothing changes."""
+    return lambda problem, model: _set(field, slots)(problem, model) if problem.case.block_size > slots else None
 
 
 def _block_size(name: str, words: str, size: Callable[[int], int]) -> Fault:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         taken = size(problem.case.block_size)
-        return dataclasses.replace(reading, block_size=taken, columns=taken)
+        return replace(model, "lookup", block_size=taken, column_tokens=taken)
 
     return simple(name, f"block_size taken to be {words}", change)
 
 
-def _heads(rule: Callable[[Case, int], int], names: tuple[str, ...]) -> Callable[[Problem, AccessModel], AccessModel]:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+def _heads(rule: Callable[[Case, int], int], fields: tuple[str, ...]) -> Callable[[Problem, AccessModel], AccessModel]:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         read = tuple(rule(problem.case, head) for head in range(problem.case.num_q_heads))
-        changes: dict[str, Any] = dict.fromkeys(names, read)
-        return dataclasses.replace(reading, **changes)
+        return replace(model, "lookup", **dict.fromkeys(fields, read))
 
     return change
 
 
 def _tables_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         case = problem.case
-        return dataclasses.replace(
-            reading, table_row=tuple(rule(case.num_seqs, row // case.q_len) for row in range(case.num_rows))
-        )
+        return replace(model, "lookup", table_row=tuple(rule(case.num_seqs, row // case.q_len) for row in range(case.num_rows)))
 
     return change
 
 
 def _queries_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         case, n = problem.case, problem.case.q_len
         used = tuple(rule(case.num_seqs, row // n) * n + row % n for row in range(case.num_rows))
-        return dataclasses.replace(reading, q_row=used)
+        return replace(model, "lookup", q_row=used)
 
     return change
 
@@ -183,7 +177,7 @@ def _lengths_of(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessMod
 
 
 def _both(rule: Callable[[int, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
-    return lambda problem, reading: _lengths_of(rule)(problem, _tables_of(rule)(problem, reading))
+    return lambda problem, model: _lengths_of(rule)(problem, _tables_of(rule)(problem, model))
 
 
 def _power_above(number: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import AccessModel
+from fuzz_decode.diagnose.access_model import AccessModel, replace
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
 from fuzz_decode.problems.problem import Problem
 
@@ -80,15 +79,15 @@ def dims() -> Iterator[Fault]:
         ("head-dim-last-dropped", "the last dim of q.k is left out", lambda c: {"head_dim": max(1, c.head_dim - 1)}),
         ("v-last-dim-dropped", "the last dim of V is left out", lambda c: {"value_head_dim": c.value_head_dim - 1}),
     ):
-        yield simple(name, words, _changed(changes))
-    padded = _changed(lambda c: {"overhang": (1 << (c.value_head_dim - 1).bit_length()) - c.value_head_dim})
+        yield simple(name, words, _looked_up(changes))
+    padded = _stored_beyond_row(lambda c: (1 << (c.value_head_dim - 1).bit_length()) - c.value_head_dim)
     wide = "rows of out are stored too wide"
-    yield simple("out-store-too-wide", f"{wide}: one element past value_head_dim", _changed(lambda c: {"overhang": 1}))
+    yield simple("out-store-too-wide", f"{wide}: one element past value_head_dim", _stored_beyond_row(lambda c: 1))
     yield simple("out-store-padded", f"{wide}: value_head_dim padded to a power of two", padded)
-    longer = _changed(lambda c: {"overhang": max(0, c.head_dim - c.value_head_dim)})
-    floored = _changed(lambda c: {"overhang": c.value_head_dim // 16 * 16 - c.value_head_dim})
+    longer = _stored_beyond_row(lambda c: max(0, c.head_dim - c.value_head_dim))
+    floored = _stored_beyond_row(lambda c: c.value_head_dim // 16 * 16 - c.value_head_dim)
     yield simple("out-multiple-of-16", "dims of out beyond a multiple of 16 are never written", floored)
-    shorter = _changed(lambda c: {"overhang": min(0, c.head_dim - c.value_head_dim)})
+    shorter = _stored_beyond_row(lambda c: min(0, c.head_dim - c.value_head_dim))
     yield simple("out-beyond-head-dim-unwritten", "dims of out beyond head_dim are never written", shorter)
     yield simple("out-store-head-dim", f"{wide}: head_dim elements instead of value_head_dim", longer)
 
@@ -108,7 +107,7 @@ def returned() -> Iterator[Fault]:
         ("sum without maximum", "as the sum relative to the largest score"),
         ("negative", "with the wrong sign"),
     ):
-        yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _set("lse", name))
+        yield simple(f"lse-{name.replace(' ', '-')}", f"lse is returned {words}", _output(lse=name))
     by_group = "lse is returned in the order of swapped group and KV head"
     for suffix, order in (
         ("", lambda c, h: h % c.num_kv_heads * c.group + h // c.num_kv_heads),
@@ -117,47 +116,53 @@ def returned() -> Iterator[Fault]:
         yield simple(f"lse-gqa-order{suffix}", by_group, _lse_order(order))
     for name, words in (("+inf", "+inf"), ("0", "0"), ("nan", "NaN"), ("lowest", "the lowest float32"), ("-1e30", "-1e30")):
         text = f"lse of an empty sequence is {words} instead of -inf"
-        yield simple(f"empty-lse-{name.replace('+', '')}", text, _if_empty(_set("empty_lse", name)))
+        yield simple(f"empty-lse-{name.replace('+', '')}", text, _if_empty(_output(empty_lse=name)))
     text = "rows of out of empty sequences are never written"
-    yield simple("empty-rows-unwritten", text, _if_empty(_set("empty_out", None)))
+    yield simple("empty-rows-unwritten", text, _if_empty(_output(empty_out=None)))
     text = "rows of out of empty sequences are NaN instead of 0"
-    yield simple("empty-rows-nan", text, _if_empty(_set("empty_out", math.nan)))
+    yield simple("empty-rows-nan", text, _if_empty(_output(empty_out=math.nan)))
     text = "out and lse of empty sequences are NaN instead of 0 and -inf"
-    yield simple("empty-rows-and-lse-nan", text, _if_empty(_changed(lambda c: {"empty_out": math.nan, "empty_lse": "nan"})))
+    yield simple("empty-rows-and-lse-nan", text, _if_empty(_output(empty_out=math.nan, empty_lse="nan")))
 
 
-def _changed(changes: Callable[[Case], Mapping[str, Any]]) -> Change:
-    return lambda problem, reading: dataclasses.replace(reading, **changes(problem.case))
+def _looked_up(changes: Callable[[Case], Mapping[str, Any]]) -> Change:
+    """Fields of the lookup, computed from the case."""
+    return lambda problem, model: replace(model, "lookup", **changes(problem.case))
 
 
-def _set(field: str, value: Any) -> Change:
-    return _changed(lambda case: {field: value})
+def _output(**changes: Any) -> Change:
+    return lambda problem, model: replace(model, "output", **changes)
+
+
+def _stored_beyond_row(rule: Callable[[Case], int]) -> Change:
+    """Another number of dims stored for each row of out."""
+    return lambda problem, model: replace(model, "output", stored_beyond_row=rule(problem.case))
 
 
 def _lse_order(rule: Callable[[Case, int], int]) -> Change:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
         heads = range(problem.case.num_q_heads)
         order = tuple(rule(problem.case, head) for head in heads)
-        return None if order == tuple(heads) else dataclasses.replace(reading, lse_head=order)
+        return None if order == tuple(heads) else replace(model, "output", lse_head=order)
 
     return change
 
 
 def _if_empty(change: Change) -> Change:
-    """Only where some row sees nothing."""
-    return lambda problem, reading: None if all(reading.spans) else change(problem, reading)
+    """Only where some row has no visible tokens."""
+    return lambda problem, model: None if all(model.visibility.spans) else change(problem, model)
 
 
 def _scaled(rule: Callable[[Case, float], float]) -> Callable[[Problem, AccessModel], AccessModel]:
-    return lambda problem, reading: dataclasses.replace(reading, scale=rule(problem.case, reading.scale))
+    return lambda problem, model: replace(model, "scores", scale=rule(problem.case, model.scores.scale))
 
 
 def _capped(rule: Callable[[float, float], tuple[float, float | None]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
-        if reading.softcap is None:
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
+        if model.scores.softcap is None:
             return None
-        scale, softcap = rule(reading.scale, reading.softcap)
-        return dataclasses.replace(reading, scale=scale, softcap=softcap)
+        scale, softcap = rule(model.scores.scale, model.scores.softcap)
+        return replace(model, "scores", scale=scale, softcap=softcap)
 
     return change
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.access_model import AccessModel, Span, row_ends, span, visible
+from fuzz_decode.diagnose.access_model import AccessModel, Span, replace, row_ends, span, visible
 from fuzz_decode.diagnose.faults.fault import Fault, simple
 from fuzz_decode.problems.problem import Problem
 
@@ -42,7 +41,7 @@ def queries() -> Iterator[Fault]:
         ("causal-mask-one-less", "a query token does not see itself", lambda c, n, last: _cut(c, n, n - 1)),
     ):
         yield simple(name, words, _per_query(rule))
-    for name, words, place in (
+    for name, words, packed_row in (
         ("query-major", "token by token, not sequence by sequence", lambda c, row: row % c.q_len * c.num_seqs + row // c.q_len),
         (
             "padded-to-4",
@@ -57,9 +56,9 @@ def queries() -> Iterator[Fault]:
         ("one-query", "as if each sequence had one query token", lambda c, row: row // c.q_len),
     ):
         single = name == "padded-to-4"  # the one that moves single query tokens, too
-        yield simple(f"q-{name}", f"q is read {words}", _repacked(place, ("q_row",), single))
-        yield simple(f"out-{name}", f"out is written {words}", _repacked(place, ("out_row",)))
-        yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(place, ("q_row", "out_row")))
+        yield simple(f"q-{name}", f"q is read {words}", _repacked(packed_row, ("q_row",), single))
+        yield simple(f"out-{name}", f"out is written {words}", _repacked(packed_row, ("out_row",)))
+        yield simple(f"q-and-out-{name}", f"q and out are packed {words}", _repacked(packed_row, ("q_row", "out_row")))
     by_number = _repacked(lambda c, row: row % c.num_seqs, ("table_row",))
     yield simple("table-by-query", "row r of q uses the block table row r % num_seqs", by_number)
     first = _repacked(lambda c, row: row // c.q_len * c.q_len, ("table_row",))
@@ -75,12 +74,12 @@ def queries() -> Iterator[Fault]:
 
 def tokens() -> Iterator[Fault]:
     """Which tokens are visible."""
-    # by the end alone, by the length and thus the window, within the table or not: the same in a word
+    # the end alone moves, or the length and with it the window, within the table or not: one fault to a user
     for further in (
         _moved_end(lambda c, n: n + 1),
-        _moved_end(lambda c, n: min(n + 1, _room(c))),
+        _moved_end(lambda c, n: min(n + 1, _table_tokens(c))),
         resized(lambda c, seq: c.seq_lens[seq] + 1),
-        resized(lambda c, seq: min(c.seq_lens[seq] + 1, _room(c))),
+        resized(lambda c, seq: min(c.seq_lens[seq] + 1, _table_tokens(c))),
         resized(lambda c, seq: c.seq_lens[seq] + 1, within_table=True),
     ):
         yield simple("tail-one-more", "one token past the end of the sequence is visible", further)
@@ -120,7 +119,7 @@ def tokens() -> Iterator[Fault]:
     yield simple(
         "length-of-table",
         "the whole width of the block table is visible",
-        _respanned(lambda c, n: visible(_room(c), c.window)),
+        _respanned(lambda c, n: visible(_table_tokens(c), c.window)),
     )
     for tile in TILES:
         yield from _tiled(tile)
@@ -138,24 +137,24 @@ def _tiled(tile: int) -> Iterator[Fault]:
 
 
 def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel]:
-    """What a row sees by how many tokens there are up to it; one that sees nothing still does."""
+    """Visible tokens from the number of tokens up to the row; a row that sees nothing still sees nothing."""
 
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         spans = (rule(problem.case, end) if end > 0 else () for end in row_ends(problem.case))
-        return dataclasses.replace(reading, spans=tuple(spans))
+        return replace(model, "visibility", spans=tuple(spans))
 
     return change
 
 
 def _per_query(rule: Callable[[Case, int, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
-    """By the row's own end and that of its sequence's last row."""
+    """Visible tokens from the row's own end and that of its sequence's last row; only where they differ."""
 
-    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
         case, ends = problem.case, row_ends(problem.case)
         if case.q_len == 1:
             return None
         spans = (rule(case, end, case.seq_lens[row // case.q_len]) for row, end in enumerate(ends))
-        return dataclasses.replace(reading, spans=tuple(spans))
+        return replace(model, "visibility", spans=tuple(spans))
 
     return change
 
@@ -174,44 +173,43 @@ def _early_start(case: Case, own: int, last: int) -> tuple[Span, ...]:
 
 
 def _repacked(
-    place: Callable[[Case, int], int], names: tuple[str, ...], single: bool = False
+    rule: Callable[[Case, int], int], fields: tuple[str, ...], single: bool = False
 ) -> Callable[[Problem, AccessModel], AccessModel | None]:
-    """Another row of some tensors for each row; where each sequence has one, only if that is `single`."""
+    """Another row of some tensors for each row. If each sequence has one row: unchanged, unless `single`."""
 
-    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
         if problem.case.q_len == 1 and not single:
             return None
-        used = tuple(place(problem.case, row) for row in range(problem.case.num_rows))
-        changes: dict[str, Any] = dict.fromkeys(names, used)
-        return dataclasses.replace(reading, **changes)
+        used = tuple(rule(problem.case, row) for row in range(problem.case.num_rows))
+        return replace(model, "lookup", **dict.fromkeys(fields, used))
 
     return change
 
 
 def _moved_end(rule: Callable[[Case, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
-    """The first visible token stays."""
+    """Another end; the first visible token stays."""
     return _respanned(lambda case, n: span(0 if case.window is None else n - case.window, rule(case, n)))
 
 
 def resized(rule: Callable[[Case, int], int], within_table: bool = False) -> Callable[[Problem, AccessModel], AccessModel]:
-    """Another length for each sequence, given its number, its window's start and empty ones included. `within_table`: no row sees
-    more tokens than a row of the block table has room for, but the last ones."""
+    """Another length for each sequence, given its index: the start of its window and ALiBi's positions follow, and an empty one
+    may get tokens. `within_table`: a row sees the last tokens, at most as many as a row of the block table has columns for."""
 
-    def change(problem: Problem, reading: AccessModel) -> AccessModel:
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
         case = problem.case
         lengths = tuple(rule(case, seq) for seq in range(case.num_seqs))
         ends = row_ends(dataclasses.replace(case, seq_lens=lengths))
-        window = min(case.window or _room(case), _room(case)) if within_table else case.window
+        window = min(case.window or _table_tokens(case), _table_tokens(case)) if within_table else case.window
         spans, positions = tuple(visible(end, window) for end in ends), tuple(end - 1 for end in ends)
-        return dataclasses.replace(reading, spans=spans, position=positions)
+        return replace(replace(model, "visibility", spans=spans), "scores", position=positions)
 
     return change
 
 
 def _windowed(rule: Callable[[int, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel | None]:
-    def change(problem: Problem, reading: AccessModel) -> AccessModel | None:
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
         window = problem.case.window
-        return None if window is None else _respanned(lambda case, n: rule(window, n))(problem, reading)
+        return None if window is None else _respanned(lambda case, n: rule(window, n))(problem, model)
 
     return change
 
@@ -220,8 +218,8 @@ def _window_to_multiple(size: Callable[[Case], int]) -> Callable[[Problem, Acces
     return _respanned(lambda case, n: span((n - (case.window or n)) // size(case) * size(case), n))
 
 
-def _room(case: Case) -> int:
-    """Tokens that a row of the block table has room for."""
+def _table_tokens(case: Case) -> int:
+    """Tokens that a row of the block table has columns for."""
     return case.table_width * case.block_size
 
 

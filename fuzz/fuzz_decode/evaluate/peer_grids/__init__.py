@@ -1,4 +1,4 @@
-"""Other projects' published test grids as data: what their suites would find, measured on the same mutants."""
+"""Published test grids of other projects as data, to measure which mutants their test suites detect."""
 
 from fuzz_decode.evaluate.peer_grids.grid import CPU, GPU, UNCUT, Cut, Grid
 from fuzz_decode.evaluate.peer_grids.published import GRIDS, peers

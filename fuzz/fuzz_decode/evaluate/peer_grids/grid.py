@@ -1,4 +1,4 @@
-"""A published grid of test cases: its axes, where it stands, how it judges; and how it is cut to what a machine can run."""
+"""A published grid of test cases: its axes, source and tolerance, and how it is cut to what a machine can run."""
 
 from __future__ import annotations
 
@@ -15,79 +15,94 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, Layout, dense
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.oracles.tolerance import Tolerance
 
-LOCAL = -1  # a window whose size the test draws
+DRAWN_WINDOW = -1  # a window whose size the test draws
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a machine can run of a grid. `length`: a longer sequence becomes that long, or three blocks if this is more, plus
-    its remainder by 32, so that a ragged end stays ragged. `batch`, `kv_heads`, `group` (query heads per KV head), `q_len`: at
-    most so many. `spare`: unused blocks in the pool. `elements` of K that sequences use: sequences are dropped until it is kept,
-    and the last one is shortened.
-    """
+    """Limits of a machine that a grid is cut to."""
 
     length: int = 2**24
+    """Tokens: a longer sequence becomes that long, or three blocks if that is more, plus its remainder by 32, so that a ragged
+    end stays ragged."""
     batch: int = 2**17
+    """Sequences."""
     kv_heads: int = 2**14
     group: int = 2**10
+    """Query heads per KV head."""
     q_len: int = 2**10
+    """Query tokens of a sequence."""
     spare: int = 2**20
+    """Unused blocks in the pool."""
     elements: int = 2**27
+    """Of K that sequences use: sequences are dropped until they fit, and the last one is shortened."""
 
 
-UNCUT = Cut()  # but for what the harness builds at most
+UNCUT = Cut()  # the limits of the harness only
 GPU = Cut(spare=4096, elements=2**26)
 CPU = Cut(length=96, batch=4, kv_heads=4, group=16, q_len=3, spare=16)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Lengths of the sequences, query heads, KV heads, head_dim, value_head_dim, query tokens of each sequence."""
+class GridShape:
+    """Sizes of one batch."""
 
     lengths: tuple[int, ...]
+    """Of the sequences, in tokens."""
     heads: int
+    """Query heads."""
     kv_heads: int
     dim: int
+    """head_dim"""
     value_dim: int
+    """value_head_dim"""
     q_len: int = 1
+    """Query tokens of each sequence."""
 
 
 def shapes(
     batches: Sequence[tuple[int, ...]], heads: Sequence[tuple[int, int]], dims: Sequence[tuple[int, int]], q_len: int = 1
-) -> tuple[Shape, ...]:
+) -> tuple[GridShape, ...]:
     """The product of a test's axes: lengths, (query heads, KV heads), (head_dim, value_head_dim)."""
-    return tuple(Shape(lengths, *pair, *width, q_len) for lengths, pair, width in itertools.product(batches, heads, dims))
+    return tuple(GridShape(lengths, *pair, *width, q_len) for lengths, pair, width in itertools.product(batches, heads, dims))
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The product of a test's axes, as far as a Case can say it. Defaults are what most tests do.
-
-    `published`: how many parametrisations the test has; `left_out`: which of them are not here, and what differs in the rest.
-    With `ragged` each length is drawn, up to that of the shape. `pools`: blocks in the pool (0: as many as are used), or
-    `slots`: token slots in it. `columns` of the block table for each one needed; where there are more, the pool has a block for
-    each. `family` is the memory behind K and V, as in `layout.FAMILIES`. `caches`: dtypes of the cache, None being that of q;
-    float8 ones have `scales`, of K and V.
-    """
+    """The product of a test's axes, as far as a Case can express it. Defaults are those of most tests."""
 
     peer: str
+    """The project."""
     source: str
+    """Address of the test."""
     published: int
+    """Number of parametrisations of the test."""
     left_out: str
-    shapes: tuple[Shape, ...]
+    """Parametrisations that are missing, and differences of the others."""
+    shapes: tuple[GridShape, ...]
     block_sizes: tuple[int, ...]
     dtypes: tuple[str, ...]
+    """Of q and out."""
     tolerance: Tolerance
     pools: tuple[int, ...] = (0,)
+    """Blocks in the pool; 0: only those in use."""
     slots: int = 0
+    """Token slots in the pool, if the test gives those instead."""
     windows: tuple[int | None, ...] = (None,)
+    """Tokens; DRAWN_WINDOW: drawn up to the longest sequence."""
     softcaps: tuple[float | None, ...] = (None,)
     family: str = "NHD"
+    """Layout of the memory behind K and V, a key of `layout.FAMILIES`."""
     placement: str = "permuted"
+    """Order of the block ids in the block table."""
     ragged: bool = False
+    """Whether lengths are drawn, up to those of the shape."""
     columns: int = 1
+    """Width of the block table, in multiples of the needed one; the pool has a block for each entry."""
     caches: tuple[str | None, ...] = (None,)
+    """Dtypes of the cache; None: that of q."""
     scales: tuple[float, float] = (1.0, 1.0)
+    """k_scale and v_scale of float8 caches."""
     alibi: bool = False
     sinks: bool = False
 
@@ -100,7 +115,7 @@ class Grid:
             source = random.Random(f"{seed}/{number}")
             case = self._case(shape, block_size, cut, source)
             k_scale, v_scale = self.scales if cache else (None, None)
-            drawn = source.randint(1, max(case.seq_lens)) if window == LOCAL else window
+            drawn = source.randint(1, max(case.seq_lens)) if window == DRAWN_WINDOW else window
             yield validate(
                 dataclasses.replace(
                     case,
@@ -119,7 +134,7 @@ class Grid:
     def _axes(self) -> tuple[tuple[Any, ...], ...]:
         return self.shapes, self.block_sizes, self.dtypes, self.pools, self.windows, self.softcaps, self.caches
 
-    def _case(self, shape: Shape, block_size: int, cut: Cut, source: random.Random) -> Case:
+    def _case(self, shape: GridShape, block_size: int, cut: Cut, source: random.Random) -> Case:
         cache = Layout(FAMILIES[self.family])
         lengths = [_shorter(length, max(cut.length, 3 * block_size)) for length in shape.lengths[: cut.batch]]
         q_len = min(shape.q_len, cut.q_len)

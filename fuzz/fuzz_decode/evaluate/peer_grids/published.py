@@ -1,12 +1,12 @@
 """The paged-decode grids of five projects: parameter values and tolerances of their tests, as facts; none of their code.
 
-Everything here is generous to them. Their reference is ours, in float64, even where the test compares a kernel with itself.
-Where a block table may name a block twice (aiter and vLLM draw ids with repetition), ours does not: a Case cannot, and distinct
-blocks show more. Values are normal, also where a test clamps them (aiter). Memory lies as in the test: where that is one tensor
-of K and V (FlashInfer) or heads outside slots (aiter's pa_decode), it shows faults of a kernel that takes it for slots outside
-heads, which the peer's own kernels for that memory would not have. A parameter that only picks one of the peer's own kernels
-(number of splits, 2D or 3D) makes no other case. Left out everywhere: q in fp8, caches in int8 and fp4, float8 as AMD has it
-(e4m3fn stands for it), rotary embedding, and batches whose sequences have different numbers of query tokens.
+Wherever a choice is needed, it favours the peer. The reference is the one in float64, even where the test compares a kernel with
+itself. Blocks are distinct even where the test draws ids with repetition (aiter, vLLM): a Case has no repeated ids, and distinct
+blocks detect more. Values are normal even where the test clamps them (aiter). Memory is laid out as in the test: one tensor of K
+and V (FlashInfer) or heads outside slots (aiter's pa_decode) detects faults of a kernel that assumes slots outside heads, which
+the peer's own kernels for that memory would not have. A parameter that only selects one of the peer's kernels (number of splits,
+2D or 3D) gives no further case. Left out of every grid: q in fp8, caches in int8 and fp4, float8 of AMD (e4m3fn is used instead),
+rotary embedding, and batches whose sequences have different numbers of query tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Grid, Shape, shapes
+from fuzz_decode.evaluate.peer_grids.grid import DRAWN_WINDOW, Grid, GridShape, shapes
 from fuzz_decode.oracles.tolerance import Tolerance
 
 AITER_DECODE = (
@@ -43,7 +43,7 @@ SGLANG = (
 )
 FLASH_ATTN = "https://github.com/Dao-AILab/flash-attention/blob/0251105a2fb19d2957484b7f023cd8c115286ced/tests/test_flash_attn.py"
 
-UNIFIED = ((523, 37, 2011),)  # the decode batch of vLLM's and aiter's unified tests
+UNIFIED_BATCH = ((523, 37, 2011),)  # the decode batch of vLLM's and aiter's unified tests
 FLASHINFER_BATCHES = tuple((length,) * batch for batch in (12, 17, 128) for length in (54, 97, 512, 2048, 16384))
 SGLANG_GROUPED = ((16, 16, 64, 64), (16, 1, 64, 64), (64, 1, 13, 13), (128, 1, 80, 80), (128, 2, 512, 512), (128, 1, 576, 512))
 
@@ -58,11 +58,11 @@ def _flash_attn() -> dict[str, Grid]:
         peer="flash-attn",
         source=FLASH_ATTN,
         published=304_128,
-        left_out="all that is not paged, or has new keys, rotary embedding or several query tokens without causal; the number of "
-        "splits, and causal where it changes nothing; slopes differ between sequences there",
+        left_out="cases that are not paged, append keys, have rotary embedding or several query tokens without causal; the "
+        "number of splits, and causal where it changes nothing; in the test, slopes differ between sequences",
         shapes=_flash_attn_shapes(FLASH_ATTN_DECODE),
         block_sizes=(256,),
-        windows=(None, LOCAL),
+        windows=(None, DRAWN_WINDOW),
         dtypes=("float16",),
         tolerance=Tolerance(atol=1e-5, times=3.0),
         ragged=True,
@@ -78,7 +78,7 @@ def _flash_attn() -> dict[str, Grid]:
     }
 
 
-def _flash_attn_shapes(tokens: tuple[tuple[int, int], ...]) -> tuple[Shape, ...]:
+def _flash_attn_shapes(tokens: tuple[tuple[int, int], ...]) -> tuple[GridShape, ...]:
     heads, dims = [(6, 6), (6, 1), (6, 3)], [(dim, dim) for dim in (32, 59, 64, 80, 128, 256)]
     return tuple(shape for q_len, length in tokens for shape in shapes([(length,) * 2], heads, dims, q_len))
 
@@ -103,7 +103,7 @@ GRIDS: dict[str, Grid] = {
         published=12,
         left_out="nothing",
         shapes=tuple(
-            Shape((length,) * batch, heads, kv_heads, 128, 128)
+            GridShape((length,) * batch, heads, kv_heads, 128, 128)
             for (batch, heads, kv_heads), length in itertools.product([(1, 8, 1), (4, 16, 16), (64, 16, 16)], (2048, 8192))
         ),
         block_sizes=(16,),
@@ -117,7 +117,7 @@ GRIDS: dict[str, Grid] = {
         published=1440,
         left_out="the batch with prefill; four of five dtype combinations, one of which is the next grid",
         sinks=True,
-        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
+        shapes=shapes(UNIFIED_BATCH, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
         block_sizes=(16, 64, 48),
         pools=(32768, 2048),
         windows=(None, 256),
@@ -129,8 +129,8 @@ GRIDS: dict[str, Grid] = {
         peer="aiter",
         source=AITER_UNIFIED,
         published=1440,
-        left_out="as before; the scales are drawn there",
-        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
+        left_out="as in the previous grid; the test draws the scales",
+        shapes=shapes(UNIFIED_BATCH, [(4, 4), (8, 2), (16, 2)], [(128, 128), (256, 256)]),
         block_sizes=(16, 64, 48),
         pools=(32768, 2048),
         windows=(None, 256),
@@ -145,8 +145,8 @@ GRIDS: dict[str, Grid] = {
         peer="vllm",
         source=VLLM_DECODE,
         published=96,
-        left_out="nothing; but it compares the kernel with itself at block size 1, to rtol 1e-5, where we compare with the "
-        "reference, to what vLLM's unified test allows",
+        left_out="nothing; the test compares the kernel with itself at block size 1, to rtol 1e-5: here it is compared with the "
+        "reference, to the tolerance of vLLM's unified test",
         shapes=shapes(
             [(length,) * batch for batch in (3, 5) for length in (1027, 1025)],
             [(32, 32), (32, 8)],
@@ -162,7 +162,7 @@ GRIDS: dict[str, Grid] = {
         source=VLLM_UNIFIED,
         published=768,
         left_out="the batch with prefill; fp8; the choice between two of its kernels",
-        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (5, 1)], [(128, 128), (256, 256)]),
+        shapes=shapes(UNIFIED_BATCH, [(4, 4), (8, 2), (5, 1)], [(128, 128), (256, 256)]),
         block_sizes=(16,),
         pools=(32768, 2048),
         windows=(None, 64, 128, 256),
@@ -175,7 +175,7 @@ GRIDS: dict[str, Grid] = {
         source=VLLM_UNIFIED,
         published=48,
         left_out="the batch with prefill; the choice between two of its kernels",
-        shapes=shapes(UNIFIED, [(4, 4), (8, 2), (5, 1)], [(128, 128), (256, 256)]),
+        shapes=shapes(UNIFIED_BATCH, [(4, 4), (8, 2), (5, 1)], [(128, 128), (256, 256)]),
         block_sizes=(16,),
         pools=(32768, 2048),
         dtypes=("bfloat16",),
@@ -187,7 +187,7 @@ GRIDS: dict[str, Grid] = {
         peer="flashinfer",
         source=FLASHINFER,
         published=1080,
-        left_out="rotary embedding (one half); the same tensors again with a fast plan (720) and in a graph (432)",
+        left_out="rotary embedding (half of the cases); the same tensors again with a fast plan (720) and in a graph (432)",
         caches=(None, "float8_e4m3fn"),
         shapes=shapes(FLASHINFER_BATCHES, [(4, 4), (32, 4)], [(128, 128), (256, 256), (512, 512)]),
         block_sizes=(1, 8, 16),
@@ -200,7 +200,7 @@ GRIDS: dict[str, Grid] = {
         peer="flashinfer",
         source=FLASHINFER,
         published=720,
-        left_out="rotary embedding (one half)",
+        left_out="rotary embedding (half of the cases)",
         caches=(None, "float8_e4m3fn"),
         shapes=shapes(FLASHINFER_BATCHES, [(4, 4), (32, 4)], [(128, 128), (256, 256)]),
         block_sizes=(1, 8, 16),
@@ -213,7 +213,7 @@ GRIDS: dict[str, Grid] = {
         source=SGLANG,
         published=4,
         left_out="nothing",
-        shapes=tuple(Shape((10, 10), 4, kv_heads, dim, dim) for kv_heads, dim in ((4, 64), (2, 64), (4, 80), (4, 13))),
+        shapes=tuple(GridShape((10, 10), 4, kv_heads, dim, dim) for kv_heads, dim in ((4, 64), (2, 64), (4, 80), (4, 13))),
         block_sizes=(1,),
         dtypes=("bfloat16",),
         tolerance=Tolerance(rtol=1e-2, atol=1e-2),
@@ -223,8 +223,8 @@ GRIDS: dict[str, Grid] = {
         peer="sglang",
         source=SGLANG,
         published=24,
-        left_out="nothing; but it compares two kernels with each other, where we compare with the reference",
-        shapes=tuple(Shape((length,) * 2, *shape) for length in (5, 100, 128, 500) for shape in SGLANG_GROUPED),
+        left_out="nothing; the test compares two kernels with each other: here each is compared with the reference",
+        shapes=tuple(GridShape((length,) * 2, *shape) for length in (5, 100, 128, 500) for shape in SGLANG_GROUPED),
         block_sizes=(1,),
         dtypes=("bfloat16",),
         tolerance=Tolerance(rtol=1e-5, atol=3e-2),

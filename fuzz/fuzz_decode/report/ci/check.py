@@ -1,4 +1,4 @@
-"""What continuous integration is told, in whatever format: a check for each finding, known failure or stored case."""
+"""A check: what continuous integration shows, in any format, of a finding, a known failure or a stored case."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ FAILED, SKIPPED, BROKEN = "failed", "skipped", "broken"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`status` is passed, failed, skipped, or broken if there is no answer; `message` says why. Of a failure, `signature` names
-    it, `story` is all that a terminal shows, `repro` the command that shows it again, `count` says how many cases had it."""
+    """One result, as a test case of JUnit or an annotation of GitHub."""
 
     name: str
     status: str = PASSED
+    """passed, failed, skipped, or broken if there is no result."""
     message: str = ""
+    """Why it is not passed, in one line."""
     signature: str = ""
-    story: str = ""
+    """Of a failure."""
+    details: str = ""
+    """Of a failure: the whole panel of the terminal, as text."""
     repro: str = ""
+    """Of a failure: the command that reproduces it."""
     path: str = ""
+    """The case file."""
     count: int = 1
+    """Number of cases with this failure."""
     seconds: float = 0.0

@@ -1,7 +1,7 @@
-"""GitHub Actions: findings as annotations and in the step's summary; nothing of it elsewhere.
+"""GitHub Actions: findings as annotations and in the step's summary. Outside of it nothing is printed.
 
-GitHub's runner obeys lines of the output that begin with ::command:: (blanks before it count for nothing), and ##[command]
-wherever it stands. What we print quotes files and targets, so that commands are stopped while we print anything else than ours.
+GitHub's runner executes lines of the output that begin with ::command:: (leading blanks are ignored), and ##[command] anywhere.
+The output quotes files and targets, which are untrusted: commands are stopped except around the lines of this module.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from fuzz_decode.errors import complain
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.text import one_line
 
-RESUME = secrets.token_hex(16)  # nobody can guess it, so that no text can end what stop-commands begins
-CELL = 300  # characters
-MOST = 50  # rows; GitHub shows ten annotations of a step, and no summary beyond a megabyte
+RESUME = secrets.token_hex(16)  # ends stop-commands; random, so that no quoted text can
+MAX_CELL = 300  # characters
+MAX_ROWS = 50  # GitHub shows ten annotations of a step, and no summary beyond a megabyte
 
 
 @contextlib.contextmanager
 def commands_stopped() -> Iterator[None]:
-    """Within GitHub Actions, keep the runner from obeying what is printed meanwhile."""
+    """Within GitHub Actions, keep the runner from executing commands in the output meanwhile."""
     if not inside():
         yield
         return
@@ -34,17 +34,17 @@ def commands_stopped() -> Iterator[None]:
         print(f"::{RESUME}::", flush=True)
 
 
-def tell(title: str, lines: Sequence[str], checks: Sequence[Check]) -> None:
-    """Within GitHub Actions, annotate the run with what failed, and append the lines and a table of it to the step's summary."""
+def report(title: str, lines: Sequence[str], checks: Sequence[Check]) -> None:
+    """Within GitHub Actions, annotate the run with the failures, and append the lines and a table to the step's summary."""
     if not inside():
         return
     bad = [check for check in checks if check.status in (FAILED, BROKEN)]
-    print("\n".join([f"::{RESUME}::", *map(annotation, bad[:MOST]), f"::stop-commands::{RESUME}"]), flush=True)
+    print("\n".join([f"::{RESUME}::", *map(annotation, bad[:MAX_ROWS]), f"::stop-commands::{RESUME}"]), flush=True)
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(summary(title, lines, bad))
-        except OSError as error:  # the answer is in the exit code
+        except OSError as error:  # the result is in the exit code, too
             complain(f"GITHUB_STEP_SUMMARY {path} cannot be written: {error.strerror}")
 
 
@@ -54,22 +54,22 @@ def inside() -> bool:
 
 def annotation(check: Check) -> str:
     """The workflow command that shows the check on the run's page."""
-    title = _escaped(one_line(f"fuzz-decode: {check.signature or check.path or check.name}", CELL))
+    title = _escaped(one_line(f"fuzz-decode: {check.signature or check.path or check.name}", MAX_CELL))
     message = "\n".join(one_line(text, 1000) for text in (check.message, check.repro) if text)
     return f"::error title={title.replace(':', '%3A').replace(',', '%2C')}::{_escaped(message)}"
 
 
 def summary(title: str, lines: Sequence[str], bad: Sequence[Check]) -> str:
-    """Markdown: what was done, a table of what failed, and how to see it again."""
+    """Markdown: the lines, a table of the failures, and the commands that reproduce them."""
     parts = [f"### {_literally(title)}", *map(_literally, lines)]
     if bad:
-        rows = [(check.signature or check.status, str(check.count), check.message, check.path) for check in bad[:MOST]]
+        rows = [(check.signature or check.status, str(check.count), check.message, check.path) for check in bad[:MAX_ROWS]]
         cells = ["| " + " | ".join(map(_literally, row)) + " |" for row in rows]
-        parts.append("\n".join(["| finding | cases | what is wrong | case file |", "|---|---|---|---|", *cells]))
-    if len(bad) > MOST:
-        parts.append(f"and {len(bad) - MOST} more")
-    if again := [one_line(check.repro) for check in bad[:MOST] if check.repro]:
-        parts.append("\n".join(["```console", *again, "```"]))
+        parts.append("\n".join(["| finding | cases | message | case file |", "|---|---|---|---|", *cells]))
+    if len(bad) > MAX_ROWS:
+        parts.append(f"and {len(bad) - MAX_ROWS} more")
+    if commands := [one_line(check.repro) for check in bad[:MAX_ROWS] if check.repro]:
+        parts.append("\n".join(["```console", *commands, "```"]))
     return "\n\n".join(parts) + "\n\n"
 
 
@@ -78,5 +78,5 @@ def _escaped(data: str) -> str:
 
 
 def _literally(text: str) -> str:
-    """A line that Markdown shows as it is: a punctuation mark written as a reference has no meaning to it, nor to HTML."""
-    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark[0])};", one_line(text, CELL))
+    """A line that Markdown shows literally: punctuation as character references has no meaning in Markdown or HTML."""
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda mark: f"&#{ord(mark[0])};", one_line(text, MAX_CELL))

@@ -1,4 +1,4 @@
-"""Checks as JUnit XML, as far as GitHub, GitLab and Jenkins agree on what that is."""
+"""Checks as JUnit XML, in the subset that GitHub, GitLab and Jenkins share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fuzz_decode.outcome import PASSED
 from fuzz_decode.report.ci.check import BROKEN, FAILED, SKIPPED, Check
 
 TAGS = {FAILED: "failure", SKIPPED: "skipped", BROKEN: "error"}
-# XML 1.0 has no place for these, not even as references
+# XML 1.0 allows these nowhere, not even as references
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -21,11 +21,11 @@ def junit(suite: str, checks: Sequence[Check], seconds: float, properties: Mappi
     numbers = {"tests": len(checks), "failures": counts["failure"], "errors": counts["error"], "skipped": counts["skipped"]}
     totals = {**{name: str(number) for name, number in numbers.items()}, "time": f"{seconds:.3f}"}
     root = ElementTree.Element("testsuites", totals)
-    within = ElementTree.SubElement(root, "testsuite", {"name": legal(suite), **totals})
-    listed = ElementTree.SubElement(within, "properties")
+    suite_element = ElementTree.SubElement(root, "testsuite", {"name": legal(suite), **totals})
+    listed = ElementTree.SubElement(suite_element, "properties")
     for name, value in properties.items():
         ElementTree.SubElement(listed, "property", {"name": legal(name), "value": legal(value)})
-    within.extend(_test_case(suite, check) for check in checks)
+    suite_element.extend(_test_case(suite, check) for check in checks)
     ElementTree.indent(root, " ")
     text: bytes = ElementTree.tostring(root, "utf-8", xml_declaration=True)
     return text.decode() + "\n"
@@ -37,13 +37,13 @@ def legal(text: str) -> str:
 
 
 def _test_case(suite: str, check: Check) -> ElementTree.Element:
-    about = {"classname": suite, "name": check.name, "time": f"{check.seconds:.3f}"}
-    element = ElementTree.Element("testcase", {name: legal(value) for name, value in about.items()})
+    attributes = {"classname": suite, "name": check.name, "time": f"{check.seconds:.3f}"}
+    element = ElementTree.Element("testcase", {name: legal(value) for name, value in attributes.items()})
     if check.path:
         element.set("file", legal(check.path))
     if check.status != PASSED:
-        why = ElementTree.SubElement(element, TAGS[check.status], {"message": legal(check.message)})
+        result = ElementTree.SubElement(element, TAGS[check.status], {"message": legal(check.message)})
         if check.signature:
-            why.set("type", legal(check.signature))
-        why.text = legal(check.story)
+            result.set("type", legal(check.signature))
+        result.text = legal(check.details)
     return element

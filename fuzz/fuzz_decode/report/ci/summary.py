@@ -1,4 +1,4 @@
-"""Continuous integration: what it is told of a campaign or a replay, and that it is told, however the command ends."""
+"""The report of a campaign or a replay for continuous integration, written however the command ends."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from fuzz_decode.report.facts import headline
 from fuzz_decode.report.terminal.campaign import CampaignView
 from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
-LONGEST = 2**16  # characters of a story: texts in a case file may be much longer
+MAX_DETAILS = 2**16  # characters of a check: texts in a case file may be much longer
 
 
 @dataclass(slots=True)
 class CiReport:
-    """Use as a context manager around the work, and fill in `checks`, `lines` of the summary and `properties` meanwhile.
-
-    JUnit XML goes to `junit`, if that is given, and everything to GitHub, if that is where we are.
-    """
+    """Use as a context manager around the work, and fill in the fields meanwhile."""
 
     title: str
     junit: Path | None
+    """Where to write JUnit XML, if anywhere."""
     properties: dict[str, str] = field(default_factory=dict)
+    """Of the run: target, device, seed, versions."""
     checks: list[Check] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    """Of the summary on GitHub."""
     _started: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> CiReport:
@@ -46,29 +46,29 @@ class CiReport:
         if error is not None:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
             self.checks.append(Check("ended early", BROKEN, why))
-        github.tell(self.title, self.lines, self.checks)
+        github.report(self.title, self.lines, self.checks)
         if self.junit is not None:
             write_report(self.junit, junit(self.title, self.checks, time.monotonic() - self._started, self.properties))
 
     def campaign(self, view: CampaignView) -> None:
-        """Tell of a campaign as far as it came."""
+        """Add a campaign, as far as it ran."""
         campaign = view.campaign
         self.checks += campaign_checks(campaign)
-        excused = [check.message for check in self.checks if check.status == SKIPPED]
-        self.lines += [view.verdict, view.campaign.coverage.in_a_line(), *excused]
+        known = [check.message for check in self.checks if check.status == SKIPPED]
+        self.lines += [view.verdict, view.campaign.coverage.in_a_line(), *known]
         self.properties |= {"target": campaign.plan.target, "device": campaign.plan.device, "seed": str(campaign.seed)}
         self.properties |= campaign.versions
 
 
 def campaign_checks(campaign: Campaign) -> list[Check]:
-    """One for each finding, each of the ledger's entries that is out of date, and each that excused something."""
+    """One for each finding, each of the ledger's entries that is out of date, and each that a case matched."""
     found = [_failure(bug.entry.signature, bug.entry, bug.path, bug.count) for bug in campaign.bugs.values()]
     stale = [_stale(known.signature, known, path) for known, path in campaign.unexpected_passes.items()]
-    return found + stale + [_excused(known, count) for known, count in campaign.known.items()]
+    return found + stale + [_known_failure(known, count) for known, count in campaign.known.items()]
 
 
 def replay_check(replayed: Replayed, target: str) -> Check:
-    """What became of a stored case."""
+    """The result of a stored case."""
     path, outcome = replayed.path, replayed.outcome
     if outcome.findings:
         return _failure(str(path), with_outcome(replayed.entry, outcome, target), path, seconds=outcome.seconds)
@@ -86,14 +86,14 @@ def unreadable(error: FileError) -> Check:
 
 def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
     repro = repro_line(path, entry.target)
-    shown = finding_text(entry, repro, entry.signature)[:LONGEST]
-    return Check(name, FAILED, headline(entry), entry.signature, shown, repro, str(path), count, seconds)
+    details = finding_text(entry, repro, entry.signature)[:MAX_DETAILS]
+    return Check(name, FAILED, headline(entry), entry.signature, details, repro, str(path), count, seconds)
 
 
 def _stale(name: str, known: KnownFailure, path: Path) -> Check:
     return Check(name, FAILED, known.no_longer_fails(path), known.signature, path=str(path))
 
 
-def _excused(known: KnownFailure, count: int) -> Check:
+def _known_failure(known: KnownFailure, count: int) -> Check:
     message = f"{known.outcome().status}: {known.reason}, {count} case{'s' * (count > 1)} ({known.issue})"
     return Check(f"{known.signature} ({known.issue})", SKIPPED, message, known.signature, count=count)

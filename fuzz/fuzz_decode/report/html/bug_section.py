@@ -10,19 +10,19 @@ from fuzz_decode.report.facts import (
     case_facts,
     headline,
     message,
-    needed_facts,
+    required_features,
     tensor_facts,
+    worst_index,
     worst_numbers,
-    worst_place,
 )
 from fuzz_decode.report.html.elements import Child, el, table
 from fuzz_decode.report.html.memory_svg import memory_svg
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
-from fuzz_decode.report.terminal.triage import again, title
+from fuzz_decode.report.terminal.triage import repro, title
 
 
 def bug_section(number: int, triaged: Triaged) -> Element:
-    """Everything about one bug: what is wrong, memory as the kernel reads it, the case, and how to see it again."""
+    """One bug: the fault, the memory that the kernel reads, the case, and the command that reproduces it."""
     entry = triaged.entry
     reason = f": {triaged.reason}" if triaged.reason else ""
     parts: list[Child] = [
@@ -33,17 +33,17 @@ def bug_section(number: int, triaged: Triaged) -> Element:
         el("pre", {}, str(entry.finding["reads"])) if entry.finding.get("reads") else None,
         _worst(triaged),
         el("div", {"class": "sides"}, _memory(triaged), el("div", {"class": "facts"}, *_tables(triaged))),
-        el("h3", {}, "See it again"),
-        el("pre", {}, again(triaged)),
+        el("h3", {}, "Reproduce"),
+        el("pre", {}, repro(triaged)),
         el("p", {"class": "faint"}, "the same bug: " + ", ".join(map(str, triaged.others))) if triaged.others else None,
     ]
     return el("section", {"id": f"bug-{number}"}, *parts)
 
 
 def _worst(triaged: Triaged) -> Element | None:
-    place = worst_place(triaged.entry)
+    index = worst_index(triaged.entry)
     numbers = ", ".join(f"{word} {'±' * (word == 'allowed')}{number}" for word, number in worst_numbers(triaged.entry).items())
-    return el("p", {}, el("code", {}, place), f" {numbers}") if place else None
+    return el("p", {}, el("code", {}, index), f" {numbers}") if index else None
 
 
 def _memory(triaged: Triaged) -> Element | None:
@@ -53,32 +53,33 @@ def _memory(triaged: Triaged) -> Element | None:
     parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace, maps)]
     for memory in maps:
         parts += [el("h3", {}, f"Memory of {memory.tensors}"), memory_svg(memory)]
-        parts.append(el("p", {"class": "faint"}, f"by address, for {memory.whose}; dashed: nobody's, NaN"))
+        parts.append(el("p", {"class": "faint"}, f"by address, for {memory.whose}; dashed: unreferenced, NaN"))
     return el("div", {}, *parts)
 
 
 def _tables(triaged: Triaged) -> list[Child]:
     entry = triaged.entry
-    taken = triaged.trace.strides if triaged.trace else {}
+    used = triaged.trace.strides if triaged.trace else {}
     rows: list[tuple[Child, ...]] = []
     for facts in tensor_facts(entry.case):
-        guilty = taken.get(facts.name)
-        name = el("span", {"class": "guilty"}, facts.name) if guilty else facts.name
-        rows.append((name, str(list(facts.shape)), _strides(facts.strides, guilty), facts.layout))
+        wrong = used.get(facts.name)
+        name = el("span", {"class": "wrong-stride"}, facts.name) if wrong else facts.name
+        rows.append((name, str(list(facts.shape)), _strides(facts.strides, wrong), facts.layout))
     parts: list[Child] = [el("h3", {}, "Strides"), table(("tensor", "shape", "strides", "layout"), rows)]
     parts += [el("h3", {}, "Case"), table(("", ""), [(name, value) for name, value in case_facts(entry.case)])]
     if entry.before:
-        parts += [el("h3", {}, "Needs the calls before it"), *(el("p", {}, facts) for facts in call_facts(entry))]
+        parts += [el("h3", {}, "Requires the calls before it"), *(el("p", {}, facts) for facts in call_facts(entry))]
     if entry.needed:
-        needed: list[tuple[Child, ...]] = [(feature, verdict) for feature, verdict in needed_facts(entry)]
-        parts += [el("h3", {}, "Needed"), table(("feature", "without it"), needed)]
+        required: list[tuple[Child, ...]] = [(feature, verdict) for feature, verdict in required_features(entry)]
+        parts += [el("h3", {}, "Required"), table(("feature", "with the default"), required)]
     return parts
 
 
-def _strides(given: tuple[int, ...], taken: tuple[int, ...] | None) -> Element:
-    if taken is None:
-        return el("span", {}, str(given))
+def _strides(passed: tuple[int, ...], used: tuple[int, ...] | None) -> Element:
+    if used is None:
+        return el("span", {}, str(passed))
     parts: list[Child] = []
-    for was, now in zip(given, taken, strict=True):
-        parts += [", " if parts else None, el("span", {"class": "guilty"}, str(now)) if was != now else str(now)]
-    return el("span", {}, str(given), el("br"), "taken as (", *parts, ")")
+    for right, number in zip(passed, used, strict=True):
+        shown = el("span", {"class": "wrong-stride"}, str(number)) if right != number else str(number)
+        parts += [", " if parts else None, shown]
+    return el("span", {}, str(passed), el("br"), "kernel uses (", *parts, ")")

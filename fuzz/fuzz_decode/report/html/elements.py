@@ -1,4 +1,4 @@
-"""HTML as a tree of the standard library's, which escapes whatever comes from a file or a target."""
+"""HTML as an element tree of the standard library, which escapes all text from files and targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def el(tag: str, attributes: dict[str, object] | None = None, *children: Child) 
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[Child, ...]]) -> Element:
-    """A table that scrolls sideways where it is too wide."""
+    """A table that scrolls horizontally if it is too wide."""
     head = el("tr", {}, *(el("th", {}, word) for word in heads))
     body = [el("tr", {}, *(el("td", {}, cell) for cell in row)) for row in rows]
     return el("div", {"class": "wide"}, el("table", {}, el("thead", {}, head), el("tbody", {}, *body)))

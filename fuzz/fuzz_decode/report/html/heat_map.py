@@ -1,4 +1,4 @@
-"""What part of the layout space was visited, as a table whose cells are the darker the more cases they had."""
+"""The coverage of the layout space as tables; a cell is the darker the more cases it had."""
 
 from __future__ import annotations
 

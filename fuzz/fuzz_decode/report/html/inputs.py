@@ -1,4 +1,4 @@
-"""What a page takes from the JSON files of a campaign and of a score. Both come from elsewhere, and are looked at before use."""
+"""The parts of a page that come from the JSON reports of a campaign and of a score. Both are untrusted, and are validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 2**26
 
 
 def read_coverage(path: Path) -> Coverage:
-    """The coverage in what `run --json` wrote. Raises FileError naming the file and what in it is wrong."""
+    """The coverage in the output of `run --json`. Raises FileError naming the file and its fault."""
     cells = _read(path).get("coverage")
     coverage = Coverage()
     for cell in cells if isinstance(cells, list) else [None]:
@@ -27,14 +27,14 @@ def read_coverage(path: Path) -> Coverage:
 
 
 def read_score(path: Path) -> dict[str, Any]:
-    """What `score --json` wrote. Raises FileError naming the file and what in it is wrong."""
+    """The output of `score --json`. Raises FileError naming the file and its fault."""
     data = _read(path)
     rows = data.get("classes")
-    right = isinstance(rows, list) and all(isinstance(data.get(name), int) for name in ("mutants", "detected"))
-    wanted: dict[str, Any] = {"name": str, "killed": int, "runs": int, "median": (int, type(None)), "p90": (int, type(None))}
+    valid = isinstance(rows, list) and all(isinstance(data.get(name), int) for name in ("mutants", "detected"))
+    types: dict[str, Any] = {"name": str, "killed": int, "runs": int, "median": (int, type(None)), "p90": (int, type(None))}
     for row in rows if isinstance(rows, list) else ():
-        right = right and isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in wanted.items())
-    if not right:
+        valid = valid and isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in types.items())
+    if not valid:
         raise FileError(path, "is not what `fuzz-decode score --json` writes")
     return data
 
@@ -43,7 +43,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(read_whole(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:
-        raise FileError(path, f"is not a whole JSON file: {error}") from error
+        raise FileError(path, f"is not a complete JSON file: {error}") from error
     if not isinstance(data, dict):
         raise FileError(path, "must hold a JSON object")
     return data

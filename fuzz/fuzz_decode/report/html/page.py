@@ -1,4 +1,4 @@
-"""The page: a verdict, every bug in a line, each bug with its memory map, what was covered, detection power."""
+"""The page: a verdict, a line for every bug, each bug with its memory map, coverage, detection power."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from fuzz_decode.report.html.heat_map import heat_maps
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`found`: the bugs. `coverage` of `what` (a campaign, or the stored cases). `score`: what `score --json` wrote. `errors`:
-    files that did not load."""
+    """The contents of a page."""
 
     found: Sequence[Triaged]
+    """The bugs."""
     coverage: Coverage
     what: str
+    """The cases that `coverage` counts: those of a campaign, or the stored ones."""
     score: dict[str, Any] | None = None
+    """The output of `score --json`."""
     errors: Sequence[str] = ()
+    """A line for each file that did not load."""
 
     def html(self) -> str:
-        """All of it, in one file that needs nothing else."""
+        """The page as one file that needs no other."""
         style = importlib.resources.files(__package__).joinpath("page.css").read_text()
         sections = (bug_section(number, triaged) for number, triaged in enumerate(self.found, 1))
         return document(f"fuzz-decode: {self._verdict()}", style, *self._head(), *sections, *self._covered(), *self._power())
@@ -45,7 +48,7 @@ class Page:
             el("h1", {}, "fuzz-decode ", el("span", {"class": "verdict " + ("bad" if bad else "good")}, self._verdict())),
             el("p", {"class": "faint"}, f"fuzz-decode {__version__}" + (f", {versions}" if versions else "")),
             *(el("p", {"class": "bad"}, error) for error in self.errors),
-            el("div", {"class": "summary"}, table(("", "what", "target", "status", "diagnosis"), rows)) if rows else None,
+            el("div", {"class": "summary"}, table(("", "finding", "target", "status", "diagnosis"), rows)) if rows else None,
         ]
 
     def _covered(self) -> list[Child]:

@@ -1,4 +1,4 @@
-"""What a bench can measure: shapes, layouts, peers."""
+"""The shapes, layouts and peers that a bench can measure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rich.text import Text
 
 from fuzz_decode.bench.contenders import PEERS, PROJECTS
 from fuzz_decode.bench.layouts import LAYOUTS
-from fuzz_decode.bench.shapes import EVERY_LAYOUT, SHAPES, Shape
+from fuzz_decode.bench.shapes import EVERY_LAYOUT, SHAPES, BenchShape
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.targets.built_in import BuiltIn, built_ins
 
 
 def show_bench_list(console: Console, device: str) -> None:
-    """All names that the options take, on a machine that has `device` beside the CPU."""
+    """All names that the options take; `device` is the one to check the peers for."""
     _show(console, "shapes", [(shape.name, f"{shape}; {_layouts(shape)}") for shape in SHAPES.values()])
     _show(console, "layouts", [(arrangement.name, arrangement.about) for arrangement in LAYOUTS.values()])
     known = {built_in.name: built_in for built_in in built_ins(device)}
@@ -30,15 +30,15 @@ def _show(console: Console, title: str, lines: list[tuple[str, str]]) -> None:
     console.print(Text(title, "bold"), table, sep="\n")
 
 
-def _layouts(shape: Shape) -> str:
+def _layouts(shape: BenchShape) -> str:
     return "every layout" if shape.layouts == EVERY_LAYOUT else ", ".join(shape.layouts)
 
 
 def _peer(project: str, known: dict[str, BuiltIn]) -> str:
-    """Its modes, and whether it can run here."""
+    """Its modes, and its version or why it cannot run."""
     modes = [peer for peer in PEERS if peer.project == project]
     built_in = known[modes[0].adapter]
-    here = f"no: {built_in.why_not}" if built_in.why_not else built_in.version
+    version = f"no: {built_in.why_not}" if built_in.why_not else built_in.version
     install = built_in.install if built_in.why_not and not built_in.version else ""
-    only_named = "" if modes[0].by_default else "compiles for long, only if named"
-    return "; ".join(filter(None, (", ".join(filter(None, (peer.mode for peer in modes))), here, install, only_named)))
+    only_named = "" if modes[0].by_default else "compiles for minutes, so only if named"
+    return "; ".join(filter(None, (", ".join(filter(None, (peer.mode for peer in modes))), version, install, only_named)))

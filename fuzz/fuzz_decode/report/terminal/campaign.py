@@ -21,23 +21,23 @@ from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.protocol import WorkerInfo
 
-PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: that long apart, later on longer, so that a night fits on a page
-LOOK_SECONDS = 0.1
+PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: seconds between lines, later 1/30 of the time so far: a night is a page
+UPDATE_SECONDS = 0.1
 
 
 @dataclass(slots=True)
 class CampaignView:
-    """Shows the events of one campaign. Use as a context manager around them."""
+    """Prints the events of one campaign. Use as a context manager around them."""
 
     campaign: Campaign
     console: Console
     started: float = field(default_factory=time.monotonic)
     _progress: Progress | None = None
     _task: TaskID = TaskID(0)
-    _next_look: float = 0.0
+    _next_update: float = 0.0
 
     def __enter__(self) -> CampaignView:
-        self._next_look = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
+        self._next_update = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
         if self.console.is_terminal:
             ends = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
             columns = (BarColumn(12), TextColumn("{task.description}"), *ends)
@@ -57,15 +57,15 @@ class CampaignView:
             case CaseDone():
                 self._tick()
             case Found(entry, path, index):
-                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimising", "red"), soft_wrap=True)
+                self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimizing", "red"), soft_wrap=True)
             case Minimised(entry, path, shrunk):
-                again = repro_line(path, entry.target)
-                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
+                repro = repro_line(path, entry.target)
+                show_finding(self.console, entry, repro, f"{entry.signature} - {how_it_shrank(shrunk)}")
             case SpuriousTimeout(path, reason):
-                self.console.print(clean(f"{path} is no finding and is removed: {reason}", "yellow"), soft_wrap=True)
+                self.console.print(clean(f"{path} is not a finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
-        """What was covered, what was rejected, what was found."""
+        """Coverage, rejections, known failures and findings."""
         campaign, print_ = self.campaign, self.console.print
         print_()
         print_(coverage_table(campaign.coverage))
@@ -112,14 +112,14 @@ class CampaignView:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_update:
             return
         if self._progress is not None:
-            self._next_look = now + LOOK_SECONDS
+            self._next_update = now + UPDATE_SECONDS
             done = self.campaign.done if self.campaign.budget.cases else self.seconds
             self._progress.update(self._task, completed=done, description=self._status())
         else:
-            self._next_look = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
+            self._next_update = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
             self.console.print(f"{self.seconds:.0f} s: {self._status()}")
 
     def _status(self) -> str:
@@ -134,8 +134,8 @@ class CampaignView:
 
 def how_it_shrank(shrunk: Shrunk | None) -> str:
     if shrunk is None:
-        return "not minimised"
-    return f"minimised in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
+        return "not minimized"
+    return f"minimized in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
 
 
 def count_findings(number: int) -> str:

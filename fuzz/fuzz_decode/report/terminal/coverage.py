@@ -1,4 +1,4 @@
-"""The space that a campaign visited, as a table on the terminal."""
+"""The coverage of a campaign, as a table on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def coverage_table(coverage: Coverage) -> Group:
     """Families by dtype, then groups, block sizes, options and kernels in a line each."""
     lines = [_line(coverage, "group", 2), _line(coverage, "block size", 3), _options(coverage)]
     if spread := coverage.spread:
-        words = "{kernels} kernels compiled, of {fewest} to {most} cases each, {median} in the median".format(**spread)
+        words = "{kernels} kernels compiled, for {fewest} to {most} cases each, median {median}".format(**spread)
         lines.append(Text(words, "dim"))
     return Group(_families(coverage), Text(), *lines, Text(coverage.combinations, "dim"))
 
@@ -42,6 +42,6 @@ def _line(coverage: Coverage, word: str, axis: int) -> Text:
 
 
 def _options(coverage: Coverage) -> Text:
-    """Those that no case used, too: a target may lack them."""
+    """All options, also those of no case: a target may not have them."""
     counts = "  ".join(f"{words}: {coverage.options[words]}" for words in OPTIONS.values())
     return Text.assemble(("options  ", "dim"), counts)

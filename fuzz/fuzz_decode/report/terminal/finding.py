@@ -1,4 +1,4 @@
-"""A finding for the eye: what was expected, what came, the case and its strides in tables, and how to see it again."""
+"""A finding as a panel: the worst element, the case and its strides in tables, the features it requires, and the repro line."""
 
 from __future__ import annotations
 
@@ -17,24 +17,33 @@ from rich.text import Text
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Trace
-from fuzz_decode.report.facts import call_facts, case_facts, message, needed_facts, tensor_facts, worst_numbers, worst_place
+from fuzz_decode.report.facts import (
+    call_facts,
+    case_facts,
+    message,
+    required_features,
+    tensor_facts,
+    with_the_default,
+    worst_index,
+    worst_numbers,
+)
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.terminal.memory_map import memory_text
 from fuzz_decode.text import one_line, printable
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
-GUILTY = "bold red"
+WRONG_STYLE = "bold red"
 NUMBERS = {"expected": ("expected ", "green"), "got": ("got ", "red"), "allowed": ("allowed ±", "cyan")}
 
 
 def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
-    """Everything about one finding, and the line that shows it again, unbroken so that it can be copied."""
+    """The panel of a finding, and the command that reproduces it, in one line so that it can be copied."""
     console.print(finding_panel(entry, title, trace))
     console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
 
 
 def finding_text(entry: Entry, repro: str, title: str, width: int = 110) -> str:
-    """The same as plain text. What it looks like depends on no terminal, notebook or setting."""
+    """The same as plain text, whatever the terminal, notebook and settings."""
     file = io.StringIO()
     plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False, "highlight": False}
     show_finding(Console(file=file, width=width, **plain), entry, repro, title)
@@ -47,7 +56,7 @@ def repro_line(path: Path, target: str) -> str:
 
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
-    """What was wrong, the case, and why nothing can be left out of it; with a trace, memory as the kernel reads it, too."""
+    """The failure, the case and the features that it requires; with a trace, the memory that the kernel reads, too."""
     parts: list[RenderableType] = [clean(message(entry)), worst_element(entry), Text()]
     if entry.finding.get("reads"):
         parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
@@ -61,15 +70,15 @@ def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel
     if entry.before:
         parts += [Text(), calls_table(entry)]
     if entry.needed:
-        parts += [Text(), needed_table(entry)]
+        parts += [Text(), required_table(entry)]
     return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
 
 
 def worst_element(entry: Entry) -> Text:
     """`out[sequence 0, q head 1, dim 5]: expected 0.6476  got 0.6536  allowed ±1.4e-05`."""
-    place = worst_place(entry)
-    text = Text(place)
-    for key, number in worst_numbers(entry).items() if place else ():
+    index = worst_index(entry)
+    text = Text(index)
+    for key, number in worst_numbers(entry).items() if index else ():
         text.append(f"  {NUMBERS[key][0]}", "dim").append_text(clean(number, NUMBERS[key][1]))
     return text
 
@@ -85,26 +94,26 @@ def case_table(case: Case) -> Table:
 
 
 def stride_table(case: Case, assumed: Mapping[str, tuple[int, ...]] = NOTHING) -> Table:
-    """Shape and strides of every tensor, as the target gets them, and what it makes of them where that is known."""
+    """Shape and strides of every tensor as they are passed to the target, and the strides that it uses, where that is known."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("tensor", "shape", "strides", "layout"):
         table.add_column(column, overflow="fold")
     for facts in tensor_facts(case):
-        taken = assumed.get(facts.name)
-        table.add_row(Text(facts.name, GUILTY if taken else ""), str(list(facts.shape)), str(facts.strides), facts.layout)
-        if taken:
-            table.add_row("", Text("taken as", GUILTY), _marked(facts.strides, taken))
+        used = assumed.get(facts.name)
+        table.add_row(Text(facts.name, WRONG_STYLE if used else ""), str(list(facts.shape)), str(facts.strides), facts.layout)
+        if used:
+            table.add_row("", Text("kernel uses", WRONG_STYLE), _marked(facts.strides, used))
     return table
 
 
-def _marked(given: tuple[int, ...], taken: tuple[int, ...]) -> Text:
-    """The strides that the kernel goes by, the guilty ones marked."""
-    parts = [Text(str(now), GUILTY if was != now else "") for was, now in zip(given, taken, strict=True)]
+def _marked(passed: tuple[int, ...], used: tuple[int, ...]) -> Text:
+    """The strides that the kernel uses, the wrong ones marked."""
+    parts = [Text(str(number), WRONG_STYLE if right != number else "") for right, number in zip(passed, used, strict=True)]
     return Text.assemble("(", Text(", ").join(parts), ")")
 
 
 def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
-    """The memory maps, and why there is none."""
+    """The memory maps, or why there is none."""
     maps = memory_maps(case, trace)
     parts: list[RenderableType] = [Text(why, "dim") for why in why_no_map(trace, maps)]
     for memory in maps:
@@ -112,11 +121,11 @@ def memory_parts(case: Case, trace: Trace) -> list[RenderableType]:
     return parts
 
 
-def needed_table(entry: Entry) -> Table:
-    """Each feature that is left, and what happens without it."""
-    table = Table.grid(padding=(0, 2))
-    for feature, verdict in needed_facts(entry):
-        table.add_row(Text("needed", "dim"), clean(feature), clean(f"without it: {verdict}", "dim"))
+def required_table(entry: Entry) -> Table:
+    """`required: k = interleaved (passes with the default)`, a row for each feature."""
+    table = Table.grid()
+    for feature, verdict in required_features(entry):
+        table.add_row(Text.assemble(("required: ", "dim"), clean(feature), clean(f" ({with_the_default(verdict)})", "dim")))
     return table
 
 
@@ -124,17 +133,17 @@ def calls_table(entry: Entry) -> Table:
     """The calls before the failing one, and how they differ from it."""
     table = Table.grid(padding=(0, 2))
     count = len(entry.before)
-    table.add_row(Text(f"needs the {count} call{'s' * (count > 1)} before it", "bold"))
+    table.add_row(Text(f"requires the {count} call{'s' * (count > 1)} before it", "bold"))
     for facts in call_facts(entry):
         table.add_row(clean(facts))
     return table
 
 
 def clean(text: str, style: str = "") -> Text:
-    """Text from a file or a target, without what could steer a terminal."""
+    """Text from a file or a target, without control characters."""
     return Text(printable(text), style)
 
 
 def in_a_line(text: str, style: str = "") -> Text:
-    """The same where a line break in it, of a file's name, say, would look like a line of ours."""
+    """The same in one line: a line break in the name of a file would look like a line of this report."""
     return Text(one_line(text), style)

@@ -1,4 +1,4 @@
-"""The first lines of whatever runs a target: where, with which versions, and what cannot be drawn there."""
+"""The first lines of every command that runs a target: device, versions, and dtypes that are skipped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def show_header(console: Console, plan: WorkerConfig, ready: WorkerInfo, more: s
     where = "cpu (Triton interpreter)" if plan.device == "cpu" else plan.device
     versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
     console.print(clean(f"target {plan.target} on {where}{more}; {versions}"), soft_wrap=True)
-    for dtype, what in ready.refused.items():
-        who = "Triton's interpreter: " if plan.device == "cpu" else ""
-        console.print(clean(f"{dtype} is not drawn: {who}{what}", "yellow"), soft_wrap=True)
+    for dtype, failure in ready.refused.items():
+        reason = f"failed the interpreter self-test ({failure})" if plan.device == "cpu" else failure
+        console.print(clean(f"{dtype} skipped: {reason}", "yellow"), soft_wrap=True)

@@ -6,12 +6,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.report.memory_map import MARKS, RIGHT, SIGNS, WANTED, WRONG, MemoryMap
+from fuzz_decode.report.memory_map import EXPECTED, RIGHT, SHOWN_MARKS, SIGNS, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
 
 COLOURS = {"K": "blue", "V": "magenta", "q": "cyan", "out": "cyan", "entry": "yellow"}
-STYLES = {RIGHT: "green", WANTED: "bold green", WRONG: "bold red"}
-LIVE, NOBODY, PADDING = "█", "▒", "░"
+STYLES = {RIGHT: "green", EXPECTED: "bold green", WRONG: "bold red"}
+LIVE, UNREFERENCED, PADDING = "█", "▒", "░"
 
 
 def memory_text(memory: MemoryMap) -> Group:
@@ -43,25 +43,25 @@ def _lines(memory: MemoryMap) -> Table:
 def _glyph(cell: Cell) -> Text:
     if cell.kind == "padding":
         return Text(PADDING * 2, "dim")
-    return Text((LIVE if cell.holds else NOBODY) * 2, COLOURS.get(cell.kind, ""))
+    return Text((LIVE if cell.holds else UNREFERENCED) * 2, COLOURS.get(cell.kind, ""))
 
 
 def _name(cell: Cell) -> Text:
     if cell.kind == "padding":
         return Text(cell.name, "dim")
     place = Text.assemble((cell.kind, COLOURS.get(cell.kind, "")), f" {cell.name}" if cell.name else "")
-    return place.append(f": {cell.holds}" if cell.holds else ": nobody's", "" if cell.holds else "dim")
+    return place.append(f": {cell.holds}" if cell.holds else ": unreferenced", "" if cell.holds else "dim")
 
 
 def _marks(cell: Cell) -> Text:
-    shown = [Text(f"{SIGNS[mark.kind]} {mark.words}", STYLES[mark.kind]) for mark in cell.marks[:MARKS]]
-    if len(cell.marks) > MARKS:
-        shown.append(Text(f"and {len(cell.marks) - MARKS} more", "dim"))
+    shown = [Text(f"{SIGNS[mark.kind]} {mark.words}", STYLES[mark.kind]) for mark in cell.marks[:SHOWN_MARKS]]
+    if len(cell.marks) > SHOWN_MARKS:
+        shown.append(Text(f"and {len(cell.marks) - SHOWN_MARKS} more", "dim"))
     return Text("\n").join(shown)
 
 
 def _key(memory: MemoryMap) -> RenderableType:
-    kinds = {PADDING if cell.kind == "padding" else LIVE if cell.holds else NOBODY for cell in memory.cells}
+    kinds = {PADDING if cell.kind == "padding" else LIVE if cell.holds else UNREFERENCED for cell in memory.cells}
     poison = "" if memory.tensors == "block_table" else ": NaN"
-    words = {LIVE: "in use", NOBODY: f"nobody's{poison}", PADDING: f"between rows{poison}"}
+    words = {LIVE: "in use", UNREFERENCED: f"unreferenced{poison}", PADDING: f"between rows{poison}"}
     return Text("   ".join(f"{glyph} {words[glyph]}" for glyph in words if glyph in kinds), "dim")

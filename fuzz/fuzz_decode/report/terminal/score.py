@@ -1,4 +1,4 @@
-"""A score on the terminal: a live line while it runs, the table at the end; the same table in Markdown."""
+"""A score on the terminal: a live line while it runs, the table at the end; the same table in Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.table import Table
 
 from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.score import Score
-from fuzz_decode.evaluate.tally import Row, Tally
+from fuzz_decode.evaluate.tally import Tally, TallyRow
 from fuzz_decode.report.terminal.finding import clean
 
 COLUMNS = ("mutant", "class", "killed", "median", "90%", "oracle", "diagnosis right")
-PLAIN_LINE_SECONDS = 10.0
+PLAIN_LINE_SECONDS = 10.0  # between lines of progress in a pipe
 
 
 @dataclass(slots=True)
 class ScoreView:
-    """Shows one score. Use as a context manager around its events."""
+    """Prints one score. Use as a context manager around its events."""
 
     score: Score
     console: Console
@@ -81,7 +81,7 @@ class ScoreView:
         return "\n".join([*lines, "", *self.totals(tally)]) + "\n"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for machines."""
+        """The JSON report: the settings, the table and every measurement."""
         setting = self.score.setting
         runs = sorted(self.score.measured, key=lambda each: (each.subject, each.seed))
         return {
@@ -92,29 +92,29 @@ class ScoreView:
         }
 
     def totals(self, tally: Tally) -> Iterator[str]:
-        """What was measured, in sentences."""
-        means = f"the grid of {self.score.setting.grid}" if self.score.setting.grid else "the fuzzer"
-        without = f", {self.score.setting.ablate}" if self.score.setting.ablate else ""
+        """The totals, in sentences."""
+        cases = f"the grid of {self.score.setting.grid}" if self.score.setting.grid else "the fuzzer"
+        ablation = f", {self.score.setting.ablate}" if self.score.setting.ablate else ""
         most = f"up to {self.score.setting.limit} cases, seeds 0 to {self.score.seeds - 1}"
-        yield f"{means}{without} on {self.score.setting.device}, {most}: {tally.detected} of {tally.mutants} mutants killed"
+        yield f"{cases}{ablation} on {self.score.setting.device}, {most}: {tally.detected} of {tally.mutants} mutants killed"
         strides = f", stride classes {self._cases(tally.stride_median)}" if tally.strides else ""
         yield f"median cases to kill: {self._cases(tally.median)}{strides}"
         beyond = sum(bool(row.beyond) for row in tally.rows)
         if beyond:
-            yield f"{beyond} of them are beyond the reach of any case here and were not run"
-        alike = sum(bool(row.equivalent) for row in tally.rows)
-        if alike:
-            yield f"{alike} more cannot be told from the kernel and count in neither number"
+            yield f"{beyond} of them are beyond the reach of any case and were not run"
+        equivalent = sum(bool(row.equivalent) for row in tally.rows)
+        if equivalent:
+            yield f"{equivalent} more are equivalent to the kernel and count in neither number"
         if tally.clean:
             rate = f"{tally.alarm_rate:.2g}"
             yield f"false alarms on the kernel itself: {tally.alarms} in {tally.clean} cases, a rate of at most {rate} (95%)"
 
-    def _cells(self, row: Row) -> tuple[str, ...]:
+    def _cells(self, row: TallyRow) -> tuple[str, ...]:
         wrong = f", {row.wrong} wrong" if row.wrong else ""
         right = f"{row.right}/{row.asked}{wrong}" if row.asked else "-"
         numbers = f"{row.killed}/{row.runs}", self._cases(row.median), self._cases(row.p90)
-        found = row.oracle or ("equivalent" if row.equivalent else "beyond reach" if row.beyond else "-")
-        return row.name, row.kind or "-", *numbers, found, right
+        oracle = row.oracle or ("equivalent" if row.equivalent else "beyond reach" if row.beyond else "-")
+        return row.name, row.kind or "-", *numbers, oracle, right
 
     def _cases(self, number: int | None) -> str:
         return f">{self.score.setting.limit}" if number is None else str(number)

@@ -1,4 +1,4 @@
-"""A check on the terminal: what was understood of a target, one line a probe, the first failure whole, and what to do next."""
+"""A check of a target on the terminal: its declaration, a line for each probe, the first failure, and the next command."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FA
 
 
 def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo | Answer]) -> bool:
-    """Print a check as it goes on; whether something failed."""
+    """Print a check while it runs; True if a probe failed."""
     statuses: list[str] = []
     for event in events:
         if isinstance(event, WorkerInfo):
-            _show_understood(console, plan, event)
+            _show_declaration(console, plan, event)
             continue
         _show_answer(console, event)
         if event.outcome.findings and FAILED not in statuses:
@@ -36,7 +36,7 @@ def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo
     return FAILED in statuses
 
 
-def _show_understood(console: Console, plan: WorkerConfig, ready: WorkerInfo) -> None:
+def _show_declaration(console: Console, plan: WorkerConfig, ready: WorkerInfo) -> None:
     show_header(console, plan, ready)
     for title, rows in _sections(ready.description):
         console.print(Text(f"\n{title}", "dim"))
@@ -45,16 +45,16 @@ def _show_understood(console: Console, plan: WorkerConfig, ready: WorkerInfo) ->
 
 
 def _sections(description: Description) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
-    yield "by position it gets", description.arguments
+    yield "passed by position", description.arguments
     if description.options:
-        yield "by keyword it gets", description.options
+        yield "passed by keyword", description.options
     if description.never_passed:
         yield "never passed", [(name, "keeps its default") for name in description.never_passed]
-    yield "and it returns", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs * q_len, num_q_heads]")]
+    yield "returned", [("out, or (out, lse)", "lse: natural log, float32 [num_seqs * q_len, num_q_heads]")]
     if description.limits:
-        yield "what it declares, and what is therefore never generated", description.limits
-    yield "its arithmetic, as declared", [(phrase,) for phrase in description.arithmetic]
-    yield "on a GPU a kernel is compiled for each", [(description.compiled_for,)]
+        yield "declared limits, and cases that are therefore never generated", description.limits
+    yield "declared arithmetic", [(phrase,) for phrase in description.arithmetic]
+    yield "on a GPU, one kernel is compiled for each", [(description.compiled_for,)]
 
 
 def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:
@@ -67,18 +67,18 @@ def _grid(rows: Sequence[tuple[str, ...]]) -> Padding:
 def _show_answer(console: Console, answer: Answer) -> None:
     probe, outcome = answer.probe, answer.outcome
     verdict, style = VERDICTS[outcome.status]
-    why = outcome.signature or outcome.reason
+    reason = outcome.signature or outcome.reason
     words = f"{probe.question}: {probe.setting}"
-    console.print(Text.assemble((f"{verdict:<13}", style), words, clean(why and f" - {why}", style)), soft_wrap=True)
+    console.print(Text.assemble((f"{verdict:<13}", style), words, clean(reason and f" - {reason}", style)), soft_wrap=True)
 
 
 def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:
     failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
     if failed:
-        verdict, command = f"{failed} of {len(statuses)} fail; find and minimise the failure with", f"{run} --stop-after 1"
+        verdict, command = f"{failed} of {len(statuses)} fail; find and minimize the failure with", f"{run} --stop-after 1"
     elif PASSED not in statuses:
-        verdict, command = "nothing ran: every case was rejected; see what a campaign can draw with", run
+        verdict, command = "nothing ran: every case was rejected; see the cases that a campaign draws with", run
     else:
-        verdict, command = "nothing fails; go on with", run
+        verdict, command = "nothing fails; fuzz the target with", run
     console.print(f"\n{verdict}")
     console.print(clean(f"  {command}", "bold"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The built-in targets in a list: what each runs, whether it can run here, what it takes, how to get it."""
+"""The list of built-in targets: the kernel of each, whether it can run on this machine, its limits, how to install it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.targets.built_in import BuiltIn, built_ins
 from fuzz_decode.targets.description import limits
 from fuzz_decode.targets.target import Target
-from fuzz_decode_kernels.mutants.load import MUTANTS
+from fuzz_decode_kernels.mutants import MUTANTS
 
 
 def show_targets(console: Console, device: str) -> None:
-    """Every built-in target, on a machine that has `device` beside the CPU."""
+    """Every built-in target; `device` is the one to check them for."""
     for built_in in built_ins(device):
         _show(console, built_in)
     console.print(Text.assemble(("mutant:NAME", "bold"), "  the bundled kernel with one fault of a released one"))
     console.print(_indented(_mutants()), Text())
-    console.print(Text.assemble(("module:function", "bold"), " or ", ("path/to/file.py:function", "bold"), "  yours"))
-    console.print("What is understood of one, and does it work? fuzz-decode targets --check TARGET")
+    console.print(Text.assemble(("module:function", "bold"), " or ", ("path/to/file.py:function", "bold"), "  your function"))
+    console.print("To show the declaration of a target and run five cases: fuzz-decode targets --check TARGET")
 
 
 def _show(console: Console, built_in: BuiltIn) -> None:
@@ -29,25 +29,25 @@ def _show(console: Console, built_in: BuiltIn) -> None:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", min_width=7)
     rows.add_column(overflow="fold")
-    rows.add_row("here", _here(built_in))
-    for word, value in _takes(built_in.target).items() if built_in.target else ():
+    rows.add_row("status", _status(built_in))
+    for word, value in _declared(built_in.target).items() if built_in.target else ():
         rows.add_row(word, value)
     if built_in.why_not and built_in.install and not built_in.version:
         rows.add_row("install", clean(built_in.install))
     console.print(_indented(rows), Text())
 
 
-def _here(built_in: BuiltIn) -> Text:
+def _status(built_in: BuiltIn) -> Text:
     words = (built_in.version, f"no: {built_in.why_not}") if built_in.why_not else (built_in.version, "available")
     return clean(", ".join(filter(None, words)), "yellow" if built_in.why_not else "green")
 
 
-def _takes(target: Target) -> dict[str, str]:
-    """What the target declares."""
-    kinds = (", ".join(target.dtypes), f"options {', '.join(sorted(target.options)) or 'none'}", " or ".join(target.devices))
-    rows = {"takes": "; ".join(kinds)}
-    narrower = "; ".join(limit for limit, _ in limits(target))
-    return rows | ({"limits": narrower} if narrower else {})
+def _declared(target: Target) -> dict[str, str]:
+    """The dtypes, options and devices that the target declares, and its limits."""
+    supported = (", ".join(target.dtypes), f"options {', '.join(sorted(target.options)) or 'none'}", " or ".join(target.devices))
+    rows = {"takes": "; ".join(supported)}
+    declared_limits = "; ".join(limit for limit, _ in limits(target))
+    return rows | ({"limits": declared_limits} if declared_limits else {})
 
 
 def _mutants() -> Table:

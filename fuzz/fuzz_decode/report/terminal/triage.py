@@ -14,12 +14,12 @@ STYLES = {STILL_FAILS: "red", FAILS_OTHERWISE: "red", FIXED: "green", NOT_RUN: "
 
 
 def show_triaged(console: Console, triaged: Triaged) -> None:
-    """One bug."""
+    """Print one bug."""
     if triaged.failing:
-        show_finding(console, triaged.entry, again(triaged), title(triaged), triaged.trace)
+        show_finding(console, triaged.entry, repro(triaged), title(triaged), triaged.trace)
     else:
-        why = f": {triaged.reason}" if triaged.reason else ""
-        console.print(in_a_line(f"{triaged.path}: {title(triaged)}{why}", style(triaged)), soft_wrap=True)
+        reason = f": {triaged.reason}" if triaged.reason else ""
+        console.print(in_a_line(f"{triaged.path}: {title(triaged)}{reason}", style(triaged)), soft_wrap=True)
     if triaged.others:
         others = ", ".join(map(str, triaged.others))
         console.print(Text.assemble(("same   ", "dim"), in_a_line(others)), soft_wrap=True)
@@ -32,8 +32,8 @@ def title(triaged: Triaged) -> str:
     return f"{triaged.entry.signature} on {triaged.entry.target}: {triaged.status}{was}"
 
 
-def again(triaged: Triaged) -> str:
-    """The line that runs the case again."""
+def repro(triaged: Triaged) -> str:
+    """The command that runs the case again."""
     return repro_line(triaged.path, triaged.entry.target)
 
 

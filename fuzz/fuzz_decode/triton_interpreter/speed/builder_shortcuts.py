@@ -1,8 +1,8 @@
-"""The builder's commonest methods without what they do in vain: each does at once what it would do anyway with operands of a form
-that is known beforehand, and leaves any other to the method that was there.
+"""The builder's most frequent methods without redundant work: for operands of a form that is known beforehand, each returns at
+once what the original would return, and it leaves all others to the original.
 
-Results have the same bits and lie in memory in the same way, since numpy's sums and products of matrices hang on both. Each
-shortcut is tried on samples before it is taken; where this Triton does anything else, it keeps its own way.
+Results have the same bits and the same memory layout, since numpy's sums and matrix products depend on both. Each shortcut is
+compared with the original on samples before it is installed; where this Triton does anything else, the original stays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BINARY = (
     *(f"fcmp{order}{relation}" for order in "OU" for relation in ("LT", "GT", "LE", "GE", "EQ", "NE")),
 )
 INTEGERS = "?bBiIlLqQ"  # numpy's types but uint16, which may be bfloat16
-# no uint16 here, either
+# without uint16, for the same reason
 SAMPLED = ("int1", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
 
 
@@ -44,12 +44,12 @@ def install_builder_shortcuts(interpreter: Any) -> None:
     ):
         original = getattr(owner, name)
         quick = shortcut(original, interpreter)
-        if _same(original, quick, calls * 2):  # the second time on what was remembered
+        if _same(original, quick, calls * 2):  # twice: the second time with what the shortcut remembers
             setattr(owner, name, quick)
 
 
 class Samples:
-    """What shortcuts are tried on: four numbers of every type, pointers, a type of blocks, results of reductions with dtypes."""
+    """What shortcuts are compared on: four numbers of every type, pointers, a block type, results of reductions with dtypes."""
 
     def __init__(self, interpreter: Any) -> None:
         handle, tl, dtype_of = interpreter.TensorHandle, interpreter.tl, interpreter._get_np_dtype
@@ -74,10 +74,10 @@ def _same(original: Method, quick: Method, calls: Iterable[tuple[Any, ...]]) -> 
 
 
 def _outcome(method: Method, call: tuple[Any, ...]) -> object:
-    """All that there is to a handle or a tensor, or the kind of exception."""
+    """Everything about a handle or a tensor, or the kind of exception."""
     try:
         result = method(*call)
-    except Exception as error:  # whatever it is, the other way must lead there, too
+    except Exception as error:  # whatever it is, the other method must raise it, too
         return type(error)
     handle: Any = getattr(result, "handle", result)
     data = handle.data
@@ -85,10 +85,10 @@ def _outcome(method: Method, call: tuple[Any, ...]) -> object:
 
 
 def _binary(original: Method, handle: Any, samples: Samples) -> Method:
-    """Operands of one type mostly give a result of that type, or a truth: nothing is to be rounded then, and no width checked."""
+    """Operands of one type mostly give a result of that type, or bool: then nothing needs rounding or a check of its width."""
     try:
         ufunc = original(SimpleNamespace(binary_op=lambda lhs, rhs, ufunc: ufunc), None, None)
-    except AttributeError:  # it does more than that
+    except AttributeError:  # the method does more than call a ufunc
         return original
 
     def at_once(self: Any, lhs: Any, rhs: Any) -> Any:
@@ -107,7 +107,7 @@ def _binary(original: Method, handle: Any, samples: Samples) -> Method:
 
 
 def _expand_dims(original: Method, interpreter: Any) -> Method:
-    """As numpy.expand_dims does it, without its checks: the front end has made them."""
+    """As numpy.expand_dims, without its checks, which the front end has made."""
     handle = interpreter.TensorHandle
 
     def expand_dims(self: Any, arg: Any, axis: int) -> Any:
@@ -118,7 +118,7 @@ def _expand_dims(original: Method, interpreter: Any) -> Method:
 
 
 def _broadcast(original: Method, interpreter: Any) -> Method:
-    """As numpy.broadcast_to does it: the same iterator, the same view. Of arrays without gaps its strides are remembered."""
+    """As numpy.broadcast_to: the same iterator, the same view. For contiguous arrays the strides are remembered."""
     handle, strides = interpreter.TensorHandle, dict[Any, Any]()
 
     def broadcast(self: Any, arg: Any, shape: Any) -> Any:
@@ -135,7 +135,7 @@ def _broadcast(original: Method, interpreter: Any) -> Method:
 
 
 def _addptr(original: Method, interpreter: Any) -> Method:
-    """An element's size is looked up by the pointer's name."""
+    """The element size is remembered by the name of the pointer's type."""
     handle = interpreter.TensorHandle
     sizes: dict[str, int] = {}
 
@@ -150,7 +150,7 @@ def _addptr(original: Method, interpreter: Any) -> Method:
 
 
 def _splat(original: Method, interpreter: Any) -> Method:
-    """As numpy.full does it."""
+    """As numpy.full."""
     handle, dtype_of, block_type = interpreter.TensorHandle, interpreter._get_np_dtype, interpreter.tl.block_type
 
     def splat(self: Any, ret_ty: Any, arg: Any) -> Any:
@@ -177,7 +177,7 @@ def _cast(original: Method, interpreter: Any) -> Method:
 
 
 def _to_tensor(original: Method, interpreter: Any) -> Method:
-    """The tensor of a reduction's or a scan's result; its type is found once for each shape."""
+    """The tensor of a reduction's or a scan's result; its type is built once for each dtype and shape."""
     handle, dtype_of = interpreter.TensorHandle, interpreter._get_np_dtype
     first: dict[tuple[str, tuple[int, ...]], Any] = {}
 

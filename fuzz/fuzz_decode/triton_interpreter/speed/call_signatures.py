@@ -1,4 +1,4 @@
-"""What an operation of triton.language is given, as a key: all that its front end can see before the program runs."""
+"""The arguments of an operation of triton.language as a key: all that its front end can see before the program runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Signatures:
 
     def __init__(self, tl: Any) -> None:
         self._tensor = tl.tensor
-        self._types: dict[int, Any] = {}  # by id, which no other object gets while they are here
+        self._types: dict[int, Any] = {}  # by id, which no other object gets while these are kept alive
         self._alike: dict[str, list[Any]] = {}
         self._constants: dict[type, Callable[[Any, list[Any], list[Any]], None]] = {
             tl.tensor: self._of_tensor,
@@ -28,12 +28,12 @@ class Signatures:
                 self.known(value)
 
     def of_call(self, args: tuple[Any, ...], options: dict[str, Any], inputs: list[Any]) -> tuple[Any, ...]:
-        """The key of a call, whose tensors are added to `inputs`. It is one of a kind only if all types in it are known. Raises
-        KeyError if the call is given anything but tensors and plain constants."""
+        """The key of a call, whose tensors are added to `inputs`. Equal calls have equal keys only if all their types are known.
+        Raises KeyError if an argument is anything but a tensor or a plain constant."""
         key: list[Any] = []
         tensor = self._tensor
         for arg in args:
-            if arg.__class__ is tensor:  # spelled out: most arguments are
+            if arg.__class__ is tensor:  # inlined: most arguments are
                 inputs.append(arg)
                 key.append(id(arg.type))
             else:
@@ -52,7 +52,7 @@ class Signatures:
         return self.of_call(args, options, [])
 
     def known(self, found: Any) -> Any:
-        """The one that stands for all types that equal this one."""
+        """The representative of all types that equal this one: comparing ids is much cheaper than comparing types."""
         if id(found) in self._types:
             return found
         alike = self._alike.setdefault(str(found), [])

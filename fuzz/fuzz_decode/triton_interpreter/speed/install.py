@@ -1,8 +1,6 @@
-"""Triton's interpreter without work it does in vain, and working with current numpy; no result changes.
+"""Puts the acceleration in place: nearly all of the interpreter's time is Python around numpy, most of it in the front end.
 
-Of the time it takes hardly any is numpy's: all is Python around it. Most of that `recordings` takes away; here is the rest. Up to
-3.6 the interpreter turns loop bounds into integers in a way that current numpy refuses, which is mended here, too. What a version
-of Triton does not have stays as it is.
+What this version of Triton does not have stays as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ NEEDED = (
 
 
 def is_known(interpreter: Any) -> bool:
-    """Whether this Triton is made as those are that can be made quicker."""
+    """Whether this Triton's interpreter has all parts that are patched for speed."""
     try:
         return all(operator.attrgetter(name)(interpreter) for name in NEEDED)
     except AttributeError:
@@ -42,7 +40,7 @@ def install_speedups() -> None:
     from triton.runtime import interpreter
 
     options = interpreter.interpreter_builder.options
-    if hasattr(options, "sanitize_overflow"):  # whose verdict is only read in debug mode
+    if hasattr(options, "sanitize_overflow"):  # a check whose result is used in debug mode only
         interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
     interpreter._patch_builtin = functools.partial(_patch_builtin, Operations(interpreter))
     interpreter._patch_lang_tensor = functools.partial(_patch_lang_tensor, interpreter._patch_lang_tensor)
@@ -61,12 +59,11 @@ def _patch_builtin(operations: Operations, package: Any, builder: Any, *scope: A
 def _patch_lang_tensor(original: Any, tensor: Any, *scope: Any) -> None:
     original(tensor, *scope)
     assign = scope[0].set_attr if scope else setattr
-    assign(tensor, "__index__", lambda self: int(self.handle.data.item()))
     assign(tensor, "__bool__", truth(tensor.__bool__))
 
 
 def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """numpy's dtype for Triton's: a type's name tells all of it that matters."""
+    """numpy's dtype for Triton's, remembered by the name of the type, which determines it."""
     known: dict[str, Any] = {}
 
     def dtype_of(wanted: Any) -> Any:
@@ -78,7 +75,7 @@ def _by_name(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _handle(pointer: type) -> Callable[..., None]:
-    """TensorHandle.__init__ from 3.6 on. What may be too wide for its type is left to Triton to judge."""
+    """TensorHandle.__init__ from 3.6 on, without its check of widths where the data cannot be too wide."""
 
     def init(self: Any, data: Any, dtype: Any, attr: Any = None) -> None:
         self.data, self.dtype, self.attr = data, dtype, {} if attr is None else attr

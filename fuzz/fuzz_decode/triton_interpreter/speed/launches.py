@@ -1,4 +1,4 @@
-"""What the interpreter does anew at each launch, and at each call of a function by a kernel, and could know from the last one."""
+"""What the interpreter repeats at each launch, and at each call of a function by a kernel, although it does not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def speed_up_launches(interpreter: Any) -> None:
     executor = interpreter.GridExecutor
     executor._init_args_hst = _in_place(executor._init_args_hst)
     executor._restore_args_dev = _unless_in_place(executor._restore_args_dev)
-    executor.__call__ = _silently(executor.__call__)
+    executor.__call__ = _without_warnings(executor.__call__)
 
 
 def another(tensor: Any, handle: Any) -> Any:
@@ -37,26 +37,27 @@ def another(tensor: Any, handle: Any) -> Any:
 
 
 def _once(patch: Callable[[Any], Any], tl: Any) -> Callable[[Any], Any]:
-    """triton.language is patched when a kernel or a function that it calls needs it, and stays patched, as it did up to 3.5."""
+    """triton.language is patched when the first kernel needs it, and stays patched, as up to Triton 3.5:
+    later versions patch and restore it at each launch."""
     patched: list[Any] = []
-    looked_at: dict[Any, int] = {}
+    sizes: dict[Any, int] = {}  # function -> how many globals its module had when it was patched
     nothing = SimpleNamespace(restore=lambda: None)
 
     def patch_once(function: Any) -> Any:
         names = function.__globals__
-        if looked_at.get(function) != len(names):  # an import may come late
+        if sizes.get(function) != len(names):  # a module may import triton.language later
             seen = [value for value in names.values() if value is tl or value is tl.core]
             if not seen or any(value not in patched for value in seen):
                 patch(function)
                 patched.extend(seen)
-            looked_at[function] = len(names)
+            sizes[function] = len(names)
         return nothing
 
     return patch_once
 
 
 def _remembering(convert: Callable[[Any], Any], handle: Any) -> Callable[[Any], Any]:
-    """Integers among a launch's arguments, mostly the same ones again, and pointers to tensors of the same dtypes."""
+    """Keeps converted arguments: integers, mostly the same ones again, and pointers, whose type depends on the dtype alone."""
     converted = functools.lru_cache(CONVERTED)(convert)
     pointers: dict[torch.dtype, Any] = {}
 
@@ -75,7 +76,7 @@ def _remembering(convert: Callable[[Any], Any], handle: Any) -> Callable[[Any], 
 
 
 def _call_args(signatures: Callable[[Any], Any], function: Any, /, *positional: Any, **named: Any) -> dict[str, Any]:
-    """As inspect.getcallargs, which is asked where arguments do not fit simply."""
+    """As inspect.getcallargs, which still binds whatever is not simple, and raises what is wrong."""
     spec = signatures(function)
     defaults = spec.defaults or ()
     given = dict(zip(spec.args, positional, strict=False))
@@ -87,10 +88,10 @@ def _call_args(signatures: Callable[[Any], Any], function: Any, /, *positional: 
 
 
 def _in_place(copy: Callable[..., Any]) -> Callable[..., Any]:
-    """Tensors that lie on the CPU need not be brought there."""
+    """Tensors that are on the CPU are not copied there."""
 
     def arguments(self: Any, positional: Any, named: Any) -> Any:
-        if all(_is_here(argument) for argument in (*positional, *named.values())):
+        if all(_is_on_cpu(argument) for argument in (*positional, *named.values())):
             return positional, named
         return copy(self, positional, named)
 
@@ -105,13 +106,13 @@ def _unless_in_place(restore: Callable[..., None]) -> Callable[..., None]:
     return restored
 
 
-def _is_here(argument: Any) -> bool:
+def _is_on_cpu(argument: Any) -> bool:
     kind = argument.__class__
     return kind in PLAIN or (kind is torch.Tensor and argument.device.type == "cpu")
 
 
-def _silently(launch: Callable[..., None]) -> Callable[..., None]:
-    """Floats overflow, and logarithms of 0 are infinite, without a word from numpy, as on a GPU."""
+def _without_warnings(launch: Callable[..., None]) -> Callable[..., None]:
+    """Floats overflow, and logarithms of 0 are infinite, without a warning of numpy, as on a GPU."""
 
     def launched(self: Any, *args: Any, **options: Any) -> None:
         with np.errstate(all="ignore"):

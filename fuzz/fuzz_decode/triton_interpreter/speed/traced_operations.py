@@ -1,10 +1,10 @@
-"""Operations of triton.language, compiled once for each signature.
+"""Operations of triton.language, traced once for each signature and then replayed.
 
-An operation is a compiler's front end: what it tells its builder depends on the types of its tensors and on constants, never on
-a tensor's values. The interpreter runs the front end anew for every operation of every program, which is nearly all the time it
-takes. Here the first call with a signature runs it on tensors without values and writes down what the builder is to create;
-that is what this and every later call do, with the same builder. A front end that asks for a value after all, that raises, or
-that is given anything but tensors and plain constants runs as it always did.
+An operation is a compiler's front end: what it has its builder create depends on the types of its tensors and on constants, never
+on a tensor's values. The interpreter runs the front end again for every operation of every program, which is nearly all of its
+time. Here the first call with a signature runs it on tensors without values and records what the builder is to create, as Python
+source; that call and every later one run the recording, with the same builder. A front end that needs a value after all, that
+raises, or that is given anything but tensors and plain constants runs as before.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import Any
 
 from fuzz_decode.triton_interpreter.speed.call_signatures import Signatures
 
-FOLDED = {  # created while recording, where all they are given is constant
+FOLDED = {  # run while recording if all arguments are constants: the result is one, too
     *("create_splat", "create_make_range", "create_int_cast", "create_si_to_fp", "create_fp_trunc", "create_fp_ext"),
 }
-SIGNATURES = 4096  # remembered for an operation; numbers in a kernel's loops make new ones
+SIGNATURES = 4096  # remembered for an operation; a loop counter makes a new one in each round
 
 Replay = Callable[..., Any]
-_at_work: list[Recorder] = []  # the recorder, while there is one
+# The recorder, while there is one. Module state, because an operation that is being recorded calls others, and those learn of it
+# nowhere else: Triton's front end passes no argument of ours through. The interpreter runs in one thread.
+_at_work: list[Recorder] = []
 
 
 class ValueNeeded(Exception):
-    """The front end asked for what only a running program knows."""
+    """The front end needs a value, which only a running program has."""
 
 
 class Value:
@@ -44,7 +46,7 @@ class Value:
 
 
 class Recorder:
-    """A builder that writes down what it is to create, as Python; types and constants are the real builder's."""
+    """A builder that records what it is to create, as Python source; types and constants are the real builder's."""
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
@@ -64,18 +66,18 @@ class Recorder:
         return created
 
     def text(self, value: Any) -> str:
-        """What stands for a handle, for several or for a constant."""
+        """The source of a handle, of several or of a constant."""
         if isinstance(value, Value):
             return value.name
         if value.__class__ in (list, tuple) and any(isinstance(part, (Value, list, tuple)) for part in value):
             return f"{value.__class__.__name__}([{', '.join(map(self.text, value))}])"
         if any(isinstance(part, Value) for part in (*_parts(value), *getattr(value, "__dict__", {}).values())):
-            raise ValueNeeded  # no constant, whatever else it is
+            raise ValueNeeded  # it hides a handle, so that it is not constant
         self.constants.append(value)
         return f"c{len(self.constants) - 1}"
 
     def replay(self, number: int, tensor: type) -> Replay:
-        """A function of so many tensors x0, x1 and so on that does what was recorded."""
+        """A function of `number` tensors x0, x1 and so on that does what was recorded."""
         takes = [f"i{place} = x{place}.handle" for place in range(number)]
         return _compiled(
             f"def bind(builder, tensor, new{''.join(f', c{place}' for place in range(len(self.constants)))}):\n"
@@ -98,7 +100,7 @@ def _compiled(source: str) -> Callable[..., Replay]:
 
 
 class Operations:
-    """Makes of Triton's builtins, which need a compiler, functions that run in the interpreter."""
+    """Turns Triton's builtins, which need a compiler, into functions that run in the interpreter."""
 
     def __init__(self, interpreter: Any) -> None:
         self.tl = interpreter.tl
@@ -117,7 +119,9 @@ class Operations:
             options.pop(keyword, None)
             if _at_work:
                 return builtin(*args, **options, **self._recording())
-            if not options and len(args) == 2 and args[0].__class__ is args[1].__class__ is tensor:  # most operations are so
+            if (
+                not options and len(args) == 2 and args[0].__class__ is args[1].__class__ is tensor
+            ):  # most operations: the key without its detours
                 replay = replays.get((id(args[0].type), id(args[1].type)))
                 if replay is not None:
                     return replay(*args)
@@ -126,7 +130,7 @@ class Operations:
                 key = signatures.of_call(args, options, inputs)
             except KeyError:
                 return builtin(*args, **options, **real)
-            if key not in replays:  # or a type of it is only equal to the one that is known
+            if key not in replays:  # or a type in it is equal to a known one but another object
                 key = signatures.of_known(args, options)
             if key not in replays:
                 if len(replays) >= SIGNATURES:
@@ -141,7 +145,7 @@ class Operations:
         return {self._keyword: _at_work[-1] if self._compiler is self._builder else type(self._compiler)(_at_work[-1])}
 
     def _recorded(self, builtin: Callable[..., Any], args: Any, options: dict[str, Any]) -> Replay | None:
-        """None if it has to run as it is."""
+        """None if the operation has to run as it is."""
         inputs: list[Any] = []
         args, options = self._without_values(args, inputs), {k: self._without_values(v, inputs) for k, v in options.items()}
         recorder = Recorder(self._builder)
@@ -150,7 +154,7 @@ class Operations:
             result = builtin(*args, **options, **self._recording())
             self._return(result, inputs, recorder)
             return recorder.replay(len(inputs), self.tl.tensor)
-        except Exception:  # whatever it is, the operation is about to run as it is, and to raise it in earnest
+        except Exception:  # whatever it is, the operation is about to run as it is, and raises it then
             return None
         finally:
             _at_work.pop()
@@ -164,7 +168,7 @@ class Operations:
         return value
 
     def _return(self, result: Any, inputs: list[Any], recorder: Recorder) -> None:
-        """Write down the operation's result: one of its inputs, a new tensor or nothing."""
+        """Record the operation's result: one of its inputs, a new tensor or nothing."""
         place = next((place for place, tensor in enumerate(inputs) if tensor is result), None)
         if place is not None or result is None:
             recorder.lines.append("return None" if place is None else f"return x{place}")
@@ -177,5 +181,5 @@ class Operations:
 
 
 def truth(of_values: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """tensor.__bool__ of the interpreter, to which a block of several elements is true whatever they are."""
+    """The interpreter's tensor.__bool__, which is True for any block of several elements and needs no values there."""
     return lambda tensor: (isinstance(tensor.handle, Value) and tensor.numel.value > 1) or of_values(tensor)

@@ -22,15 +22,15 @@ from torch import Tensor
 
 from fuzz_decode.bench.bandwidth import Bandwidth
 from fuzz_decode.bench.contenders import PEERS, Contender, call_of, own, peers
-from fuzz_decode.bench.correctness_gate import FEW_TOKENS, Gate
+from fuzz_decode.bench.correctness_gate import FEW_TOKENS, CorrectnessGate
 from fuzz_decode.bench.inputs import build_inputs, copies
 from fuzz_decode.bench.layouts import LAYOUTS
 from fuzz_decode.bench.peer_calls import flashinfer, flashinfer_mla
-from fuzz_decode.bench.results import FAILED, TIMED, UNSUPPORTED, WRONG, Row, ratios
+from fuzz_decode.bench.results import FAILED, TIMED, UNSUPPORTED, WRONG, BenchResult, ratios
 from fuzz_decode.bench.runner import Bench
 from fuzz_decode.bench.selection import Choice, choose
-from fuzz_decode.bench.shapes import SHAPES, Shape, cache_bytes, operations, total_bytes
-from fuzz_decode.bench.timing import MOST_CALLS, Timing, measure, rounds, spread
+from fuzz_decode.bench.shapes import SHAPES, BenchShape, cache_bytes, operations, total_bytes
+from fuzz_decode.bench.timing import MAX_CALLS, Timing, measure, rounds, spread
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.errors import UsageError
 from fuzz_decode.report.bench_json import bench_data
@@ -41,7 +41,7 @@ from fuzz_decode_reference import gather_attention
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
 ROOF = Bandwidth(3000.0, "in some way", 2900.0)
-TINY = Shape("tiny", (20, 5), 4, 2, 16, 16, 4)
+TINY = BenchShape("tiny", (20, 5), 4, 2, 16, 16, 4)
 TINY_SHAPES = {
     "plain": TINY,
     "window": dataclasses.replace(TINY, window=7),
@@ -58,7 +58,9 @@ def tick(calls: Sequence[Callable[[], Any]]) -> Timing:
     return Timing(2.0, 1.9, 2.2)
 
 
-def bench_of(*contenders: Contender, shapes: tuple[Shape, ...] = (TINY,), layouts: tuple[str, ...] = ("interleaved",)) -> Bench:
+def bench_of(
+    *contenders: Contender, shapes: tuple[BenchShape, ...] = (TINY,), layouts: tuple[str, ...] = ("interleaved",)
+) -> Bench:
     return Bench(Choice(shapes, layouts), contenders, DEVICE, tick)
 
 
@@ -179,10 +181,10 @@ def test_mla_lies_in_no_layout_with_v_apart() -> None:
 @pytest.mark.parametrize("kind", TINY_SHAPES)
 def test_the_gate_is_quiet_on_the_bundled_kernel(kind: str, layout: str) -> None:
     shape, bundled = TINY_SHAPES[kind], own("bundled")
-    if LAYOUTS[layout].why_not(shape):
+    if LAYOUTS[layout].unsupported_reason(shape):
         pytest.skip("V lies in K's rows")
     inputs = build_inputs(LAYOUTS[layout].case(shape), DEVICE)
-    assert Gate(inputs).why_wrong(bundled.plan(inputs, *inputs.caches[0]), bundled.target) == ""
+    assert CorrectnessGate(inputs).error_of(bundled.plan(inputs, *inputs.caches[0]), bundled.target) == ""
 
 
 def test_a_kernel_that_rebuilds_strides_is_wrong_where_k_and_v_are_interleaved_and_is_not_timed() -> None:
@@ -203,7 +205,7 @@ def test_what_is_not_written_is_wrong() -> None:
 def test_of_many_tokens_the_first_the_last_and_the_longest_sequence_are_checked() -> None:
     def checked(lengths: tuple[int, ...]) -> list[int]:
         case = LAYOUTS["permuted"].case(dataclasses.replace(TINY, seq_lens=lengths, num_q_heads=1, num_kv_heads=1))
-        return Gate(build_inputs(case, "cpu")).sequences()
+        return CorrectnessGate(build_inputs(case, "cpu")).sequences()
 
     assert checked((4, 5, 6, 7)) == [0, 1, 2, 3]
     assert checked((4, 5, FEW_TOKENS, 7)) == [0, 2, 3]
@@ -255,7 +257,7 @@ def test_no_memory_for_the_caches_is_told_and_the_next_shape_goes_on(monkeypatch
 
 
 def test_a_device_that_died_ends_the_bench_but_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bench, "_alive", lambda self: False)
+    monkeypatch.setattr(Bench, "_device_works", lambda self: False)
     bench = bench_of(contender(right), contender(broken, "peer"), contender(right, "other"))
     assert [row.status for row in bench.measured()] == [TIMED, FAILED]
     assert (bench.complete, bench.lost) == (False, "peer on tiny, interleaved")
@@ -264,7 +266,7 @@ def test_a_device_that_died_ends_the_bench_but_loses_no_row(monkeypatch: pytest.
 def test_samples_are_long_and_captures_are_bounded() -> None:
     assert rounds(3.0, 1) == 1
     assert rounds(0.1, 1) == 15
-    assert rounds(1e-9, 7) * 7 <= MOST_CALLS
+    assert rounds(1e-9, 7) * 7 <= MAX_CALLS
     assert spread([float(number) for number in range(1, 12)]) == (6.0, 2.0, 10.0)
 
 
@@ -412,7 +414,7 @@ def test_torch_flex_attends_to_the_pool_itself() -> None:
     if DEVICE == "cuda":
         pytest.skip("compiles for long")
     (flex,), _ = peers(("torch-flex",))
-    shape = Shape("flex", (40, 7), 4, 2, 64, 64, layouts=("permuted",))
+    shape = BenchShape("flex", (40, 7), 4, 2, 64, 64, layouts=("permuted",))
     (row,) = bench_of(flex, shapes=(shape,), layouts=("permuted",)).measured()
     assert (row.status, row.note) == (TIMED, "")
 
@@ -431,9 +433,9 @@ def test_peers_that_are_not_installed_are_left_out_and_named(monkeypatch: pytest
 LONG = Timing(4.0, 3.9, 4.4)
 
 
-def row(target: str, timing: Timing | None, status: str = TIMED, note: str = "", *, layout: str = "permuted") -> Row:
+def row(target: str, timing: Timing | None, status: str = TIMED, note: str = "", *, layout: str = "permuted") -> BenchResult:
     project, _, mode = target.partition(" ") if target != "mine" else ("", "", "")
-    return Row("gqa-4k", layout, target, project, mode, status, note, timing, 6 * 10**9, 10**12)
+    return BenchResult("gqa-4k", layout, target, project, mode, status, note, timing, 6 * 10**9, 10**12)
 
 
 CANNED = (
@@ -525,10 +527,10 @@ def test_the_list_names_shapes_layouts_and_peers(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--shapes", "gqa-4k,nonesuch"], "--shapes: 'nonesuch' is none of gqa-4k, "),
-        (["--layouts", "NHD"], "--layouts: 'NHD' is none of contiguous, "),
+        (["--shapes", "gqa-4k,nonesuch"], "--shapes: 'nonesuch' is not one of gqa-4k, "),
+        (["--layouts", "NHD"], "--layouts: 'NHD' is not one of contiguous, "),
         (["--shapes", "gqa-4k,"], "argument --shapes: must be names with commas between, not 'gqa-4k,'"),
-        (["--shapes", "mla-16", "--layouts", "interleaved"], "--layouts interleaved: no chosen shape can lie so"),
+        (["--shapes", "mla-16", "--layouts", "interleaved"], "--layouts interleaved: no chosen shape supports them"),
         (["--plot", "roofline.pdf"], "--plot roofline.pdf: must be a file that ends in .svg or .png"),
         (["--json", "no/such/folder/file"], "--json no/such/folder/file: must be a file in a folder"),
     ],

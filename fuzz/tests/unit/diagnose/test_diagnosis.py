@@ -18,7 +18,7 @@ from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.diagnosis import beyond_reach
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
-from fuzz_decode.diagnose.observation import scene
+from fuzz_decode.diagnose.observation import make_experiment
 from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.oracles.expected import expect
 from fuzz_decode.targets import resolve
@@ -52,7 +52,10 @@ NAMED = {
         "table-row-stride-needed-width",
         "of the block table read as 1 (the blocks that the longest",
     ),
-    "tail-v-unmasked": ("tail-v-unmasked", "V of the last block's unused slots is read, and weighs nothing"),
+    "tail-v-unmasked": (
+        "tail-v-unmasked",
+        "V of the last block's unused slots is read with weight 0: NaN there reaches the output",
+    ),
     "tail-off-by-one": ("tail-one-more", "one token past the end of the sequence is visible"),
     "empty-split-not-neutral": (
         "empty-split-not-neutral",
@@ -124,7 +127,7 @@ def test_a_fault_of_one_path_is_named_and_its_condition_told() -> None:
     found = diagnosed(case, "dense_blocks_when_short")
     assert (found.fault, found.confident) == ("kv-block-stride-dense", True)
     assert found.sentence.startswith("block stride of K read as 32")
-    assert ", but, so far as was tried, only where the longest sequence is 3 or less (right with 4), in " in found.sentence
+    assert ", but, as far as tested, only where the longest sequence is 3 or less (correct with 4), in " in found.sentence
 
 
 def test_rows_that_were_never_written_are_counted() -> None:
@@ -162,10 +165,10 @@ def test_no_time_is_no_certainty() -> None:
         replace(RICH, cache_dtype="float8_e4m3fn", k_scale=0.7, v_scale=1.9),
     ],
 )
-def test_the_correct_reading_predicts_the_reference(case: Case) -> None:
+def test_the_correct_model_predicts_the_reference(case: Case) -> None:
     target = target_from_function("honest", sample_targets.honest)
-    on = scene(validate(case), target, "cpu")
-    prediction, expected = on.predict(on.correct), expect(on.problem, target)
+    experiment = make_experiment(validate(case), target, "cpu", fenced=False)
+    prediction, expected = experiment.predict(experiment.correct), expect(experiment.problem, target)
     torch.testing.assert_close(prediction.out, expected.out, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(prediction.lse, expected.lse, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(prediction.out_bound, expected.bound.out, rtol=1e-6, atol=1e-12)
@@ -173,14 +176,14 @@ def test_the_correct_reading_predicts_the_reference(case: Case) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_applies_and_says_so(fault: object) -> None:
-    """On some case it changes the reading, can be predicted, and has a sentence."""
+    """On some case it changes the model, can be predicted, and has a sentence."""
     target: Target = resolve("bundled")
     for case in WITNESSES:
-        on = scene(case, target, "cpu")
-        faulty = fault.apply(on.problem, on.correct)  # type: ignore[attr-defined]
+        experiment = make_experiment(case, target, "cpu", fenced=False)
+        faulty = fault.apply(experiment.problem, experiment.correct)  # type: ignore[attr-defined]
         if faulty is not None:
-            predict(on.problem, faulty, on.rounding)
-            assert fault.sentence(on.problem, on.correct)  # type: ignore[attr-defined]
+            predict(experiment.memory, faulty, experiment.rounding)
+            assert fault.sentence(experiment.problem, experiment.correct)  # type: ignore[attr-defined]
             return
     pytest.fail("never applies")
 

@@ -12,7 +12,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.cli import score as score_command
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, peers
-from fuzz_decode.evaluate.peer_grids.grid import LOCAL, Shape
+from fuzz_decode.evaluate.peer_grids.grid import DRAWN_WINDOW, GridShape
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, PASSED
@@ -44,7 +44,7 @@ TINY = Grid(
     source="",
     published=2,
     left_out="",
-    shapes=(Shape((5, 9), 4, 2, 16, 16),),
+    shapes=(GridShape((5, 9), 4, 2, 16, 16),),
     block_sizes=(1, 4),
     dtypes=("float32",),
     tolerance=Tolerance(rtol=1e-3, atol=1e-3),
@@ -75,7 +75,7 @@ def test_every_grid_says_where_it_is_from_to_the_commit() -> None:
 
 
 def test_cutting_a_grid_case_keeps_its_features() -> None:
-    grid = dataclasses.replace(TINY, shapes=(Shape((1027,) * 8, 32, 8, 64, 64),), block_sizes=(16,), slots=16384)
+    grid = dataclasses.replace(TINY, shapes=(GridShape((1027,) * 8, 32, 8, 64, 64),), block_sizes=(16,), slots=16384)
     (case,) = grid.cases(0, Cut(length=96, batch=4, kv_heads=4, spare=16))
     assert (case.seq_lens, case.num_kv_heads, case.group) == ((99,) * 4, 4, 4)
     assert case.table.spare_blocks == 16
@@ -84,7 +84,7 @@ def test_cutting_a_grid_case_keeps_its_features() -> None:
 
 
 def test_lengths_and_windows_that_the_test_draws_are_drawn() -> None:
-    grid = dataclasses.replace(TINY, ragged=True, windows=(LOCAL,), columns=3)
+    grid = dataclasses.replace(TINY, ragged=True, windows=(DRAWN_WINDOW,), columns=3)
     for case in grid.cases(0):
         assert all(1 <= length <= longest for length, longest in zip(case.seq_lens, (5, 9), strict=True))
         assert case.window is not None

@@ -28,7 +28,8 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.export.literals import listed, quoted, rounded_up
 from fuzz_decode.export.script import script
 from fuzz_decode.oracles.expected import expect
-from fuzz_decode.problems.build import FILL_LIMIT, build_problem
+from fuzz_decode.problems.build import build_problem
+from fuzz_decode.problems.poison import FILL_LIMIT
 from fuzz_decode.targets import resolve
 from fuzz_decode_kernels.paged_decode import paged_decode
 

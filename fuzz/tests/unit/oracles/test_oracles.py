@@ -100,7 +100,7 @@ def test_provenance_divides_by_v_scale() -> None:
     out = exact.out.float()
     out[1] = problem.v_cache[0, 0, 0].float() * 1.7
     (finding,) = reads_what_it_should(problem, KernelRun(out, None, exact, {}))
-    assert finding.message.startswith("sequence 0, query token 1, q head 0 read block 0 slot 0 head 0, wanted block ")
+    assert finding.message.startswith("sequence 0, query token 1, q head 0 read block 0 slot 0 head 0, expected block ")
 
 
 @settings(deadline=None, derandomize=True, max_examples=10)
@@ -308,7 +308,7 @@ def test_only_provenance_catches_a_neighbour_where_the_bound_is_blind() -> None:
     finding = only_finding(TAGGED, sample_targets.reads_the_next_slot)
     assert (finding.oracle, finding.signature, finding.wrong, finding.total) == ("provenance", "wrong-value:out", 1, 1)
     slot = int(finding.message.rpartition("slot ")[2].split()[0])
-    assert f"read block 0 slot {(slot - 1) % 4} head 0, wanted block 0 slot {slot} head 0" in finding.message
+    assert f"read block 0 slot {(slot - 1) % 4} head 0, expected block 0 slot {slot} head 0" in finding.message
 
 
 def test_provenance_names_block_slot_and_head_of_what_was_read() -> None:
@@ -323,7 +323,7 @@ def test_provenance_names_block_slot_and_head_of_what_was_read() -> None:
     assert abs(finding.got - finding.expected) > finding.allowed  # type: ignore[operator]  # all three are there
     assert finding.reads.splitlines()[0] == finding.message
     assert len(finding.reads.splitlines()) == finding.wrong
-    assert " head 2, wanted " in finding.message
+    assert " head 2, expected " in finding.message
     assert finding.message.endswith(" head 0")
     assert finding.message.count("block 500") == 2
     assert reads_what_it_should(problem, dataclasses.replace(swapped, out=exact.out.float())) == []
@@ -333,7 +333,7 @@ def test_provenance_says_when_no_single_token_was_read() -> None:
     problem = build_problem(dataclasses.replace(TAGGED, dtype="float32"), "cpu")
     exact = expect(problem, target_from_function("sample", sample_targets.honest))
     (finding,) = reads_what_it_should(problem, KernelRun(exact.out.float() * 0.5, None, exact, {}))
-    assert "read no single token, wanted block 0" in finding.message
+    assert "read no single token, expected block 0" in finding.message
 
 
 def test_provenance_has_nothing_to_say_of_other_data_or_empty_sequences() -> None:

@@ -21,34 +21,34 @@ CASES = list(itertools.islice(filter(is_small, case_stream(3, {})), 12))
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_digest)
-def test_what_arrives_is_what_was_sent(case: Case) -> None:
+def test_a_copy_has_the_strides_and_the_answer_of_its_source(case: Case) -> None:
     problem = build_problem(case, "cpu")
     sent = copy_to_device(problem, "cpu").problem
-    for here, there in zip(problem.arguments()[:5], sent.arguments()[:5], strict=True):
-        assert (there.stride(), there.dtype) == (here.stride(), here.dtype)
+    for source, copied in zip(problem.arguments()[:5], sent.arguments()[:5], strict=True):
+        assert (copied.stride(), copied.dtype) == (source.stride(), source.dtype)
     expected, got = (gather_attention(*each.arguments(), **each.options()) for each in (problem, sent))
     assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
-def run_of(problem: Problem, left: Problem) -> KernelRun:
-    return KernelRun(left.out, None, expect(problem, resolve("bundled")), input_bytes(problem), left)
+def run_of(problem: Problem, after: Problem) -> KernelRun:
+    return KernelRun(after.out, None, expect(problem, resolve("bundled")), input_bytes(problem), after)
 
 
-def test_what_was_written_there_is_seen_here_and_nothing_else() -> None:
+def test_reading_back_shows_what_was_written_on_the_device_and_nothing_else() -> None:
     problem = build_problem(CASES[0], "cpu")
-    shipment = copy_to_device(problem, "cpu")
-    shipment.problem.out.fill_(1.0)
-    left = shipment.left()
-    assert bool((shipment.out(left) == 1.0).all())
+    copy = copy_to_device(problem, "cpu")
+    copy.problem.out.fill_(1.0)
+    after = copy.read_back()
+    assert bool((copy.out_of(after) == 1.0).all())
     assert not bool((problem.out == 1.0).any())
-    assert inputs_intact(left, run_of(problem, left)) == no_stray_writes(left, run_of(problem, left)) == []
+    assert inputs_intact(after, run_of(problem, after)) == no_stray_writes(after, run_of(problem, after)) == []
 
 
-def test_a_stray_write_and_a_changed_input_there_are_found_here() -> None:
+def test_a_stray_write_and_a_changed_input_on_the_device_are_found() -> None:
     problem = build_problem(CASES[0], "cpu")
-    shipment = copy_to_device(problem, "cpu")
-    shipment.problem.buffers["out"].storage[3] = 0.0
-    shipment.problem.seq_lens[0] += 1
-    left = shipment.left()
-    assert [finding.symptom for finding in no_stray_writes(left, run_of(problem, left))] == ["stray-write"]
-    assert [finding.tensor for finding in inputs_intact(left, run_of(problem, left))] == ["seq_lens"]
+    copy = copy_to_device(problem, "cpu")
+    copy.problem.buffers["out"].storage[3] = 0.0
+    copy.problem.seq_lens[0] += 1
+    after = copy.read_back()
+    assert [finding.symptom for finding in no_stray_writes(after, run_of(problem, after))] == ["stray-write"]
+    assert [finding.tensor for finding in inputs_intact(after, run_of(problem, after))] == ["seq_lens"]

@@ -70,7 +70,7 @@ def test_a_bug_is_explained() -> None:
         "expected 0.5, got nan, allowed ±1e-06",
         "✗ is read as K of token 0",
         "◄ should be read as K of token 0",
-        "taken as ( 16 , 16, 16, 1)",
+        "kernel uses ( 16 , 16, 16, 1)",
         "k = interleaved passes",
         "fuzz-decode replay corpus/x.json --target mutant:x",
     ):

@@ -14,7 +14,7 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.generate.strategies import decode_cases
-from fuzz_decode.report.memory_map import MARKED, RIGHT, WANTED, WRONG, MemoryMap, memory_maps, why_no_map
+from fuzz_decode.report.memory_map import EXPECTED, RIGHT, SHOWN_ROWS, WRONG, MemoryMap, memory_maps, why_no_map
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Rows
 from fuzz_decode.report.terminal.memory_map import memory_text
 
@@ -44,12 +44,12 @@ def test_the_aiter_bug_is_seen_at_a_glance() -> None:
         rendered(memory)
         == """\
 memory of k_cache and v_cache by address, for sequence 0, q head 0
- 0 ▒▒ K block 0: nobody's
-16 ▒▒ V block 0: nobody's ✗ is read as K of token 0
+ 0 ▒▒ K block 0: unreferenced
+16 ▒▒ V block 0: unreferenced ✗ is read as K of token 0
 
-32 ██ K block 1: token 0  ◄ should be read as K of token 0
-48 ██ V block 1: token 0  ✓ read as V of token 0
-█ in use   ▒ nobody's: NaN"""
+32 ██ K block 1: token 0      ◄ should be read as K of token 0
+48 ██ V block 1: token 0      ✓ read as V of token 0
+█ in use   ▒ unreferenced: NaN"""
     )
 
 
@@ -64,15 +64,15 @@ def test_wrong_arithmetic_on_the_right_numbers_has_no_map() -> None:
     found = trace(TraceRequest(Case(), "lse-base-2"))
 
     assert memory_maps(Case(), found) == ()
-    assert why_no_map(found, ()) == ["every address is the right one: what is wrong is computed from the right numbers"]
+    assert why_no_map(found, ()) == ["every address is right: the fault is in the computation"]
 
 
 def test_where_the_fault_is_unknown_only_what_should_be_read_is_marked() -> None:
     found = trace(TraceRequest(Case(), ""))
     shown = memory_maps(Case(), found)
 
-    assert why_no_map(found, shown) == ["what is read instead is not known"]
-    assert [marks(memory) for memory in shown] == [{0: [WANTED]}, {0: [WANTED]}]
+    assert why_no_map(found, shown) == ["the addresses that are read instead are not known"]
+    assert [marks(memory) for memory in shown] == [{0: [EXPECTED]}, {0: [EXPECTED]}]
 
 
 def test_what_a_kernel_was_seen_to_read_is_shown_for_all_rows() -> None:
@@ -80,24 +80,24 @@ def test_what_a_kernel_was_seen_to_read_is_shown_for_all_rows() -> None:
     (memory,) = memory_maps(INTERLEAVED, found)
 
     assert (memory.whose, why_no_map(found, (memory,))) == ("all rows", [])
-    assert marks(memory) == {16: [WRONG], 32: [WANTED], 48: [RIGHT]}
+    assert marks(memory) == {16: [WRONG], 32: [EXPECTED], 48: [RIGHT]}
 
 
 def test_a_kernel_that_was_seen_to_read_the_right_rows_has_no_map() -> None:
     found = replace(trace(TraceRequest(INTERLEAVED, "")), reads={"k": ((32, 64),)})
 
     assert memory_maps(INTERLEAVED, found) == ()
-    assert why_no_map(found, ())[0].startswith("all that should be read is read, and nothing else")
+    assert why_no_map(found, ())[0].startswith("all expected rows are read, and no others")
 
 
 def test_a_large_pool_is_shown_around_what_is_wrong() -> None:
     case = replace(INTERLEAVED, seq_lens=(40,), table=BlockTable(first_block=1, spare_blocks=10**6))
     (memory,) = maps(case, "k-block-stride-dense")
 
-    assert len(memory.cells) < 4 * MARKED
+    assert len(memory.cells) < 4 * SHOWN_ROWS
     assert memory.more > 0
     assert "more rows like these" in rendered(memory)
-    assert {kind for kinds in marks(memory).values() for kind in kinds} <= {WANTED, WRONG, RIGHT}
+    assert {kind for kinds in marks(memory).values() for kind in kinds} <= {EXPECTED, WRONG, RIGHT}
 
 
 def test_what_lies_outside_is_shown_too() -> None:
@@ -134,7 +134,7 @@ def test_every_element_is_in_one_cell(name: str, case: Case) -> None:
         cell = rows.at(address)
         assert cell.start <= address < cell.end
         assert rows.at(cell.start) == rows.at(cell.end - 1) == cell
-    if rows.few:
+    if rows.is_small:
         cells = list(rows.all())
         assert [cell.start for cell in cells] == [0, *(cell.end for cell in cells[:-1])]
         assert cells[-1].end == rows.extent

@@ -62,7 +62,7 @@ def test_a_finding_panel_says_it_all() -> None:
 │ block_table  [1, 2]         (2, 1)           dense                              │
 │ out          [1, 1, 16]     (16, 16, 1)      dense                              │
 │                                                                                 │
-│ needed  k = interleaved  without it: passes                                     │
+│ required: k = interleaved (passes with the default)                             │
 ╰─────────────────────────────────────────────────────────────────────────────────╯"""
     )
 
@@ -71,7 +71,7 @@ def test_a_sequence_is_shown_by_what_differs() -> None:
     before = (replace(INTERLEAVED, seq_lens=(1, 3), scale=0.3), INTERLEAVED)
     shown = rendered(finding_panel(replace(found(INTERLEAVED, tensor="out"), before=before), "title"), 60)
 
-    assert "needs the 2 calls before it" in shown
+    assert "requires the 2 calls before it" in shown
     assert "call 1 -> 3  seq_lens 1, 3 -> 2, scale 0.3 -> default" in shown
     assert "call 2 -> 3  the same call again" in shown
 
@@ -114,7 +114,7 @@ def test_a_dtype_that_the_interpreter_computes_wrongly_is_named_at_the_start(tmp
     with console.capture() as capture:
         refused = {"bfloat16": "dot differs from torch"}
         CampaignView(campaign("bundled", tmp_path), console).show(Started(WorkerInfo({}, {}, understood, refused)))
-    assert capture.get().splitlines()[-1] == "bfloat16 is not drawn: Triton's interpreter: dot differs from torch"
+    assert capture.get().splitlines()[-1] == "bfloat16 skipped: failed the interpreter self-test (dot differs from torch)"
 
 
 def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
         CampaignView(campaign("bundled", tmp_path), console).show(
             SpuriousTimeout(Path("corpus/abc.json"), "no answer within 1 s, but in time when run alone")
         )
-    words = "corpus/abc.json is no finding and is removed: no answer within 1 s, but in time when run alone\n"
+    words = "corpus/abc.json is not a finding and is removed: no answer within 1 s, but in time when run alone\n"
     assert capture.get() == words
 
 

@@ -1,9 +1,10 @@
-"""Faults of released kernels, by what they spoil. Add one to the file it belongs to: what the faulty kernel did, on what it
-showed, where that was seen, and the edit."""
+"""Faults of released kernels, one file a family. Add one to the file of its class: what the faulty kernel does, on which cases it
+shows, the report of it, and the edit."""
 
 from fuzz_decode_kernels.mutants.mutant import Mutant
-from fuzz_decode_kernels.mutants.real_bugs import addresses, features, tokens
+from fuzz_decode_kernels.mutants.real_bugs import block_table, heads, launch, options, splits, strides, tails, visibility
 
-REAL_BUGS: dict[str, Mutant] = {**addresses.MUTANTS, **tokens.MUTANTS, **features.MUTANTS}
+FAMILIES = (strides, block_table, tails, splits, visibility, heads, options, launch)
+REAL_BUGS: dict[str, Mutant] = {name: mutant for family in FAMILIES for name, mutant in family.MUTANTS.items()}
 
 __all__ = ["REAL_BUGS"]

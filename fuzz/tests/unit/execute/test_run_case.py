@@ -1,0 +1,85 @@
+"""Out of memory: a finding if the target asks for it, a rejection if the harness does, and the memory is free afterwards."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import sample_targets
+import torch
+from torch import Tensor
+
+from fuzz_decode.cases.case import Case
+from fuzz_decode.execute import run_case as run_case_module
+from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
+from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.oracles.tolerance import Tolerance
+from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.targets.target import target_from_function
+
+CASE = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 64 GiB"), MemoryError("scratch of 64 GiB")]
+
+
+def raising(error: Exception) -> Any:
+    def target(q: Tensor, *rest: Any) -> Tensor:
+        raise error
+
+    return target_from_function("sample", target)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_memory_that_the_target_lacks_is_a_finding(error: Exception) -> None:
+    result = run_case(CASE, raising(error), "cpu")
+    assert (result.status, result.stage, result.signature) == (FAILED, "run", "out-of-memory:call")
+    (finding,) = result.findings
+    assert finding.oracle == "contract"
+    assert finding.message.startswith(f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_case.py:")
+
+
+def test_memory_that_the_target_lacks_is_a_finding_for_a_peer_s_tolerance() -> None:
+    result = compare_with_tolerance(CASE, raising(ERRORS[0]), "cpu", Tolerance(atol=1.0))
+    assert (result.status, result.signature) == (FAILED, "out-of-memory:call")
+
+
+def test_torch_s_cpu_allocator_has_no_error_of_its_own() -> None:
+    def allocates_too_much(q: Tensor, *rest: Any) -> Tensor:
+        return torch.empty(2**60, dtype=torch.uint8)
+
+    result = run_case(CASE, target_from_function("sample", allocates_too_much), "cpu")
+    assert (result.status, result.signature) == (FAILED, "exception-RuntimeError:call")
+
+
+def test_an_error_of_a_kernel_in_the_interpreter_is_unwrapped() -> None:
+    class InterpreterError(Exception):
+        pass
+
+    def wraps(q: Tensor, *rest: Any) -> Tensor:
+        raise InterpreterError("MemoryError") from MemoryError()
+
+    assert run_case(CASE, target_from_function("sample", wraps), "cpu").signature == "out-of-memory:call"
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("function", ["build_problem", "expect"])
+def test_memory_that_the_harness_lacks_is_a_rejection(error: Exception, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_out(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(run_case_module, function, runs_out)
+    result = run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu")
+    assert (result.status, result.stage, result.reason, result.findings) == (REJECTED, "build", "not enough memory", ())
+
+
+def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
+    scratch: list[weakref.ref[Tensor]] = []
+
+    def keeps_scratch_in_its_frame(q: Tensor, *rest: Any) -> Tensor:
+        held = torch.empty(4)
+        scratch.append(weakref.ref(held))
+        raise MemoryError
+
+    assert run_case(CASE, target_from_function("sample", keeps_scratch_in_its_frame), "cpu").status == FAILED
+    assert [reference() for reference in scratch] == [None]
+    assert run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu").status == PASSED
