@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fuzz_decode.errors import UsageError
 from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
 from fuzz_decode_kernels.mutants.load import SOURCE
+from fuzz_decode_kernels.mutation import generic as mutation
 
 REAL, GENERIC, ALL = "real", "generic", "all"
 CLEAN = "bundled"
@@ -57,14 +55,9 @@ def real() -> dict[str, Subject]:
 
 
 def generic() -> dict[str, Subject]:
-    """Mutants from the mutation operators; none if their module is not installed."""
+    """Mutants from the mutation operators."""
     try:
-        module: Any = importlib.import_module("fuzz_decode_kernels.mutation.generic")
-    except ModuleNotFoundError:
-        return {}
-    try:
-        equivalent: Mapping[str, str] = module.equivalents()
-        beyond: Mapping[str, str] = module.out_of_reach()
+        equivalent, beyond = mutation.equivalents(), mutation.out_of_reach()
     except ValueError as error:
         raise UsageError(str(error)) from error
     return {
@@ -72,11 +65,11 @@ def generic() -> dict[str, Subject]:
             name,
             f"mutant:{name}",
             mutant.operator,
-            _digest(module.generic_source(name)),
+            _digest(mutation.generic_source(name)),
             equivalent=equivalent.get(name, ""),
             beyond=beyond.get(name, ""),
         )
-        for name, mutant in module.generic_mutants().items()
+        for name, mutant in mutation.generic_mutants().items()
     }
 
 

@@ -16,8 +16,6 @@ EXAMPLES = {
     "test_property.py": "30 examples passed",
     "triton_kernel.py": "0 findings in 25 cases",
 }
-SLOW = {"replay_and_export.py", "triton_kernel.py"}  # several processes, and Triton's interpreter
-RUNS = [pytest.param(name, line, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, line in EXAMPLES.items()]
 
 
 def run(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -26,7 +24,8 @@ def run(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, path], cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
-@pytest.mark.parametrize(("name", "line"), RUNS)
+@pytest.mark.slow  # each imports torch, and starts workers of its own
+@pytest.mark.parametrize(("name", "line"), EXAMPLES.items(), ids=EXAMPLES)
 def test_example_runs(name: str, line: str, repo: Path, tmp_path: Path) -> None:
     ran = run(repo / "examples" / name, tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -53,6 +53,7 @@ def run_snippets(path: Path, snippets: list[str]) -> ModuleType:
     return module
 
 
+@pytest.mark.slow  # campaigns, as the pages show them
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if python_snippets(text)])
 def test_python_snippets_run_in_order(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that a page defines are called, too."""

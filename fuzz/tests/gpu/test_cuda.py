@@ -12,11 +12,10 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets.target import target_from_function
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
-pytestmark = pytest.mark.skipif(pick_device("auto") != "cuda", reason="needs a GPU")
+pytestmark = pytest.mark.gpu
 
 SAMPLES = Path(sample_cuda_targets.__file__)
 GOOD, CURSED = Case(seq_lens=(5,), block_size=4), Case(seq_lens=(5, 3), block_size=4)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import sample_targets
 import torch
+from factories import finished
 
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz
@@ -305,6 +306,7 @@ except UsageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_but_for_functions_of_its_own(tmp_path: Path) -> None:
     """Nor does a worker choke on what makes the script's warnings errors."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -339,6 +341,7 @@ class TestMore:
 """
 
 
+@pytest.mark.slow
 def test_a_suite_shows_the_story_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     pytester.mkdir("tests").joinpath("test_decode.py").write_text(TESTS)
@@ -368,15 +371,6 @@ def test_the_examples_of_the_docstrings_are_true() -> None:
 
     assert {test.name.rpartition(".")[2] for test in tests} >= {"check", "fuzz", "assert_decode_correct"}
     assert runner.failures == 0
-
-
-def test_the_example_of_the_readme_runs(repo: Path) -> None:
-    section = (repo / "README.md").read_text().partition("## From Python")[2]
-    names: dict[str, Any] = {}
-    exec(section.partition("```python\n")[2].partition("```\n")[0], names)
-    names["test_decode"]()
-
-    assert names["finding"].signature == "wrong-value:out"
 
 
 @pytest.mark.parametrize("name", fuzz_decode.__all__)

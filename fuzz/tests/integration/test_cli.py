@@ -18,7 +18,6 @@ from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import MUTANTS
 
 SAMPLES = Path(sample_targets.__file__)
@@ -30,7 +29,18 @@ ON_CPU = ["--device", "cpu"]
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the corpus and the report of a campaign that found the aiter bug."""
     folder = tmp_path_factory.mktemp("found")
-    arguments = ["--iters", "30", "--target", BUG, "--corpus", str(folder / "corpus"), "--json", str(folder / "report.json")]
+    arguments = [
+        "--iters",
+        "30",
+        "--jobs",
+        "1",
+        "--target",
+        BUG,
+        "--corpus",
+        str(folder / "corpus"),
+        "--json",
+        str(folder / "report.json"),
+    ]
     assert main([*arguments, "--stop-after", "1", *ON_CPU]) == FINDINGS
     return folder
 
@@ -38,7 +48,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clean_run_exits_with_0_and_reports_no_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
 
-    assert main(["--iters", "5", "--corpus", str(tmp_path / "corpus"), "--json", str(report), *ON_CPU]) == CLEAN
+    assert main(["--iters", "5", "--jobs", "1", "--corpus", str(tmp_path / "corpus"), "--json", str(report), *ON_CPU]) == CLEAN
     assert "0 findings in 5 cases" in capsys.readouterr().out
     assert json.loads(report.read_text())["findings"] == []
 
@@ -48,7 +58,8 @@ def test_the_report_is_written_while_the_campaign_goes_on(tmp_path: Path, monkey
     monkeypatch.setattr("fuzz_decode.cli.run.JSON_SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.files.write_report", lambda _, text: written.append(json.loads(text)["cases"]))
 
-    assert main(["--iters", "3", "--corpus", str(tmp_path / "corpus"), "--json", str(tmp_path / "report.json"), *ON_CPU]) == CLEAN
+    options = ["--iters", "3", "--jobs", "1", "--corpus", str(tmp_path / "corpus"), "--json", str(tmp_path / "report.json")]
+    assert main([*options, *ON_CPU]) == CLEAN
     assert written == [0, 1, 2, 3, 3]
 
 
@@ -151,7 +162,7 @@ def test_bad_input_gets_one_clear_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(pick_device("auto") == "cuda", reason="this machine has a GPU")
+@pytest.mark.no_gpu
 def test_cuda_without_cuda_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--iters", "1", "--device", "cuda"]) == USAGE
     assert "no CUDA device" in capsys.readouterr().err
@@ -178,7 +189,9 @@ def test_broken_case_files_are_named_and_the_others_still_replay(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
+@pytest.mark.parametrize(
+    ("how", "code"), [pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow), (signal.SIGINT, INTERRUPTED)]
+)
 def test_a_campaign_that_is_cut_off_keeps_what_it_found(how: signal.Signals, code: int, tmp_path: Path) -> None:
     # a shell's background jobs, and so their children, ignore Ctrl-C
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from fuzz_decode.cli import main; "

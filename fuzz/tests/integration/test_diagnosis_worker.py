@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sample_faults
+from factories import entry, finished, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.minimize import minimize
@@ -13,7 +15,6 @@ from fuzz_decode.campaign.record import with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load
 from fuzz_decode.diagnose import Diagnosis
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -24,28 +25,24 @@ HND = Layout(FAMILIES["HND"])
 WRONG = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 
 
-def plan(function: str) -> WorkerConfig:
-    return WorkerConfig(f"{SAMPLES}:{function}", "cpu", 20.0)
-
-
-def entry(case: Case, stage: str = "compare", before: tuple[Case, ...] = ()) -> Entry:
-    return Entry(case, case, "it", "wrong-value:out", stage, "cpu", before=before)
+def config(function: str) -> WorkerConfig:
+    return worker_config(f"{SAMPLES}:{function}")
 
 
 def test_a_worker_answers_with_a_diagnosis_and_goes_on() -> None:
-    with ResilientWorker(plan("v_heads_taken_to_be_dense")) as worker:
+    with ResilientWorker(config("v_heads_taken_to_be_dense")) as worker:
         assert worker.diagnose(WRONG).fault == "v-head-stride-dense"
         assert worker.run(WRONG).signature == "wrong-value:out"
 
 
 def test_a_target_that_dies_of_probes_is_asked_without_them() -> None:
-    with ResilientWorker(plan("wrong_and_wild")) as worker:
+    with ResilientWorker(config("wrong_and_wild")) as worker:
         found = worker.diagnose(WRONG)
     assert "head stride of V read as 16" in found.sentence
 
 
 def test_a_target_that_dies_anyway_is_said_to() -> None:
-    with ResilientWorker(plan("wrong_and_wild")) as worker:
+    with ResilientWorker(config("wrong_and_wild")) as worker:
         found = worker.diagnose(Case(seq_lens=(1, 1)))
     assert found == Diagnosis(sentence=found.sentence)
     assert found.sentence.startswith("the kernel was killed by SIGSEGV")
@@ -53,7 +50,7 @@ def test_a_target_that_dies_anyway_is_said_to() -> None:
 
 
 def test_calls_in_a_row_and_calls_that_raise_are_not_examined() -> None:
-    with ResilientWorker(plan("v_heads_taken_to_be_dense")) as worker:
+    with ResilientWorker(config("v_heads_taken_to_be_dense")) as worker:
         assert with_diagnosis(entry(WRONG, before=(WRONG,)), worker, 20.0).diagnosis == ""
         assert with_diagnosis(entry(WRONG, stage="run"), worker, 20.0).diagnosis == ""
         assert with_diagnosis(entry(WRONG), worker, 20.0).diagnosis.startswith("head stride of V read as 16")

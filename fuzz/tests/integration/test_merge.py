@@ -70,7 +70,7 @@ def test_what_is_new_is_added_and_what_is_smaller_replaces(
     )
 
 
-def test_what_is_larger_changes_nothing(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_merging_a_larger_case_changes_nothing(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(folder(corpus, with_case(SMALL)))
 
     assert merge(folder(tmp_path / "one", with_case(LARGE)), into=corpus) == CLEAN

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, judged_cases, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -46,13 +47,14 @@ def facts(run: Campaign) -> list[Any]:
     return [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.state.bugs.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "deadly.py").write_text(TARGET)
     (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
     target = f"{tmp_path}/deadly.py:decode"
-    here, cases = finished(target, tmp_path / "here", in_rounds=True)
+    here, cases = run_in_rounds(target, tmp_path / "here")
     (tmp_path / "deadly.armed").touch()
     there, same = finished(target, tmp_path / "there", in_rounds=True, ray=LOCAL)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
@@ -54,6 +55,7 @@ def facts(run: Campaign) -> tuple[Any, ...]:
     return run.state.done, run.state.rejected, bugs, run.state.coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"in_rounds": True}, {"sequence": 4}], ids=["stream", "rounds", "sequences"])
 def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -61,11 +63,11 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SHARE", 0)
     monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
-    whole = campaign(tmp_path / "whole", **how)
+    whole = resumable(tmp_path / "whole", **how)
     cases = judged(whole)
-    first = judged(campaign(tmp_path / "cut", **how), 10)
+    first = judged(resumable(tmp_path / "cut", **how), 10)
     place = json.loads((tmp_path / "cut" / NAME).read_text())["state"]["next"]
-    again = campaign(tmp_path / "cut", **how)
+    again = resumable(tmp_path / "cut", **how)
 
     assert len(first) == 10
     assert 9 <= place <= 10
@@ -128,6 +130,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return folder, json.loads((folder / NAME).read_text())["state"]["next"]
 
 
+@pytest.mark.slow
 def test_another_seed_is_one_sentence_and_exit_code_2(killed: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = killed
     code = main(["--resume", "--seed", "1", "--corpus", str(folder), "--device", "cpu", "--jobs", "1"])
@@ -136,6 +139,7 @@ def test_another_seed_is_one_sentence_and_exit_code_2(killed: tuple[Path, int], 
     assert "is of a campaign with seed 0, not seed 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
     folder, place = killed
     report = folder.parent / "report.json"
@@ -163,6 +167,7 @@ def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> t
     return running, time.monotonic() - started
 
 
+@pytest.mark.slow
 def test_time_is_over_although_a_case_hangs(tmp_path: Path) -> None:
     run, took = timed("hangs_on_two", tmp_path, 2.0)
 
@@ -171,6 +176,7 @@ def test_time_is_over_although_a_case_hangs(tmp_path: Path) -> None:
     assert took < 4.0
 
 
+@pytest.mark.slow
 def test_a_finding_for_which_no_time_is_left_is_kept_as_it_came(tmp_path: Path) -> None:
     run, took = timed("five_percent_off", tmp_path, 1.0)
     (entry,) = load_folder(tmp_path)[0].values()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, judged_cases
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -155,6 +156,7 @@ def campaign(target: str, folder: Path, jobs: int, cases: int = 24) -> tuple[Cam
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:five_percent_off"
@@ -175,6 +177,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     assert one.state.coverage.spread == {"kernels": 6, "fewest": 4, "median": 4, "most": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_crash_in_a_round_costs_one_case(tmp_path: Path) -> None:
     run, cases = campaign(f"{SAMPLES}:segfaults_on_two", tmp_path, 2, 8)
@@ -203,7 +206,7 @@ def odd(tmp_path: Path) -> str:
 
 def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="compiles_for raised ZeroDivisionError"):
-        campaign(f"{odd}:undecided", tmp_path / "corpus", 1)
+        run_in_rounds(f"{odd}:undecided", tmp_path / "corpus", 1)
 
 
 def test_a_round_whose_kernels_are_being_compiled_is_deferred() -> None:
@@ -228,6 +231,7 @@ def test_a_worker_sees_the_gpu_that_it_is_to_use(odd: str) -> None:
         assert worker.run(Case()).reason == "NotImplementedError: 7"
 
 
+@pytest.mark.slow
 def test_workers_take_the_gpus_in_turn(odd: str) -> None:
     with closing(ProcessPool(WorkerConfig(f"{odd}:tells_its_gpu", "cpu", 20.0), 3, ("4", "GPU-5"))) as pool:
         pool.start()

@@ -65,6 +65,7 @@ def test_the_kernel_of_the_quick_start_is_short_and_passes(repo: Path, tmp_path:
     assert code == CLEAN
 
 
+@pytest.mark.slow
 def test_the_kernel_of_the_quick_start_passes_a_campaign_in_every_dtype(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_stored_diagnosis_is_believed(tmp_path: Path) -> None:
     assert found.trace.known
 
 
+@pytest.mark.slow
 def test_a_stored_diagnosis_of_another_failure_is_not(tmp_path: Path) -> None:
     stored = replace(STORED, signature="stray-write:out", diagnosis="as stored")
     (found,) = triaged(stored, folder=tmp_path)
@@ -84,6 +85,7 @@ def test_a_fixed_kernel_and_a_target_that_is_gone(tmp_path: Path) -> None:
     assert "there is no mutant 'nothing'" in lost.reason
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_memory_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path, STORED)
     page = tmp_path / "page.html"

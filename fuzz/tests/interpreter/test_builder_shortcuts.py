@@ -16,6 +16,8 @@ from triton.runtime import interpreter
 from fuzz_decode.triton_interpreter.speed import builder_shortcuts, launches
 from fuzz_decode.triton_interpreter.speed.install import is_known
 
+pytestmark = pytest.mark.triton
+
 PROGRAM = """
 import sys
 import torch
@@ -35,6 +37,7 @@ for name in sorted(KILLED_BY)[::4][:25]:
 """
 
 
+@pytest.mark.slow
 def test_the_bundled_kernel_gives_the_same_bits_without_speedups() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
     printed = [

@@ -14,10 +14,10 @@ from triton.language.extra import libdevice
 from triton.language.extra.cuda import libdevice as cuda_libdevice
 
 from fuzz_decode.triton_interpreter import narrow_floats, self_test
-from fuzz_decode.workers.devices import pick_device
 
 pytestmark = [
-    pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted"),
+    pytest.mark.no_gpu,
+    pytest.mark.triton,
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # overflow and 0 * inf are in the data on purpose
 ]
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fuzz_decode.triton_interpreter.memory_fence import OutOfBoundsAccess, memory_fence
-from fuzz_decode.workers.devices import pick_device
 
-pytestmark = pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted")
+pytestmark = [pytest.mark.no_gpu, pytest.mark.triton]
 
 SIZE = 8
 

@@ -18,10 +18,10 @@ from triton.runtime import interpreter
 
 from fuzz_decode.triton_interpreter.speed import traced_operations
 from fuzz_decode.triton_interpreter.speed.call_signatures import Signatures
-from fuzz_decode.workers.devices import pick_device
 
 pytestmark = [
-    pytest.mark.skipif(pick_device("auto") != "cpu", reason="kernels here are compiled, not interpreted"),
+    pytest.mark.no_gpu,
+    pytest.mark.triton,
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
 ]
 from_3_4 = pytest.mark.skipif(not hasattr(interpreter, "interpreter_semantic"), reason="Triton is older than 3.4")

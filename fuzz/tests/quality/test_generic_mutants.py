@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -20,16 +21,16 @@ from fuzz_decode.evaluate import mutant_inventory as inventory
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic
 from fuzz_decode_kernels.mutation.equivalents import EQUIVALENTS, LISTS, OUT_OF_REACH
 from fuzz_decode_kernels.mutation.generic import equivalents, generic_diff, generic_mutants, generic_source, out_of_reach
 from fuzz_decode_kernels.mutation.operators import OPERATORS
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
+]
 HND = Layout(FAMILIES["HND"])
 TWO_HEADS = Case(seq_lens=(2,), num_kv_heads=2, block_size=2, v=HND)
 
@@ -45,9 +46,10 @@ OBVIOUS = {
     ("replace-name", "paged_decode", "*v_cache.stride()", "v_cache", "k_cache"): TWO_HEADS,
     ("drop-operand", "paged_decode", "_attend_share[(num_shares", " * num_kv_heads", ""): Case(num_kv_heads=2),
 }
-LISTING = (
-    "from fuzz_decode_kernels import generic as g; print([(n, m, g.generic_source(n)) for n, m in g.generic_mutants().items()])"
-)
+LISTING = """
+from fuzz_decode_kernels.mutation import generic
+print([(name, mutant, generic.generic_source(name)) for name, mutant in generic.generic_mutants().items()])
+"""
 
 
 def find(operator: str, function: str, line: str, old: str, new: str) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from killing_cases import KILLED_BY, killing_case
+from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode_kernels.mutants import load as mutants
@@ -20,8 +20,6 @@ from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, load_source, mutan
 from fuzz_decode_kernels.mutants.mutant import KINDS, Mutant
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
 # what is remembered under too small a key takes two calls
 NEEDS_A_CALL_BEFORE = {"scale-cached": (Case(seq_lens=(2,)), Case(seq_lens=(2,), scale=1.0))}
 DEADLY = [name for name, killed in KILLED_BY.items() if killed["signature"].startswith("crash")]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from machine import DEVICE
 from rich.console import Console
 from torch import Tensor
 
@@ -36,13 +37,9 @@ from fuzz_decode.report.bench_json import bench_data
 from fuzz_decode.report.roofline_plot import draw_roofline
 from fuzz_decode.report.terminal.bench import BenchView
 from fuzz_decode.targets.target import target, target_from_function
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_reference import gather_attention
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
-ON_A_GPU = pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU")
 ROOF = Bandwidth(3000.0, "in some way", 2900.0)
 TINY = BenchShape("tiny", (20, 5), 4, 2, 16, 16, 4)
 TINY_SHAPES = {
@@ -333,7 +330,7 @@ def test_what_cannot_be_captured_is_timed_all_the_same_and_says_why(monkeypatch:
     assert measure([lambda: gpu.work(0.5)]).captured
 
 
-@ON_A_GPU
+@pytest.mark.gpu
 def test_a_call_that_synchronises_is_timed_outside_a_graph_and_the_next_one_inside_again() -> None:
     numbers = torch.randn(1000, device="cuda")
     waits = measure([lambda: numbers.sum().item()], samples=5)

@@ -9,6 +9,7 @@ import sample_faults
 import sample_targets
 import torch
 from killing_cases import killing_case
+from machine import DEVICE
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
@@ -22,11 +23,8 @@ from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.oracles.expected import expect
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target, target_from_function
-from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
 HND = Layout(FAMILIES["HND"])
 INTERLEAVED = Layout(FAMILIES["interleaved"])
 RICH = Case(

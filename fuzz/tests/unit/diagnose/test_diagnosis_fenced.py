@@ -20,12 +20,11 @@ from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import target_from_function
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = [
-    pytest.mark.skipif(pick_device("auto") != "cpu", reason="there is no fence around a GPU"),
+    pytest.mark.no_gpu,
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
 ]
 

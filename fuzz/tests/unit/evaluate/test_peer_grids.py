@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -16,11 +17,8 @@ from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import FAILED, PASSED
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
-
-DEVICE = pick_device("auto")
 # splits, heads, appending, ALiBi, local, causal, four of rotary, paging, left padding, batch index, head dims, lengths
 FLASH_ATTN = 2 * 3 * 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 1 * 6 * 11
 # grid: the factors of what the test is parametrised with, and those by which it has more cases than a Case can say
@@ -76,7 +74,7 @@ def test_every_grid_says_where_it_is_from_to_the_commit() -> None:
     assert peers() == score_command.PEERS
 
 
-def test_a_cut_keeps_what_a_case_is_about() -> None:
+def test_cutting_a_grid_case_keeps_its_features() -> None:
     grid = dataclasses.replace(TINY, shapes=(GridShape((1027,) * 8, 32, 8, 64, 64),), block_sizes=(16,), slots=16384)
     (case,) = grid.cases(0, Cut(length=96, batch=4, kv_heads=4, spare=16))
     assert (case.seq_lens, case.num_kv_heads, case.group) == ((99,) * 4, 4, 4)
@@ -104,7 +102,7 @@ def test_contiguous_caches_let_a_block_stride_fault_pass_and_interleaved_ones_do
         assert compare_with_tolerance(apart, target, DEVICE, TINY.tolerance).status == FAILED
 
 
-def test_plain_judging_sees_out_only() -> None:
+def test_tolerance_comparison_ignores_lse() -> None:
     case = Case(seq_lens=(3,), block_size=4)
     assert compare_with_tolerance(case, resolve("mutant:lse-base-2"), DEVICE, TINY.tolerance).status == PASSED
     assert compare_with_tolerance(case, resolve("mutant:tail-v-unmasked"), DEVICE, TINY.tolerance).status == PASSED

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import sample_targets
 import torch
+from factories import HONEST, entry
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
@@ -32,17 +32,15 @@ from fuzz_decode.oracles.expected import expect
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import FILL_LIMIT
 from fuzz_decode.targets import resolve
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels.paged_decode import paged_decode
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
-    pytest.mark.skipif(pick_device("auto") != "cpu", reason="scripts take the GPU, and what is compared lies on the CPU"),
+    pytest.mark.no_gpu,  # scripts would take it, and what is compared lies on the CPU
 ]
 
 CORPUS = sorted((Path(__file__).parents[4] / "corpus").glob("*.json"))
 FIXED = "fuzz_decode_kernels.paged_decode:paged_decode"
-HONEST = "sample_targets:honest_in_everything"
 INTERLEAVED = Layout(FAMILIES["interleaved"], (3, 0, 1, 0, 0), 5)
 
 FEATURES = {
@@ -73,10 +71,6 @@ FEATURES = {
         seq_lens=(3,), k=Layout(CACHE_AXES, (2**30, 0, 0, 0)), table=BlockTable(first_block=3), dtype="float16", head_dim=40
     ),
 }
-
-
-def entry(case: Case, target: str = HONEST, signature: str = "wrong-value:out", **more: Any) -> Entry:
-    return Entry(case, case, target, signature, "compare", "cpu", **more)
 
 
 def ran(text: str, argument: str = "") -> tuple[int, str, dict[str, Any]]:
@@ -112,7 +106,7 @@ def exported(request: pytest.FixtureRequest) -> tuple[Case, str, int, str, dict[
 Exported = tuple[Case, str, int, str, dict[str, Any]]
 
 
-def test_a_correct_kernel_is_right(exported: Exported) -> None:
+def test_exported_script_passes_on_a_correct_kernel(exported: Exported) -> None:
     assert exported[2:4] == (0, "right\n")
 
 
@@ -262,6 +256,7 @@ for more in ([], [fixed]):
 """
 
 
+@pytest.mark.slow
 def test_it_runs_where_there_is_no_fuzz_decode(tmp_path: Path) -> None:
     """In a process that dies when it imports it."""
     stored = load(CORPUS[0])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from machine import DEVICE
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
@@ -25,14 +26,11 @@ from fuzz_decode.generate.strategies import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import poisoned_allocations
 from fuzz_decode.problems.problem import Problem
-from fuzz_decode.workers.devices import pick_device
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
-
-DEVICE = pick_device("auto")
 TILE = 32  # tokens per step in the interpreter; a part of a step on a GPU
 paged_decode: Callable[..., tuple[Tensor, Tensor]] = module.paged_decode
 shares: Callable[[int, int, int], int] = module._shares
@@ -115,7 +113,7 @@ def test_more_query_heads_than_fit_into_one_tile_are_all_answered(group: int) ->
 
 
 @pytest.mark.parametrize("rows", [15, 16, 17])
-def test_every_row_is_merged(rows: int) -> None:
+def test_merge_covers_every_query_row(rows: int) -> None:
     check(Case(seq_lens=(1,) * rows))
 
 
@@ -148,7 +146,7 @@ def test_dims_need_not_be_powers_of_two_or_alike(dims: tuple[int, int]) -> None:
     check(Case(seq_lens=(5,), block_size=2, head_dim=dims[0], value_head_dim=dims[1]))
 
 
-@pytest.mark.skipif(DEVICE == "cuda", reason="the GPU may be too small; the CPU commits memory lazily")
+@pytest.mark.no_gpu  # it may be too small; the CPU commits memory lazily
 def test_addresses_beyond_2_to_the_31_elements_are_reached() -> None:
     """K and V of block 1 lie more than 2**31 elements behind block 0."""
     k = Layout(FAMILIES["interleaved"], (2**31, 0, 0, 0, 0))
@@ -157,14 +155,14 @@ def test_addresses_beyond_2_to_the_31_elements_are_reached() -> None:
     check(case)
 
 
-@pytest.mark.skipif(DEVICE == "cuda", reason="the GPU may be too small; the CPU commits memory lazily")
+@pytest.mark.no_gpu  # it may be too small; the CPU commits memory lazily
 def test_products_of_block_id_and_stride_beyond_2_to_the_31_are_reached() -> None:
     table = BlockTable(first_block=70_000)
     k = Layout(CACHE_AXES, (2**15, 0, 0, 0))
     check(Case(seq_lens=(3,), block_size=2, dtype="float16", k=k, table=table))
 
 
-@pytest.mark.skipif(DEVICE == "cuda", reason="the GPU may be too small; the CPU commits memory lazily")
+@pytest.mark.no_gpu  # it may be too small; the CPU commits memory lazily
 @pytest.mark.parametrize("outermost", ["head", "slot"])
 @pytest.mark.parametrize("pad", [2**30, 2**30 + 1], ids=["in vectors", "element by element"])
 def test_products_of_head_or_slot_and_a_stride_of_32_bits_are_reached(outermost: str, pad: int) -> None:

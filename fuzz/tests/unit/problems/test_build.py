@@ -238,7 +238,7 @@ def test_all_of_outs_buffer_is_marked_unwritten(case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_the_mark_is_no_other_nan(dtype: str) -> None:
+def test_unwritten_marker_is_not_a_computed_nan(dtype: str) -> None:
     kind = getattr(torch, dtype)
     others = torch.tensor([float("nan"), float("inf"), 0.0, 1.0]).to(kind)
     zero = torch.zeros(1, dtype=kind)
