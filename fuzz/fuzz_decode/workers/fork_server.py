@@ -16,7 +16,8 @@ PR_SET_PDEATHSIG = 1
 
 def fork_per_request() -> None:
     """Return in a fork of this process, and in another one whenever a fork ends with EXIT_REFORK; end as any other fork ended."""
-    importlib.import_module("fuzz_decode.execute.run_case")  # otherwise the first case in every fork would import it
+    import fuzz_decode.execute.run_case  # noqa: F401  otherwise the first case in every fork would import it
+
     while child := os.fork():
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code != EXIT_REFORK:

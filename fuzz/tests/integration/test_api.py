@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import sample_targets
 import torch
-from factories import finished
 
 import fuzz_decode
 from fuzz_decode import Case, Finding, UsageError, api, assert_decode_correct, check, fuzz

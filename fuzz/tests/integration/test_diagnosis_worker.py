@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sample_faults
-from factories import entry, finished, worker_config
+from factories import entry, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.minimize import minimize

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sample_targets
-from factories import campaign, judged_cases, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -54,7 +53,7 @@ def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) ->
     (tmp_path / "deadly.py").write_text(TARGET)
     (tmp_path / "sample_targets.py").symlink_to(SAMPLES)
     target = f"{tmp_path}/deadly.py:decode"
-    here, cases = run_in_rounds(target, tmp_path / "here")
+    here, cases = finished(target, tmp_path / "here", in_rounds=True)
     (tmp_path / "deadly.armed").touch()
     there, same = finished(target, tmp_path / "there", in_rounds=True, ray=LOCAL)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import sample_targets
-from factories import campaign
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
@@ -63,11 +62,11 @@ def test_a_campaign_that_was_cut_off_goes_on_where_it_was(
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SECONDS", 0.0)
     monkeypatch.setattr("fuzz_decode.campaign.checkpoint.SHARE", 0)
     monkeypatch.setattr("fuzz_decode.generate.rounds.size_of", lambda number: 4)
-    whole = resumable(tmp_path / "whole", **how)
+    whole = campaign(tmp_path / "whole", **how)
     cases = judged(whole)
-    first = judged(resumable(tmp_path / "cut", **how), 10)
+    first = judged(campaign(tmp_path / "cut", **how), 10)
     place = json.loads((tmp_path / "cut" / NAME).read_text())["state"]["next"]
-    again = resumable(tmp_path / "cut", **how)
+    again = campaign(tmp_path / "cut", **how)
 
     assert len(first) == 10
     assert 9 <= place <= 10

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sample_targets
-from factories import campaign, judged_cases
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
@@ -206,7 +205,7 @@ def odd(tmp_path: Path) -> str:
 
 def test_a_target_that_cannot_say_what_it_compiles_for_is_a_usage_error(odd: str, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="compiles_for raised ZeroDivisionError"):
-        run_in_rounds(f"{odd}:undecided", tmp_path / "corpus", 1)
+        campaign(f"{odd}:undecided", tmp_path / "corpus", 1)
 
 
 def test_a_round_whose_kernels_are_being_compiled_is_deferred() -> None:

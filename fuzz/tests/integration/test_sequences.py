@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sample_targets
-from factories import campaign, finished
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import Found, Minimized
@@ -22,6 +21,7 @@ from fuzz_decode.outcome import PASSED, Outcome, Violation, failure
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = pytest.mark.slow
+
 SAMPLES = Path(sample_targets.__file__)
 SCALE = f"{SAMPLES}:remembers_the_scale"
 WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "all"))
@@ -102,15 +102,15 @@ def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path)
     pytester.mkdir("corpus").joinpath(path.name).write_bytes(path.read_bytes())
     options = ("-p", "no:cacheprovider", "--decode-device", "cpu")
 
-    pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)
-    result = pytester.runpytest_inprocess(*options, "--decode-target", SCALE)
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess(*options, "--decode-target", SCALE)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*requires the 1 call before it*"])
 
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:remembers_the_first_scale"
-    one, two = (finished(target, tmp_path / str(jobs), 24, sequence=4, jobs=jobs) for jobs in (1, 2))
+    one, two = (finished(target, tmp_path / str(jobs), 24, jobs=jobs) for jobs in (1, 2))
 
     assert one.state.bugs
     assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
@@ -119,7 +119,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_path: Path) -> None:
-    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24, sequence=4).events()
+    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24).events()
     found = next(event for event in events if isinstance(event, Found))
     on_disk = load(found.path)
     events.close()  # type: ignore[attr-defined]  # a generator
@@ -130,7 +130,7 @@ def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_
 
 
 def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
-    run = finished("mutant:k-block-stride-dense", tmp_path, 10, sequence=4)
+    run = finished("mutant:k-block-stride-dense", tmp_path, 10)
 
     assert run.state.done == 10  # the last sequence is cut short
     assert [(entry.before, entry.minimised) for entry in load_folder(tmp_path)[0].values()] == [((), True)]
@@ -148,7 +148,7 @@ def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_
 
 
 def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
-    run = finished(f"{SAMPLES}:honest", tmp_path, 24, sequence=4)
+    run = finished(f"{SAMPLES}:honest", tmp_path, 24)
 
     assert (run.state.done, run.state.bugs) == (24, {})
 

@@ -6,12 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
-from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 import sample_targets
-from factories import worker_config
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
@@ -34,7 +32,7 @@ PATIENT = 20.0  # seconds; a crash is noticed at once
 
 
 def plan(function: str, timeout: float = PATIENT) -> WorkerConfig:
-    return worker_config(f"{SAMPLES}:{function}", timeout)
+    return WorkerConfig(f"{SAMPLES}:{function}", "cpu", timeout)
 
 
 @contextmanager
@@ -134,7 +132,6 @@ def test_closing_twice_is_harmless() -> None:
 
 
 def test_a_worker_that_was_killed_while_idle_is_noticed_at_the_next_case() -> None:
-    others = set(active_children())
     with started(plan("honest")) as worker:
         worker._process.kill()
         worker._process.join()
@@ -171,10 +168,9 @@ def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
 
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
-    others = set(active_children())
     with ResilientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
         assert worker.run_fresh((GOOD,)).status == PASSED
-        (parent,) = [process.pid for process in set(active_children()) - others]
+        parent = worker._worker._process.pid
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         assert worker.run(CURSED).signature == "timeout:call"
         deadline = time.monotonic() + PATIENT

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import campaign, entry
 from rich.console import Console
 
 from fuzz_decode.campaign.campaign import Campaign
@@ -40,13 +39,13 @@ def rendered(renderable: object, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def found(case: Case, **finding: object) -> Entry:
-    return entry(case, "mutant:x", finding=finding, needed={"k": "passes"})
+def entry(case: Case, **finding: object) -> Entry:
+    return Entry(case, case, "mutant:x", "wrong-value:out", "compare", "cpu", finding=finding, needed={"k": "passes"})
 
 
 def test_a_finding_panel_says_it_all() -> None:
     finding = {"message": "16 of 16 elements of out are wrong", "tensor": "out", "where": [0, 0, 5]}
-    shown = finding_panel(found(INTERLEAVED, **finding, expected=0.5, got=0.25, allowed=1e-6), "title")
+    shown = finding_panel(entry(INTERLEAVED, **finding, expected=0.5, got=0.25, allowed=1e-6), "title")
 
     assert (
         rendered(shown)
@@ -76,7 +75,7 @@ def test_a_finding_panel_says_it_all() -> None:
 
 def test_a_sequence_is_shown_by_what_differs() -> None:
     before = (replace(INTERLEAVED, seq_lens=(1, 3), scale=0.3), INTERLEAVED)
-    shown = rendered(finding_panel(replace(found(INTERLEAVED, tensor="out"), before=before), "title"), 60)
+    shown = rendered(finding_panel(replace(entry(INTERLEAVED, tensor="out"), before=before), "title"), 60)
 
     assert "requires the 2 calls before it" in shown
     assert "call 1 -> 3  seq_lens 1, 3 -> 2, scale 0.3 -> default" in shown
@@ -85,12 +84,12 @@ def test_a_sequence_is_shown_by_what_differs() -> None:
 
 def test_a_note_is_shown() -> None:
     assert "did not fail again" in rendered(
-        finding_panel(replace(found(Case(), tensor="out"), note="did not fail again"), "title")
+        finding_panel(replace(entry(Case(), tensor="out"), note="did not fail again"), "title")
     )
 
 
 def test_text_from_a_file_cannot_steer_the_terminal() -> None:
-    hostile = found(Case(), message="\x1b[2J[red]boo[/red]\x07", tensor="out", where="\x1b]0;x\x07", got="1")
+    hostile = entry(Case(), message="\x1b[2J[red]boo[/red]\x07", tensor="out", where="\x1b]0;x\x07", got="1")
     shown = rendered(finding_panel(hostile, "t\x1b[0m"))
 
     assert "\x1b" not in shown
