@@ -11,8 +11,9 @@ import pytest
 import sample_targets
 
 from fuzz_decode import check
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.minimize import minimize
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.triage import STILL_FAILS, triage
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
@@ -49,12 +50,12 @@ def stored(target: str, case: Case) -> Entry:
 
 
 def test_a_campaign_keeps_the_finding_without_a_diagnosis_and_raises_at_the_end(target: str, tmp_path: Path) -> None:
-    plan = WorkerConfig(target, "cpu", 20.0)
-    running = Campaign(plan, 0, Budget(12), 1, tmp_path / "corpus", minimise_seconds=2.0)
+    options: dict[str, Any] = {"iters": 12, "jobs": 1, "timeout": 20.0, "minimize_time": 2.0}
+    running = Campaign(CampaignSettings(target=target, corpus=tmp_path / "corpus", device="cpu", **options))
     with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom"):
         list(running.events())
 
-    (bug,) = running.bugs.values()
+    (bug,) = running.state.bugs.values()
     kept = load(bug.path)
     assert running.done == 12
     assert (kept.case, kept.signature, kept.diagnosis, kept.fault) == (bug.entry.case, "wrong-value:out", "", "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fuzz_decode.campaign.campaign import Budget, Campaign
+from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
+from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -19,20 +20,10 @@ def worker_config(target: str, timeout: float = TIMEOUT) -> WorkerConfig:
     return WorkerConfig(target, "cpu", timeout)
 
 
-def campaign(
-    target: str,
-    folder: Path,
-    cases: int | None = None,
-    *,
-    seconds: float | None = None,
-    findings: int | None = None,
-    seed: int = 0,
-    jobs: int = 1,
-    timeout: float = TIMEOUT,
-    **options: Any,
-) -> Campaign:
+def campaign(target: str, folder: Path, cases: int | None = None, **options: Any) -> Campaign:
     """A campaign that has not begun. One job by default: a second worker takes longer to start than these cases to run."""
-    return Campaign(worker_config(target, timeout), seed, Budget(cases, seconds, findings), jobs, folder, **options)
+    options = {"jobs": 1, "timeout": TIMEOUT, **options}
+    return Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", iters=cases, **options))
 
 
 def judged_cases(running: Campaign) -> list[Case]:
