@@ -22,6 +22,7 @@ from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimised, Spuri
 from fuzz_decode.campaign.record import minimised_entry, raw_entry, with_diagnosis
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, shrink_in_fresh
 from fuzz_decode.cases.call_sequence import CallSequence
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger, load_ledger
@@ -108,18 +109,18 @@ class Campaign:
         try:
             ready = pool.start()
             self.versions = ready.versions
-            self._open_journal(ready.generates)
+            self._open_journal(ready.space)
             self._began = time.monotonic()
             yield Started(ready)
             self._check_ledger()
-            yield from self._judge_all(pool, ready.generates)
+            yield from self._judge_all(pool, ready.space)
             if self._journal:
                 self._journal.remove()
         finally:
             pool.close()
 
-    def _judge_all(self, pool: ProcessPool | InProcessBackend | RayPool, generates: dict[str, Any]) -> Iterator[Event]:
-        start, runs = self._runs(generates)
+    def _judge_all(self, pool: ProcessPool | InProcessBackend | RayPool, space: CaseSpace) -> Iterator[Event]:
+        start, runs = self._runs(space)
         fresh, until = self.sequence is not None, self._deadline
         for number, calls, outcome in pool.outcomes(
             runs, fresh=fresh, start=start, quarantine=self._ledger.quarantined, until=until
@@ -138,15 +139,15 @@ class Campaign:
             if not self._enough():
                 yield from self._judge(number)
 
-    def _runs(self, generates: dict[str, Any]) -> tuple[int, Iterator[WorkItem]]:
+    def _runs(self, space: CaseSpace) -> tuple[int, Iterator[WorkItem]]:
         """The runs to make from the next case on, and the number of the first one's first case."""
         stop, length = self.budget.cases, self.sequence or 1
         if self.rounded:
-            coming = rounds(self.seed, generates, self._next, stop)
+            coming = rounds(self.seed, space, self._next, stop)
             start, first = next(coming, (self._next, ()))
             return start, (run for run in itertools.chain([first], (round for _, round in coming)) if run)
         start = self._next - self._next % length
-        return start, cut(call_stream(self.seed, generates, length, start // length), start, stop)
+        return start, cut(call_stream(self.seed, space, length, start // length), start, stop)
 
     @property
     def rounded(self) -> bool:
@@ -157,12 +158,12 @@ class Campaign:
     def _deadline(self) -> float:
         return math.inf if self.budget.seconds is None else self._began + self.budget.seconds - self.seconds
 
-    def _open_journal(self, generates: dict[str, Any]) -> None:
+    def _open_journal(self, space: CaseSpace) -> None:
         if self.journal is None:
             return
         plan = self.plan
         how = {"dtypes": ",".join(plan.dtypes), "sequence": self.sequence, "rounds": self.rounded, "version": __version__}
-        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **as_text(generates)}
+        of = {"target": plan.target, "seed": self.seed, "device": plan.device, **how, **as_text(space)}
         self._journal = Checkpoint(self.journal, of)
         state = self._journal.read() if self.resume else None
         if state is not None:

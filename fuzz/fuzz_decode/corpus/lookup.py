@@ -10,8 +10,7 @@ from pathlib import Path
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
-
-MUTANT = "mutant:"  # what follows is looked up among the mutants; of other names those with a colon are imported
+from fuzz_decode.targets.names import imports_user_code
 
 
 def with_outcome(entry: Entry, outcome: Outcome, target: str) -> Entry:
@@ -42,9 +41,9 @@ def find_files(names: list[str], folder: Path) -> list[Path]:
 def target_of(entry: Entry, chosen: str | None) -> str:
     """The target to run a stored case on: the one chosen, else the one in the file if that is built in.
 
-    To run a target is to import it, and what is imported is not for a file to say. Raises UsageError.
+    A file must not decide which code is imported: raises UsageError if its target is the user's code.
     """
-    if chosen is None and ":" in entry.target and not entry.target.startswith(MUTANT):
+    if chosen is None and imports_user_code(entry.target):
         named = shlex.quote(entry.target)
         raise UsageError(f"no code is imported because a file names it; if you trust this target, say --target {named}")
     return entry.target if chosen is None else chosen

@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.serialization import case_digest
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.evaluate.measurements import Measurement
@@ -72,7 +73,7 @@ class EvaluationPool:
     jobs: int
     _seats: list[_Slot] = field(default_factory=list)
     _drawn: dict[tuple[int, EvaluationSettings], _Shared] = field(default_factory=dict)
-    _generates: dict[str, Any] = field(default_factory=dict)
+    _space: CaseSpace = field(default_factory=CaseSpace)
 
     def measurements(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
         """Each task with what was measured, as it is done. Raises HarnessError if our own code failed on the clean kernel."""
@@ -144,11 +145,11 @@ class EvaluationPool:
     def _question(self, task: Task, number: int) -> Question | None:
         name = task.seed, task.setting
         if name not in self._drawn:
-            self._drawn[name] = _Shared(task.setting.questions(task.seed, self._generates))
+            self._drawn[name] = _Shared(task.setting.questions(task.seed, self._space))
         return self._drawn[name].get(number)
 
     def _greet(self, seat: _Slot) -> None:
-        self._generates = seat.worker.ready().generates
+        self._space = seat.worker.ready().space
         seat.starting = False
         seat.worker.fresh_process()  # before it runs anything, so that later a fork is enough
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.errors import UsageError
+from fuzz_decode.targets.names import BUNDLED, mutant_target
 from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, Mutant, mutant_source
 
 REAL, GENERIC, ALL = "real", "generic", "all"
-CLEAN = "bundled"
+CLEAN = BUNDLED
 STRIDES = "S"  # first letter of the classes of stride faults
 
 
@@ -48,7 +49,7 @@ def subjects(wanted: str) -> tuple[Subject, ...]:
 
 def real() -> dict[str, Subject]:
     """Faults that released kernels had."""
-    return {name: _subject(name, f"mutant:{name}", mutant, mutant_source(name)) for name, mutant in MUTANTS.items()}
+    return {name: _subject(name, mutant_target(name), mutant, mutant_source(name)) for name, mutant in MUTANTS.items()}
 
 
 def generic() -> dict[str, Subject]:
@@ -65,7 +66,7 @@ def generic() -> dict[str, Subject]:
     return {
         name: Subject(
             name,
-            f"mutant:{name}",
+            mutant_target(name),
             mutant.operator,
             _digest(module.generic_source(name)),
             equivalent=equivalent.get(name, ""),

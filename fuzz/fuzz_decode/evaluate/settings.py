@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS
@@ -45,14 +46,14 @@ class EvaluationSettings:
         every = sum(len(grid) for grid in GRIDS.values() if grid.peer == self.grid)
         return min(self.cases or every, every) if self.grid else self.cases or CASES
 
-    def questions(self, seed: int, generates: dict[str, Any]) -> Iterator[tuple[Case, Tolerance | None]]:
+    def questions(self, seed: int, space: CaseSpace) -> Iterator[tuple[Case, Tolerance | None]]:
         """Each case of a run, and how the peer judges it. The same for every mutant."""
         if self.grid:
             grids = (grid for grid in GRIDS.values() if grid.peer == self.grid)
             asked = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
             yield from (asked[number * len(asked) // self.limit] for number in range(self.limit))
             return
-        stream = drawn_stream(seed, generates) if self.ablate == "unsteered" else case_stream(seed, generates)
+        stream = drawn_stream(seed, space) if self.ablate == "unsteered" else case_stream(seed, space)
         for case in itertools.islice(stream, self.limit):
             yield self._without_means(case), None
 

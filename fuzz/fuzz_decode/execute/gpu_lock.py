@@ -20,7 +20,7 @@ LARGE = 2**30  # bytes; one process at a time builds cases larger than this on a
 def alone_if_large(case: Case, device: str) -> Iterator[None]:
     """Wait until no other worker holds a large case on this worker's GPU, and give the memory back afterwards."""
     itemsize = getattr(torch, case.dtype).itemsize
-    if device == "cpu" or sum(layout.extent(sizes) for layout, sizes in case.layouts().values()) * itemsize < LARGE:
+    if device == "cpu" or sum(placed.extent for placed in case.layouts().values()) * itemsize < LARGE:
         yield
         return
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace("/", "_")

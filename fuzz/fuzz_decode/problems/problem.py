@@ -1,4 +1,4 @@
-"""A case made real: the tensors that a target gets, and the allocations behind them."""
+"""A case as tensors: a target's arguments, and the allocations behind them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import Layout
+from fuzz_decode.cases.optional_arguments import answer_options
 from fuzz_decode.problems.values import Values
 
 GUARD = 64 * 1024  # bytes; a multiple of every alignment that a kernel may assume
@@ -16,37 +17,47 @@ GUARD = 64 * 1024  # bytes; a multiple of every alignment that a kernel may assu
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """One allocation: all its elements, guards included, and how many of them precede the layout's element 0."""
+    """One allocation."""
 
     storage: Tensor
+    """All of its elements, guards included."""
     guard: int
+    """Elements before the layout's element 0, and after its last."""
 
     def view(self, layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], **at: int) -> Tensor:
         """The tensor with these axes, at fixed positions of the others."""
         strides = layout.strides(sizes)
-        offset = self.guard + layout.offset + sum(strides[axis] * place for axis, place in at.items() if axis in strides)
+        offset = self.guard + layout.offset + sum(strides[axis] * index for axis, index in at.items() if axis in strides)
         return self.storage.as_strided([sizes[axis] for axis in axes], [strides[axis] for axis in axes], offset)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A case made real. `q`, `k_cache`, `v_cache`, `block_table`, `seq_lens` and `scale` are what a target gets, `out` what it
-    may be asked to write into, `alibi_slopes` and `sinks` are None where they are not used; `buffers` are the allocations behind
-    all of them, by name, and `memory` says what fills the rest of those."""
+    """A case as tensors."""
 
     case: Case
     values: Values
     q: Tensor
+    """[num_rows, num_q_heads, head_dim]"""
     k_cache: Tensor
+    """[num_blocks, block_size, num_kv_heads, head_dim]"""
     v_cache: Tensor
+    """[num_blocks, block_size, num_kv_heads, value_head_dim]"""
     block_table: Tensor
+    """[num_seqs, width] int32"""
     seq_lens: Tensor
+    """[num_seqs] int32"""
     scale: float
     out: Tensor
+    """[num_rows, num_q_heads, value_head_dim]; a target that takes it writes here."""
     alibi_slopes: Tensor | None
+    """[num_q_heads] float32; None where not used."""
     sinks: Tensor | None
+    """[num_q_heads] float32; None where not used."""
     buffers: dict[str, Buffer]
+    """The allocations behind all of them."""
     memory: str = "poisoned"
+    """What fills the rest of the allocations: one of `build.MEMORY`."""
 
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
         """The six positional arguments of a target."""
@@ -54,13 +65,6 @@ class Problem:
 
     def options(self) -> dict[str, Any]:
         """The options that change the answer, by the names of a target's parameters and the reference's."""
-        case = self.case
-        return {
-            "window": case.window,
-            "softcap": case.softcap,
-            "alibi_slopes": self.alibi_slopes,
-            "sinks": self.sinks,
-            "k_scale": case.k_scale,
-            "v_scale": case.v_scale,
-            "q_len": case.q_len,
-        }
+        tensors = {"alibi_slopes": self.alibi_slopes, "sinks": self.sinks}
+        names = [name for option in answer_options() for name in option.parameters]
+        return {name: tensors[name] if name in tensors else getattr(self.case, name) for name in names}

@@ -1,4 +1,4 @@
-"""What a finding's report says, as plain texts and numbers; the terminal and the page only set them."""
+"""The content of a finding's report, as plain texts and numbers, which the terminal and the HTML page format."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case
-from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
+from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
 
-OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 SHOWN = 12  # sequences
 
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """A tensor as the target gets it; `layout` in words."""
+    """A tensor as the target gets it."""
 
     name: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    """In elements."""
     layout: str
+    """In words."""
 
 
 def message(entry: Entry) -> str:
-    """What the finding says."""
+    """The finding's own sentence."""
     return str(entry.finding.get("message", ""))
 
 
 def headline(entry: Entry) -> str:
-    """What is wrong, in the best words there are."""
+    """The diagnosis if there is one, else the finding's own sentence."""
     return entry.diagnosis or message(entry)
 
 
@@ -47,7 +49,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("block_size", f"{case.block_size}  ({case.num_blocks} block{'s' * (case.num_blocks > 1)} in the pool)"),
         ("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}"),
     ]
-    facts += [(name, str(getattr(case, name))) for name in OPTIONAL if getattr(case, name) != DEFAULTS[name]]
+    facts += [(name, str(getattr(case, name))) for name in _option_fields() if getattr(case, name) != DEFAULTS[name]]
     if case.layers > 1:
         facts.append(("layer", f"{case.layer} of {case.layers}"))
     features = {name: value for name, value in features_of(case).items() if name.startswith("table.") and name != "table.layout"}
@@ -56,17 +58,22 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     return facts
 
 
+def _option_fields() -> list[str]:
+    """Fields of the options; `cache_dtype` is shown beside the dtype."""
+    options = [option for option in in_order("q_len", "window", "softcap", "scale", "cache_dtype") if option.changes_answer]
+    return [name for option in options for name in option.fields if name != "cache_dtype"]
+
+
 def tensor_facts(case: Case) -> list[TensorFacts]:
     """Shape and strides of every tensor."""
-    v = case.v if case.v is not None else case.k
-    cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(case.value_head_dim if case.v is not None else case.k_row)
-    queries, outs = case.query_sizes(case.head_dim), case.query_sizes(case.value_head_dim)
+    layouts = case.layouts()
+    v = layouts.get("v", layouts["k"])
     return [
-        TensorFacts("q", *_place(case.q, queries, QUERY_AXES), str(case.q)),
-        TensorFacts("k_cache", *_place(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
-        TensorFacts("v_cache", *_place(v, cache_v, CACHE_AXES, case.value_head_dim), _where_v_lies(case)),
-        TensorFacts("block_table", *_place(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)),
-        TensorFacts("out", *_place(case.out, outs, QUERY_AXES), str(case.out)),
+        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), str(case.q)),
+        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("v_cache", *_shape_and_strides(v, CACHE_AXES, case.value_head_dim), _position_of_v(case)),
+        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), str(case.table.layout)),
+        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), str(case.out)),
     ]
 
 
@@ -78,32 +85,32 @@ def worst_place(entry: Entry) -> str:
         return ""
     row, *inner = where
     token = [("query token", row % entry.case.q_len)] if entry.case.q_len > 1 else []
-    places = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
-    return f"{finding['tensor']}[{', '.join(f'{axis} {place}' for axis, place in places)}]"
+    indices = [(axes[0], row // entry.case.q_len), *token, *zip(axes[1:], inner, strict=True)]
+    return f"{finding['tensor']}[{', '.join(f'{axis} {index}' for axis, index in indices)}]"
 
 
 def worst_numbers(entry: Entry) -> dict[str, str]:
-    """What was expected there, what came, and how far off it may be, as far as the finding says."""
+    """Expected and computed value of that element, and the error allowed, as far as the finding has them."""
     numbers = {key: entry.finding.get(key) for key in ("expected", "got", "allowed")}
     return {key: _number(number) for key, number in numbers.items() if number is not None}
 
 
 def needed_facts(entry: Entry) -> list[tuple[str, str]]:
-    """Each feature that is left with its value, and what happens without it."""
+    """Each feature of the minimal case with its value, and the result without it."""
     features = features_of(entry.case)
     return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
 
 
 def call_facts(entry: Entry) -> list[str]:
-    """What differs between each call before and the failing one: what a cache's key may lack."""
+    """The differences between each earlier call and the failing one: parameters that a cache's key may omit."""
     last = len(entry.before) + 1
     return [f"call {number} -> {last}  {changes(case, entry.case)}" for number, case in enumerate(entry.before, 1)]
 
 
 def changes(case: Case, last: Case) -> str:
-    """What differs between a call and the last one, in words."""
+    """The differences between a call and the last one, in words."""
     found = differences(case, last).items()
-    return ", ".join(f"{name} {word(one)} -> {word(other)}" for name, (one, other) in found) or "the same call again"
+    return ", ".join(f"{name} {word(old)} -> {word(new)}" for name, (old, new) in found) or "the same call again"
 
 
 def word(value: object) -> str:
@@ -117,17 +124,18 @@ def _number(number: Any) -> str:
     return f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
 
 
-def _where_v_lies(case: Case) -> str:
+def _position_of_v(case: Case) -> str:
     if case.v is not None:
         return str(case.v)
     if case.v_prefix_of_k:
         return "the first elements of K's rows"
-    return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
+    return f"K's buffer, {case.layouts()['k'].strides['kv']} elements further on"
 
 
-def _place(
-    layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None
+def _shape_and_strides(
+    placed: PlacedLayout, axes: tuple[str, ...], dim: int | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    strides = layout.strides(sizes)
-    shape = tuple(dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes)
+    """Those of the view with these axes; `dim` is its row, where the buffer's rows are longer."""
+    strides = placed.strides
+    shape = tuple(dim if axis == "dim" and dim is not None else placed.sizes[axis] for axis in axes)
     return shape, tuple(strides[axis] for axis in axes)

@@ -135,7 +135,7 @@ def _prepare(plan: WorkerConfig) -> tuple[Any, WorkerInfo]:
 def describe_target(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Any, WorkerInfo]:
     """The target as it fits the plan and the machine, and what to tell of it. Raises UsageError if it does not fit."""
     target = _restrict_to_machine(target, plan, refused)
-    return target, WorkerInfo(target.generates(), versions(plan.device), describe(target), refused)
+    return target, WorkerInfo(target.case_space(), versions(plan.device), describe(target), refused)
 
 
 def _restrict_to_machine(target: Any, plan: WorkerConfig, refused: dict[str, str]) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.targets.description import Description
 
@@ -31,10 +31,10 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker answers once: the arguments of `strategies.cases` that the target can take, versions in use, the target in
+    """What a worker answers once: the cases that the target can take, versions in use, the target in
     words, and dtypes, of q or of caches, that Triton's interpreter computes wrongly here, with what is wrong: not drawn."""
 
-    generates: dict[str, Any]
+    space: CaseSpace
     versions: dict[str, str]
     description: Description
     refused: dict[str, str] = field(default_factory=dict)

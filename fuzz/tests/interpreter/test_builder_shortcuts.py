@@ -29,7 +29,7 @@ from fuzz_decode.execute.run_case import returned
 from fuzz_decode.generate.case_stream import drawn_stream
 from fuzz_decode.targets import resolve
 target = resolve("bundled")
-for case in itertools.islice(drawn_stream(5, target.generates()), 25):
+for case in itertools.islice(drawn_stream(5, target.case_space()), 25):
     problem = build(case, "cpu")
     for tensor in (*returned(problem, target), problem.buffers["out"].storage):
         print(hash(tensor.contiguous().view(torch.uint8).numpy().tobytes()))
