@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
     from fuzz_decode.workers.resilient_worker import ResilientWorker
 
-BUNDLED, MUTANT = "bundled", "mutant:"
 WORKERS = pytest.StashKey[dict[tuple[str, str], "ResilientWorker"]]()
 
 
@@ -58,6 +57,7 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         from fuzz_decode.corpus.read import load
+        from fuzz_decode.targets.names import BUNDLED, is_mutant
 
         chosen = self.config.getoption("--decode-target")
         yield ReplayItem.from_parent(self, name=chosen or BUNDLED, target=chosen or BUNDLED, must_fail=False)
@@ -65,7 +65,7 @@ class CaseFile(pytest.File):
             target = load(self.path).target
         except UsageError:
             return  # the first item reports it
-        if chosen is None and target.startswith(MUTANT):
+        if chosen is None and is_mutant(target):
             yield ReplayItem.from_parent(self, name=f"{target} still fails", target=target, must_fail=True)
 
 

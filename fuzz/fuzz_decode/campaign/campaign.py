@@ -21,6 +21,7 @@ from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.corpus.ledger import Ledger, load_ledger
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import FileError, raise_all
@@ -61,12 +62,12 @@ class Campaign:
         backend = self._backend()
         try:
             ready = backend.start()
-            self._open_checkpoint(ready.generates)
+            self._open_checkpoint(ready.space)
             self.state.versions = ready.versions
             self._started_at = time.monotonic()
             yield Started(ready)
             self._check_known_failures()
-            yield from self._judge_all(backend, ready.generates)
+            yield from self._judge_all(backend, ready.space)
             if self._checkpoint:
                 self._checkpoint.remove()
         finally:
@@ -81,9 +82,9 @@ class Campaign:
             return RayPool(config, settings.ray, settings.jobs)
         return ProcessPool(config, settings.job_count, settings.gpus)
 
-    def _judge_all(self, backend: WorkerBackend, generates: dict[str, Any]) -> Iterator[Event]:
+    def _judge_all(self, backend: WorkerBackend, space: CaseSpace) -> Iterator[Event]:
         recorder = FindingRecorder(self.settings, self.state, self._ledger, self._deadline, self.in_process)
-        start, runs = self._runs(generates)
+        start, runs = self._runs(space)
         schedule = Schedule(self.settings.sequence is not None, start, self._ledger.quarantined, self._deadline)
         for number, calls, outcome in backend.outcomes(runs, schedule):
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
@@ -100,15 +101,15 @@ class Campaign:
             if not self._is_over():
                 yield from self._judge(number, recorder)
 
-    def _runs(self, generates: dict[str, Any]) -> tuple[int, Iterator[WorkItem]]:
+    def _runs(self, space: CaseSpace) -> tuple[int, Iterator[WorkItem]]:
         """The runs to make from the next case on, and the number of the first one's first case."""
         stop, length, seed, number = self.settings.iters, self.settings.sequence or 1, self.settings.seed, self.state.next_case
         if self.settings.draws_rounds:
-            coming = rounds(seed, generates, number, stop)
+            coming = rounds(seed, space, number, stop)
             start, first = next(coming, (number, ()))
             return start, (run for run in itertools.chain([first], (round for _, round in coming)) if run)
         start = number - number % length
-        return start, cut(call_stream(seed, generates, length, start // length), start, stop)
+        return start, cut(call_stream(seed, space, length, start // length), start, stop)
 
     def _judge(self, number: int, recorder: FindingRecorder) -> Iterator[Event]:
         calls, outcome = self._waiting.pop(number)
@@ -149,21 +150,21 @@ class Campaign:
                     if run(stored[path].calls).status == PASSED:
                         self.state.unexpected_passes.setdefault(known, path)
 
-    def _open_checkpoint(self, generates: dict[str, Any]) -> None:
+    def _open_checkpoint(self, space: CaseSpace) -> None:
         """Raises UsageError if the campaign to resume is another one."""
         if self.settings.checkpoint is None:
             return
-        self._checkpoint = Checkpoint(self.settings.checkpoint, self._identity(generates))
+        self._checkpoint = Checkpoint(self.settings.checkpoint, self._identity(space))
         state = self._checkpoint.read() if self.settings.resume else None
         if state is not None:
             self._restore(state)
 
-    def _identity(self, generates: dict[str, Any]) -> dict[str, Any]:
+    def _identity(self, space: CaseSpace) -> dict[str, Any]:
         """All that decides which cases are drawn; the same in every process."""
         settings = self.settings
         dtypes = ",".join(settings.dtypes or ())
         how = {"dtypes": dtypes, "sequence": settings.sequence, "rounds": settings.draws_rounds, "version": __version__}
-        return {"target": settings.target, "seed": settings.seed, "device": settings.device, **how, **as_text(generates)}
+        return {"target": settings.target, "seed": settings.seed, "device": settings.device, **how, **as_text(space)}
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Raises FileError if the state does not fit."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.errors import FileError, UsageError
 from fuzz_decode.files import read_whole, write_whole
 
@@ -20,6 +21,19 @@ NAME = ".campaign"  # unlike case files it does not end in .json
 SECONDS = 2.0  # between two writes
 SHARE = 50  # times as long as a write took until the next one: the state grows with the campaign
 MAX_BYTES = 2**26
+
+OF_A_TARGET = (  # fields of a CaseSpace that depend on the target
+    "head_dims",
+    "value_head_dims",
+    "block_sizes",
+    "groups",
+    "num_kv_heads",
+    "dtypes",
+    "cache_dtypes",
+    "options",
+    "min_seq_len",
+    "strides",
+)
 
 
 @dataclass(slots=True)
@@ -70,7 +84,10 @@ class Checkpoint:
                 self.path.parent.rmdir()
 
 
-def as_text(generates: dict[str, Any]) -> dict[str, str]:
-    """What a target can take, the same text in every process."""
-    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in generates.items()}
-    return {name: str(value) for name, value in plain.items()}
+def as_text(space: CaseSpace) -> dict[str, str]:
+    """The limits of a target's space, the same text in every process and version: checkpoints are compared by it."""
+    values = {name: getattr(space, name) for name in OF_A_TARGET}
+    texts = {
+        name: str(sorted(value) if isinstance(value, frozenset) else value) for name, value in values.items() if value is not None
+    }
+    return texts | {"strides": texts["strides"].replace("StrideRules(", "Strides(")}  # the name in every checkpoint

@@ -1,6 +1,6 @@
-"""Calls: cases run one after another in one process. The last is the case in question; those before it leave state behind.
+"""Call sequences: cases run one after another in one process. The last one is judged; those before it leave state behind.
 
-A single case is a tuple of one. `seq_lens` speaks of sequences of tokens; a sequence of cases is called calls everywhere.
+A single case is a tuple of one. `seq_lens` is about sequences of tokens; a sequence of cases is called calls everywhere.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fuzz_decode.cases.case import Case, flatten
+from fuzz_decode.cases.optional_arguments import all_options
 from fuzz_decode.cases.simplicity import simplicity_key
 from fuzz_decode.outcome import Outcome
 
 CallSequence = tuple[Case, ...]
 Runner = Callable[[CallSequence], Outcome]  # makes the calls; the outcome is that of the last
-MAX_CALLS = 100  # a raw file of so many stays well below the size limit of case files
-FLOAT8 = ("cache_dtype", "k_scale", "v_scale")
+MAX_CALLS = 100  # a raw file of 100 calls stays well below the size limit of case files
 CACHES = ("k", "v", "layers", "layer")
-# fields that make sense together only: V's place hangs on K's layout, the room in pool and table on the lengths
-TOGETHER = (CACHES, FLOAT8, ("seq_lens", "table.spare_blocks", "table.extra_columns"))
+LENGTHS = ("seq_lens", "table.spare_blocks", "table.extra_columns")
+
+
+def fields_together() -> tuple[tuple[str, ...], ...]:
+    """Fields that only make sense together: V's layout depends on K's, the sizes of pool and table on the lengths, and some
+    options have several fields."""
+    return (CACHES, LENGTHS, *(option.fields for option in all_options() if len(option.fields) > 1))
 
 
 def sort_key(calls: CallSequence) -> tuple[Any, ...]:
-    """Smaller is simpler: few calls, then calls like the last, since what differs is the story, then simple ones."""
+    """Smaller is simpler: fewer calls, then fewer differences from the last (they explain the failure), then simpler cases."""
     unlike = sum(len(unlike_parts(case, calls[-1])) for case in calls[:-1])
     return len(calls), unlike, *map(_case_key, reversed(calls))
 
@@ -41,8 +46,9 @@ def differences(case: Case, other: Case) -> dict[str, tuple[Any, Any]]:
 
 
 def unlike_parts(case: Case, other: Case) -> list[tuple[str, ...]]:
-    """The fields that differ, those that hang together as one part."""
-    parts = [next((part for part in TOGETHER if name in part), (name,)) for name in differences(case, other)]
+    """The fields that differ; fields that only make sense together are one part."""
+    together = fields_together()
+    parts = [next((part for part in together if name in part), (name,)) for name in differences(case, other)]
     return list(dict.fromkeys(parts))
 
 

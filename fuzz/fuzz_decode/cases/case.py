@@ -9,68 +9,88 @@ import random
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, PlacedLayout, dense
+from fuzz_decode.cases.optional_arguments import answer_options
 
 
 def as_call(value: Any) -> str:
-    """A dataclass as the call that makes it: what is at its default is left out."""
-    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    """A dataclass as the call that makes it, without the arguments that are at their defaults."""
     plain = type(value)()
-    changed = [f"{name}={mine!r}" for name, mine in given.items() if mine != getattr(plain, name)]
+    every = {f.name: getattr(value, f.name) for f in fields(value)}
+    changed = [f"{name}={each!r}" for name, each in every.items() if each != getattr(plain, name)]
     return f"{type(value).__name__}({', '.join(changed)})"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTable:
-    """How sequences' pages are placed in the pool, and how the table that says so lies in memory.
-
-    Pages go to block ids `first_block ...` in `placement` order, leaving `spare_blocks` unused; the first `shared_blocks`
-    pages of every sequence are those of sequence 0 (prefix sharing). The table is `extra_columns` wider than needed, and its
-    unused entries hold `unused`: 0, -1, 2**31 - 1, or stale valid ids.
-    """
+    """How the sequences' pages are placed in the pool, and how the block table itself lies in memory."""
 
     layout: Layout = dense(TABLE_AXES)
+    """Layout of the table [num_seqs, width]."""
     placement: str = "identity"
+    """Order in which pages go to block ids, from `first_block` on: one of PLACEMENTS."""
     first_block: int = 0
+    """Block id of the first page; the blocks before it are unreferenced."""
     spare_blocks: int = 0
+    """Unreferenced blocks after the last page."""
     shared_blocks: int = 0
+    """The first pages of every sequence that are those of sequence 0 (prefix sharing)."""
     extra_columns: int = 0
+    """Columns of the table beyond those that the longest sequence needs."""
     unused: str = "zero"
+    """What unused entries hold: one of UNUSED_ENTRIES. "stale" is ids of blocks that exist."""
 
     __repr__ = as_call
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One decode problem. Defaults are the simplest values; `v=None` puts V into K's memory: on the `kv` axis if K's layout
-    has one, else as the first `value_head_dim` elements of K's rows (MLA). `scale=None` is 1 / sqrt(head_dim). The last `q_len`
-    tokens of each sequence are its query tokens. `cache_dtype=None` is `dtype`; `k_scale` and `v_scale` are what a float8 cache's
-    numbers are multiplied by. `alibi` and `sinks` say whether there are slopes, and sinks; `data` draws them."""
+    """One decode problem. Defaults are the simplest values."""
 
     seq_lens: tuple[int, ...] = (1,)
+    """Tokens of each sequence, its query tokens included."""
     num_kv_heads: int = 1
     group: int = 1
+    """q heads for each KV head."""
     head_dim: int = 16
+    """Elements of a row of q and K."""
     value_head_dim: int = 16
+    """Elements of a row of V and out."""
     block_size: int = 1
+    """Token slots of a block."""
     dtype: str = "float32"
+    """Of q, out and, without `cache_dtype`, K and V: one of DTYPES."""
     k: Layout = dense(CACHE_AXES)
+    """Layout of the buffer that holds K, and V too where it has a `kv` axis."""
     v: Layout | None = dense(CACHE_AXES)
+    """None puts V into K's memory: on the `kv` axis if K's layout has one, else as the first `value_head_dim` elements of K's
+    rows (MLA)."""
     layers: int = 1
+    """Length of the `layer` axis."""
     layer: int = 0
+    """The layer that the target gets."""
     q: Layout = dense(QUERY_AXES)
     out: Layout = dense(QUERY_AXES)
     table: BlockTable = field(default_factory=BlockTable)
     window: int | None = None
+    """Tokens that a query token sees, its own included."""
     softcap: float | None = None
     scale: float | None = None
+    """Softmax scale; None is 1 / sqrt(head_dim)."""
     q_len: int = 1
+    """Query tokens of each sequence: its last ones."""
     cache_dtype: str | None = None
+    """Of K and V, where it is not `dtype`: one of CACHE_DTYPES."""
     k_scale: float | None = None
+    """K is what a float8 cache holds times this."""
     v_scale: float | None = None
+    """V is what a float8 cache holds times this."""
     alibi: bool = False
+    """Whether there are ALiBi slopes [num_q_heads]; `seed` draws them."""
     sinks: bool = False
+    """Whether there are sinks [num_q_heads]; `seed` draws them."""
     data: str = "gaussian"
+    """How values are drawn: one of DATA_MODES."""
     seed: int = 0
 
     __repr__ = as_call
@@ -157,37 +177,34 @@ class Case:
         """Elements of one row of the buffer that holds K: a shared buffer's rows fit K and V."""
         return max(self.head_dim, self.value_head_dim) if "kv" in self.k.order else self.head_dim
 
-    def layouts(self) -> dict[str, tuple[Layout, dict[str, int]]]:
-        """Every layout of the case with the axis sizes it applies to."""
+    def layouts(self) -> dict[str, PlacedLayout]:
+        """Every layout of the case with the axis sizes that it applies to, by the (dotted) name of its field."""
         found = {
-            "k": (self.k, self.cache_sizes(self.k_row)),
-            "q": (self.q, self.query_sizes(self.head_dim)),
-            "out": (self.out, self.query_sizes(self.value_head_dim)),
-            "table.layout": (self.table.layout, self.table_sizes()),
+            "k": PlacedLayout(self.k, self.cache_sizes(self.k_row)),
+            "q": PlacedLayout(self.q, self.query_sizes(self.head_dim)),
+            "out": PlacedLayout(self.out, self.query_sizes(self.value_head_dim)),
+            "table.layout": PlacedLayout(self.table.layout, self.table_sizes()),
         }
         if self.v is not None:
-            found["v"] = (self.v, self.cache_sizes(self.value_head_dim))
+            found["v"] = PlacedLayout(self.v, self.cache_sizes(self.value_head_dim))
         return found
+
+    @property
+    def span(self) -> int:
+        """Elements of the tensor that reaches farthest, from the start of its storage. Offsets in int32 end at 2**31."""
+        return max(placed.extent for placed in self.layouts().values())
 
     def row_name(self, row: int) -> str:
         """`sequence 1`, or `sequence 1, query token 2`."""
         return f"sequence {row // self.q_len}" + (f", query token {row % self.q_len}" if self.q_len > 1 else "")
 
     def options(self) -> frozenset[str]:
-        """The parameters that a target must have to be asked this; `out` may stay behind."""
-        used = {
-            "window": self.window is not None,
-            "softcap": self.softcap is not None,
-            "alibi_slopes": self.alibi,
-            "sinks": self.sinks,
-            "k_scale": self.cache_dtype is not None,
-            "v_scale": self.cache_dtype is not None,
-            "q_len": self.q_len > 1,
-        }
-        return frozenset(name for name, needed in used.items() if needed)
+        """The optional parameters that a target must have to get this case; `out` is none of them."""
+        return frozenset(name for option in answer_options() if option.is_used(self) for name in option.parameters)
 
 
 def flatten(case: Case) -> list[tuple[str, Any]]:
+    """(dotted name, value) of every field, those of the block table last."""
     named = [(f.name, getattr(case, f.name)) for f in fields(case) if f.name != "table"]
     return named + [(f"table.{f.name}", getattr(case.table, f.name)) for f in fields(case.table)]
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
-
 HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576, 560)
 VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
 BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)

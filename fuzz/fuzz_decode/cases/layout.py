@@ -1,6 +1,6 @@
 """Where a tensor's axes lie in memory, as plain data: axis order, padding and offset give shape, strides and extent.
 
-Every stride a paged cache can have in the wild is an axis order with some padding: K and V interleaved per block are one
+Every stride that a paged cache has in some engine is an axis order with some padding: K and V interleaved per block are one
 buffer with a `kv` axis inside `block`, several layers per page are a `layer` axis, pages padded to a mamba state are padding
 on `block`. `FAMILIES` names the orders that engines really use (sources: vLLM's KVCacheLayout and get_kv_cache_stride_order,
 FlashInfer's kv_layout.rst, SGLang's token pool).
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 CACHE_AXES = ("block", "slot", "head", "dim")
 BUFFER_AXES = ("layer", "kv", *CACHE_AXES)
@@ -36,16 +37,18 @@ _NAME_OF_ORDER = {order: name for name, order in FAMILIES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One tensor's place in memory.
+    """How one tensor lies in memory.
 
-    `order` names the axes, outermost first. `pad[i]` elements are added to the stride of `order[i]`; padding of the
-    innermost axis makes its stride 1 + pad. `offset` is the storage offset in elements. An axis of size 1 takes no room, so
-    its padding changes its own stride only and may be negative (a size-1 head axis may have any stride at all).
+    An axis of size 1 adds nothing to the extent, so its padding changes its own stride only and may be negative (a head axis of
+    size 1 may have any stride at all).
     """
 
     order: tuple[str, ...]
+    """Axis names, outermost first."""
     pad: tuple[int, ...] = ()
+    """Elements added to the stride of each axis of `order`; padding of the innermost axis makes its stride 1 + pad."""
     offset: int = 0
+    """Storage offset in elements."""
 
     def __post_init__(self) -> None:
         if not self.pad:
@@ -78,13 +81,31 @@ class Layout:
         return self.offset + self._walk(sizes)[1]
 
     def _walk(self, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        """Strides, and the span of the outermost axis of more than one element."""
         strides: dict[str, int] = {}
-        room = 1
+        span = 1
         for axis, pad in zip(reversed(self.order), reversed(self.pad), strict=True):
-            strides[axis] = room + pad
+            strides[axis] = span + pad
             if sizes[axis] != 1:
-                room = strides[axis] * sizes[axis]
-        return strides, room
+                span = strides[axis] * sizes[axis]
+        return strides, span
+
+
+class PlacedLayout(NamedTuple):
+    """A layout and the sizes of its axes."""
+
+    layout: Layout
+    sizes: dict[str, int]
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Stride of each axis, in elements."""
+        return self.layout.strides(self.sizes)
+
+    @property
+    def extent(self) -> int:
+        """Elements from the start of the storage to the end of the last, padded step."""
+        return self.layout.extent(self.sizes)
 
 
 def dense(axes: tuple[str, ...]) -> Layout:

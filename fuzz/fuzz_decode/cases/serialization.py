@@ -1,4 +1,4 @@
-"""Frozen dataclasses from JSON data that nobody vouches for: every mismatch names its field."""
+"""Cases to JSON and back. The JSON read is untrusted: every mismatch names its field."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case
 from fuzz_decode.cases.layout import Layout
+from fuzz_decode.cases.optional_arguments import later_fields
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
-
-LATER = frozenset({"q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks"})
 
 _KINDS: dict[str, Any] = {
     "int": int,
@@ -26,21 +25,25 @@ _KINDS: dict[str, Any] = {
 
 
 def case_to_json(case: Case) -> dict[str, Any]:
-    """Plain data. What older versions do not know is left out where it is not used: they read the file, and digests stay."""
-    return {name: value for name, value in dataclasses.asdict(case).items() if name not in LATER or value != DEFAULTS[name]}
+    """Plain data. Options that older versions do not know are left out where they are not used, so that these versions still
+    read the file, and digests stay."""
+    later = later_fields()
+    return {name: value for name, value in dataclasses.asdict(case).items() if name not in later or value != DEFAULTS[name]}
 
 
 def case_from_json(data: Any) -> Case:
-    """Inverse of to_json; missing fields take their defaults, so that older files load. Raises CaseError."""
+    """Inverse of case_to_json; missing fields take their defaults, so that older files load. Raises CaseError."""
     case: Case = read_dataclass(Case, data, "case", {"Layout": Layout, "BlockTable": BlockTable})
     return validate(case)
 
 
 def canonical_json(case: Case) -> str:
+    """The one text of a case, of which its digest is made."""
     return json.dumps(case_to_json(case), sort_keys=True, separators=(",", ":"))
 
 
 def case_digest(case: Case) -> str:
+    """12 hex digits that name the case, and its file."""
     return hashlib.sha256(canonical_json(case).encode()).hexdigest()[:12]
 
 

@@ -8,16 +8,15 @@ from typing import Any
 from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case, flatten
 from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, dense
+from fuzz_decode.cases.optional_arguments import all_options, number_fields, plain_values
 from fuzz_decode.cases.serialization import canonical_json
 
-FLOAT8_SCALES = ("k_scale", "v_scale")
-PLAIN = dict.fromkeys(FLOAT8_SCALES, (None, 1.0))  # float8 caches have scales, and 1 is no feature
 SIZE_FIELDS = frozenset({"seq_lens", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size"})
 
 
 def simplicity_key(case: Case) -> tuple[Any, ...]:
     """Smaller is simpler. One reason a line."""
-    layouts = [layout for layout, _ in case.layouts().values()]
+    layouts = [placed.layout for placed in case.layouts().values()]
     return (
         case.num_seqs,  # one sequence can be followed by hand
         sum(case.seq_lens),  # few tokens to look at
@@ -36,7 +35,7 @@ def simplicity_key(case: Case) -> tuple[Any, ...]:
 
 
 def _choices(case: Case) -> tuple[int, ...]:
-    """Each choice's place in its list, simplest first."""
+    """Each choice's index in its list, simplest first."""
     table = case.table
     placement, unused = PLACEMENTS.index(table.placement), tuple(UNUSED_ENTRIES).index(table.unused)
     cache = (None, *CACHE_DTYPES).index(case.cache_dtype)
@@ -44,34 +43,38 @@ def _choices(case: Case) -> tuple[int, ...]:
 
 
 def _numbers(case: Case) -> tuple[float, ...]:
-    """What is left to make small."""
-    table, optional = case.table, (case.window, case.softcap, case.scale, case.k_scale, case.v_scale)
+    """Other numbers, which are simpler the smaller they are."""
+    table, optional = case.table, [getattr(case, name) for name in number_fields()]
     pool = (table.first_block, table.spare_blocks, table.shared_blocks, table.extra_columns)
     return (*(0.0 if number is None else float(number) for number in optional), *pool, case.layers, case.layer, case.seed)
 
 
 def features_of(case: Case) -> dict[str, str]:
-    """What is not plain about the case: field name (dotted) to its value in words."""
-    inside_k = {"v"} if "kv" in case.k.order else set()
+    """Fields (dotted names) with a value that is not plain, but for sizes, and that value in words."""
+    ignored = SIZE_FIELDS | ({"v"} if "kv" in case.k.order else set())
+    plain = plain_values()
     return {
         name: str(value)
         for name, value in flatten(case)
-        if value not in PLAIN.get(name, (DEFAULTS[name],)) and name not in SIZE_FIELDS and name not in inside_k
+        if name not in ignored and value != DEFAULTS[name] and not (name in plain and value == plain[name])
     }
 
 
 def without_feature(case: Case, feature: str) -> Case:
-    """The case with one feature back at its default; V leaves K's buffer when K's layout goes."""
+    """The case without one feature. V leaves K's buffer with K's layout, and an option's fields go together."""
     group, _, name = feature.rpartition(".")
-    changes: dict[str, Any] = {name: 1.0 if name in FLOAT8_SCALES and case.cache_dtype else DEFAULTS[feature]}
+    changes: dict[str, Any] = {name: DEFAULTS[feature]}
     if group:
         return dataclasses.replace(case, table=dataclasses.replace(case.table, **changes))
+    for option in all_options():
+        if name == option.field:
+            changes = dict(zip(option.fields, option.unused, strict=True))
+        elif name in option.fields and option.is_used(case):
+            changes[name] = plain_values()[name]
     if name == "k" and "kv" in case.k.order:
         changes["v"] = DEFAULTS["v"]
     if name == "k" and case.layers > 1:
         changes |= {"layers": 1, "layer": 0}
-    if name == "cache_dtype":
-        changes |= dict.fromkeys(FLOAT8_SCALES)
     return dataclasses.replace(case, **changes)
 
 

@@ -1,4 +1,4 @@
-"""What makes a case valid: sizes within limits, known choices, layouts that fit. Pure functions over plain data."""
+"""Which cases are valid: sizes within limits, known choices, layouts that fit. Pure functions over plain data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fuzz_decode.cases.domain import (
     PLACEMENTS,
     UNUSED_ENTRIES,
 )
-from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
 from fuzz_decode.errors import CaseError
 
 
@@ -32,7 +32,7 @@ def is_valid(case: Case) -> bool:
 
 
 def problems(case: Case) -> Iterator[str]:
-    """Each thing that is wrong with the case, as `field: what`."""
+    """Everything wrong with the case, as `field: problem`."""
     yield from _size_problems(case)
     yield from _choice_problems(case)
     yield from _layout_problems(case)
@@ -100,7 +100,7 @@ def _choice_problems(case: Case) -> Iterator[str]:
 
 
 def tags_fit(case: Case) -> bool:
-    """Whether V can spell addresses: V has room of its own, one token can win each row, and digits and codes suffice."""
+    """Whether `tagged` values exist: V has memory of its own, one token can win each row, and V's digits can spell addresses."""
     spelled = case.num_blocks <= 2**24 and case.block_size <= 4096 and case.num_kv_heads <= 4096 and sum(case.seq_lens) <= 2**16
     wins = case.softcap is None and not case.alibi and case.softmax_scale * (case.k_scale or 1.0) >= 1e-3
     return spelled and wins and not case.v_prefix_of_k and min(case.head_dim, case.value_head_dim) >= 16
@@ -109,28 +109,30 @@ def tags_fit(case: Case) -> bool:
 def _layout_problems(case: Case) -> Iterator[str]:
     axes = {"k": set(BUFFER_AXES), "v": {"layer", *CACHE_AXES}, "q": set(QUERY_AXES), "out": set(QUERY_AXES)}
     needed = {"k": set(CACHE_AXES), "v": set(CACHE_AXES), "q": set(QUERY_AXES), "out": set(QUERY_AXES)}
-    for name, (layout, sizes) in case.layouts().items():
+    for name, placed in case.layouts().items():
+        layout = placed.layout
         allowed, required = axes.get(name, set(TABLE_AXES)), needed.get(name, set(TABLE_AXES))
         if len(set(layout.order)) != len(layout.order) or not required <= set(layout.order) <= allowed:
             yield f"{name}.order: {' '.join(layout.order)} is not an order of {' '.join(sorted(allowed))}"
             return
-        yield from _stride_problems(name, layout, sizes)
+        yield from _stride_problems(name, placed)
     if "kv" in case.k.order and case.v is not None:
         yield "v: must be null when k.order has a kv axis, since V then lies in K's buffer"
-    if case.layers > 1 and not any("layer" in layout.order for layout, _ in case.layouts().values()):
+    if case.layers > 1 and not any("layer" in placed.layout.order for placed in case.layouts().values()):
         yield f"layers: {case.layers}, but no layout has a layer axis"
 
 
-def _stride_problems(name: str, layout: Layout, sizes: dict[str, int]) -> Iterator[str]:
+def _stride_problems(name: str, placed: PlacedLayout) -> Iterator[str]:
+    layout, sizes = placed
     if len(layout.pad) != len(layout.order):
         yield f"{name}.pad: {len(layout.pad)} numbers for {len(layout.order)} axes"
         return
-    strides = layout.strides(sizes)
+    strides = placed.strides
     for axis, pad in zip(layout.order, layout.pad, strict=True):
         if pad < 0 and (sizes[axis] != 1 or strides[axis] < 0):
             yield f"{name}.pad: {pad} on axis {axis}; only an axis of size 1 may be padded negatively"
     if layout.offset < 0:
         yield f"{name}.offset: {layout.offset} is negative"
-    span, limit = max(layout.extent(sizes), *strides.values()), MAX_SPAN if name in ("k", "v") else MAX_SMALL_SPAN
+    span, limit = max(placed.extent, *strides.values()), MAX_SPAN if name in ("k", "v") else MAX_SMALL_SPAN
     if span > limit:
         yield f"{name}: spans {span} elements; at most {limit} are built"

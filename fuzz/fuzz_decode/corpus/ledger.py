@@ -1,4 +1,4 @@
-"""Known failures, in `ledger.toml` beside the corpus: what may fail while its issue is open, and what must not be launched.
+"""Known failures, in `ledger.toml` beside the corpus: cases that may fail while an issue is open, or that must not be launched.
 
 docs/reference/ledger.md describes the format. An entry covers no more than it says, and once the bug is fixed the entry itself
 is reported as a failure.
@@ -6,6 +6,7 @@ is reported as a failure.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -20,6 +21,7 @@ from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
+from fuzz_decode.cases.optional_arguments import OptionalArgument, all_options
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import read_whole
@@ -34,53 +36,65 @@ LEDGER = "ledger.toml"
 FAIL, CRASH = "fail", "crash"
 TEXTS = ("target", "signature", "issue", "reason", "expect")
 CHOICES = {"dtype": DTYPES, "cache_dtype": CACHE_DTYPES, "data": DATA_MODES, "family": ALL_FAMILIES}
-OPTIONS = ("window", "softcap", "scale", "alibi", "sinks")
 SIZES = ("num_seqs", "q_len", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size", "layers")
 DERIVED: dict[str, Callable[[Case], Any]] = {
     "family": lambda case: family(case.k, case.v),
-    "alibi": lambda case: case.alibi or None,
-    "sinks": lambda case: case.sinks or None,
     "min_seq_len": lambda case: min(case.seq_lens),
     "max_seq_len": lambda case: max(case.seq_lens),
-    "span": lambda case: max(layout.extent(sizes) for layout, sizes in case.layouts().values()),  # int32 offsets end at 2**31
+    "span": lambda case: case.span,
 }
-CONDITIONS = tuple(dict.fromkeys((*CHOICES, *OPTIONS, *SIZES, *DERIVED)))
+
+
+def option_conditions() -> dict[str, Callable[[Case], Any]]:
+    """Conditions on options: name -> the value that a case has, None where it does not use the option."""
+    return {option.field: functools.partial(_option_value, option) for option in all_options() if option.in_ledger}
+
+
+def _option_value(option: OptionalArgument, case: Case) -> Any:
+    return getattr(case, option.field) if option.is_used(case) else None
+
+
+def conditions() -> tuple[str, ...]:
+    """Names of all conditions."""
+    return tuple(dict.fromkeys((*CHOICES, *option_conditions(), *SIZES, *DERIVED)))
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """One entry: cases that match `when` fail on `target` with `signature` (expect = fail), or take the process or the device
-    with them (expect = crash). `when` maps names to conditions: a value, a list of them, min and max, used or not."""
+    """One entry: cases of `target` that match `when` fail with `signature`."""
 
     target: str
     signature: str
     issue: str
+    """http(s) link."""
     reason: str
     expect: str
+    """FAIL, or CRASH: they kill the process or the device, and must not be launched."""
     when: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Name -> condition: a value, a list of them, min and max, used or not. Empty: every case."""
 
     def matches(self, case: Case) -> bool:
         return all(_holds(condition, _value(case, name)) for name, condition in self.when.items())
 
     def outcome(self) -> Outcome:
-        """What a matching case gets: not launched, or no finding."""
+        """The outcome of a matching case: not launched, or without a finding."""
         return Outcome(QUARANTINED if self.expect == CRASH else KNOWN, reason=f"{self.signature}, {self.issue}")
 
     def no_longer_fails(self, path: Path) -> str:
-        """What to say when the case stored at `path` passes."""
+        """The message when the case stored at `path` passes."""
         passes = f"{self.signature} on {self.target} no longer fails (case {path} passes)"
         return f"ledger: {passes}: remove the entry, {self.issue} seems fixed"
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is known of one target; of the entries that match a case, the first counts."""
+    """The known failures of one target; of the entries that match a case, the first counts."""
 
     target: str
     entries: tuple[KnownFailure, ...]
 
     def crash(self, calls: CallSequence) -> KnownFailure | None:
-        """The entry that says that one of the calls must not be launched."""
+        """The entry by which one of the calls must not be launched."""
         return next((e for e in self.entries if e.expect == CRASH and any(map(e.matches, calls))), None)
 
     def quarantined(self, calls: CallSequence) -> Outcome | None:
@@ -89,7 +103,7 @@ class Ledger:
         return crash.outcome() if crash else None
 
     def failure(self, signature: str, calls: CallSequence) -> KnownFailure | None:
-        """The entry that says that the last of the calls fails so."""
+        """The entry by which the last of the calls fails with that signature."""
         return next((e for e in self.entries if (e.expect, e.signature) == (FAIL, signature) and e.matches(calls[-1])), None)
 
     def entry(self, signature: str, calls: CallSequence) -> KnownFailure | None:
@@ -97,29 +111,30 @@ class Ledger:
         return self.crash(calls) or self.failure(signature, calls)
 
     def expected(self, stored: Entry) -> KnownFailure | None:
-        """The entry that says that a stored case still fails, if this target is the one that it was stored for."""
+        """The entry by which a stored case still fails, if it was stored for this target."""
         return self.failure(stored.signature, stored.calls) if stored.target == self.target else None
 
     def same_bug(self, found: Entry, fails: Callable[[CallSequence], bool]) -> Callable[[CallSequence], bool]:
-        """Whether calls that fail like those found are as much, or as little, known: a new bug is not the known one."""
+        """Whether other calls fail like those found, by the same entry or none: shrinking must not turn a new bug into a known
+        one."""
         known = self.entry(found.signature, found.calls)
         return lambda calls: self.entry(found.signature, calls) == known and fails(calls)
 
     def apply_ledger(self, run: Runner) -> Runner:
         """`run`, but a known crash is not launched, and a known failure has neither findings nor a signature."""
 
-        def run_or_excuse(calls: CallSequence) -> Outcome:
+        def run_unless_known(calls: CallSequence) -> Outcome:
             if crash := self.crash(calls):
                 return crash.outcome()
             outcome = run(calls)
             known = self.failure(outcome.signature, calls)
             return known.outcome() if known else outcome
 
-        return run_or_excuse
+        return run_unless_known
 
 
 def load_ledger(folder: Path, target: str) -> Ledger:
-    """What the ledger beside a corpus knows of the target: nothing if there is none.
+    """The known failures of the target in the ledger of a corpus folder; none if there is no ledger.
 
     Raises FileError naming the file, the entry and the field.
     """
@@ -146,7 +161,7 @@ def _tables(path: Path) -> list[Any]:
 
 
 def _problems(table: Any, earlier: list[KnownFailure]) -> Iterator[str]:
-    """What is wrong with an entry, as `field: what`. Read the first: those after it take for granted that there was none."""
+    """Problems of an entry, as `field: problem`. Only the first is meaningful: later checks assume that earlier ones passed."""
     if not isinstance(table, dict):
         yield f"is no table but {reprlib.repr(table)}"
     for name in table:
@@ -176,17 +191,17 @@ def _when_problems(when: Any) -> Iterator[str]:
     if not isinstance(when, dict) or not when:
         yield f"when: must be a table of one condition or more, not {reprlib.repr(when)}"
     for name, condition in when.items():
-        if name not in CONDITIONS:
-            yield f"when: unknown condition {name!r}; known are {', '.join(CONDITIONS)}"
+        if name not in conditions():
+            yield f"when: unknown condition {name!r}; known are {', '.join(conditions())}"
         elif not _fits(name, condition):
-            numbers = "a number, a list of numbers or { min, max }" + ", or true or false" * (name in OPTIONS)
-            wanted = f"one or a list of {', '.join(CHOICES[name])}" if name in CHOICES else numbers
-            yield f"when.{name}: must be {wanted}, not {reprlib.repr(condition)}"
+            numbers = "a number, a list of numbers or { min, max }" + ", or true or false" * (name in option_conditions())
+            allowed = f"one or a list of {', '.join(CHOICES[name])}" if name in CHOICES else numbers
+            yield f"when.{name}: must be {allowed}, not {reprlib.repr(condition)}"
 
 
 def _fits(name: str, condition: Any) -> bool:
     if isinstance(condition, bool):
-        return name in OPTIONS
+        return name in option_conditions()
     if isinstance(condition, dict):
         limits = name not in CHOICES and condition.keys() <= {"min", "max"} and all(map(_is_number, condition.values()))
         return limits and bool(condition) and condition.get("min", -math.inf) <= condition.get("max", math.inf)
@@ -199,11 +214,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _value(case: Case, name: str) -> Any:
-    return DERIVED[name](case) if name in DERIVED else getattr(case, name)
+    """The case's value that a condition applies to."""
+    derived = option_conditions() | DERIVED
+    return derived[name](case) if name in derived else getattr(case, name)
 
 
 def _holds(condition: Any, value: Any) -> bool:
-    """Whether a case's value is what the condition wants; that of an option that is not used is None."""
+    """Whether a case's value meets the condition; the value of an option that is not used is None."""
     if isinstance(condition, bool):
         return condition == (value is not None)
     if isinstance(condition, dict):

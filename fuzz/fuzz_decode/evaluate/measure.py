@@ -11,8 +11,8 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import CLEAN
@@ -45,7 +45,7 @@ class EvaluationPool:
     jobs: int
     _slots: list[Slot] = field(default_factory=list)
     _cases: dict[tuple[int, EvaluationSettings], SharedCases] = field(default_factory=dict)
-    _generates: dict[str, Any] = field(default_factory=dict)
+    _space: CaseSpace = CaseSpace()
 
     def measurements(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
         """Each task with its measurement, as it is done. Raises HarnessError if our own code failed on the clean kernel."""
@@ -59,7 +59,7 @@ class EvaluationPool:
                 return
             for slot in wait_for_any(busy):
                 if slot.starting:
-                    self._generates = slot.greet(fresh=True).generates
+                    self._space = slot.greet(fresh=True).space
                 else:
                     self._take_outcome(slot)
 
@@ -90,7 +90,7 @@ class EvaluationPool:
         """The cases of the task's seed, which are the same for every mutant."""
         name = task.seed, task.setting
         if name not in self._cases:
-            self._cases[name] = SharedCases(task.setting.questions(task.seed, self._generates))
+            self._cases[name] = SharedCases(task.setting.questions(task.seed, self._space))
         return self._cases[name]
 
     def _take_outcome(self, slot: Slot) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from fuzz_decode.errors import UsageError
+from fuzz_decode.targets.names import mutant_target
 from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic as mutation
@@ -51,7 +52,7 @@ def subjects(mutants: str) -> tuple[Subject, ...]:
 
 def real() -> dict[str, Subject]:
     """Mutants with faults that released kernels had."""
-    return {name: _subject(name, f"mutant:{name}", mutant, mutant_source(name)) for name, mutant in MUTANTS.items()}
+    return {name: _subject(name, mutant_target(name), mutant, mutant_source(name)) for name, mutant in MUTANTS.items()}
 
 
 def generic() -> dict[str, Subject]:
@@ -63,7 +64,7 @@ def generic() -> dict[str, Subject]:
     return {
         name: Subject(
             name,
-            f"mutant:{name}",
+            mutant_target(name),
             mutant.operator,
             _digest(mutation.generic_source(name)),
             equivalent=equivalent.get(name, ""),

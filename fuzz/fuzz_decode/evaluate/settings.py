@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS
@@ -48,14 +49,14 @@ class EvaluationSettings:
         grid_cases = sum(len(grid) for grid in GRIDS.values() if grid.peer == self.grid)
         return min(self.cases or grid_cases, grid_cases) if self.grid else self.cases or CASES
 
-    def questions(self, seed: int, generates: dict[str, Any]) -> Iterator[tuple[Case, Tolerance | None]]:
+    def questions(self, seed: int, space: CaseSpace) -> Iterator[tuple[Case, Tolerance | None]]:
         """Each case of a run, and the peer's tolerance for it. The same for every mutant."""
         if self.grid:
             grids = (grid for grid in GRIDS.values() if grid.peer == self.grid)
             grid_cases = [(case, grid.tolerance) for grid in grids for case in grid.cases(seed, self._cut())]
             yield from (grid_cases[number * len(grid_cases) // self.limit] for number in range(self.limit))
             return
-        stream = drawn_stream(seed, generates) if self.ablate == "unsteered" else case_stream(seed, generates)
+        stream = drawn_stream(seed, space) if self.ablate == "unsteered" else case_stream(seed, space)
         for case in itertools.islice(stream, self.limit):
             yield self._ablated(case), None
 

@@ -81,8 +81,7 @@ def _strides(case: Case, name: str) -> str:
     """The strides of a layout, if `name` is one."""
     if name not in case.layouts():
         return ""
-    layout, sizes = case.layouts()[name]
-    strides = {axis: stride for axis, stride in layout.strides(sizes).items() if axis in AXES}
+    strides = {axis: stride for axis, stride in case.layouts()[name].strides.items() if axis in AXES}
     shown = sorted(strides, key=AXES.index)
     return f": strides {tuple(strides[axis] for axis in shown)} of {', '.join(shown)}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fuzz_decode.export.literals import quoted, wrapped
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.resolve import BUNDLED, MUTANT
+from fuzz_decode.targets.names import BUNDLED, MUTANT_PREFIX, is_mutant
 
 KERNELS = "fuzz_decode_kernels"
 RESOLVE = "pkgutil.resolve_name("
@@ -45,12 +45,12 @@ def loading(name: str) -> Loading:
     """How the target of that name is loaded without fuzz-decode; only an adapter, which is part of it, needs it."""
     if name == BUNDLED:
         return Loading(RESOLVE, quoted(f"{KERNELS}.paged_decode:paged_decode"))
-    if name.startswith(MUTANT):
-        mutant = name.removeprefix(MUTANT)
+    if is_mutant(name):
+        mutant = name.removeprefix(MUTANT_PREFIX)
         module, function = ("mutation.generic", "load_generic") if ":" in mutant else ("mutants", "load_mutant")
         return Loading(f"{function}(", quoted(mutant), imports=f"from {KERNELS}.{module} import {function}")
     if name in ADAPTERS:
-        return Loading(RESOLVE, quoted(f"{ADAPTERS[name].module}:{ADAPTERS[name].function}"))
+        return Loading(RESOLVE, quoted(ADAPTERS[name].import_name()))
     module, _, function = name.rpartition(":")
     if module.endswith(".py"):
         return Loading("runpy.run_path(", quoted(module), f")[{quoted(function)}]", folders=(os.path.dirname(module),))

@@ -15,7 +15,7 @@ from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.report.facts import changes
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.resolve import BUNDLED, MUTANT
+from fuzz_decode.targets.names import is_bundled
 from fuzz_decode.targets.target import Target
 
 MAX_CHARACTERS = 2**20
@@ -108,7 +108,7 @@ def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:
 
 
 def _is_bundled(target: Target) -> bool:
-    return target.name == BUNDLED or target.name.startswith(MUTANT)
+    return is_bundled(target.name)
 
 
 def _as_test(entry: Entry, load: Loading, body: list[str], width: int) -> list[str]:

@@ -1,6 +1,6 @@
-"""Where a drawn case's choices come from: Hypothesis, in property tests, which shrinks them; or nothing but a source of random
-numbers, in campaigns. That takes a hundredth of the time, and draws every case afresh, where Hypothesis follows each example
-with mutations of it and mixes in constants of whatever modules are loaded.
+"""The source of a drawn case's choices: in property tests Hypothesis, which shrinks them; in campaigns a generator of random
+numbers. The latter takes a hundredth of the time, and draws every case independently, where Hypothesis follows each example
+with mutations of it and mixes in constants of the loaded modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Choices(Protocol):
-    """What is simplest comes first: `low`, the first value, False, the order as it is."""
+    """Simplest choices come first: `low`, the first value, False, the given order."""
 
     def integer(self, low: int, high: int) -> int: ...
 
@@ -27,7 +27,7 @@ class Choices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RandomChoices:
-    """Choices that depend on the source and nothing else."""
+    """Choices that depend on nothing but the generator."""
 
     source: random.Random
 
@@ -42,14 +42,14 @@ class RandomChoices:
 
     def shuffled(self, values: Sequence[T]) -> tuple[T, ...]:
         order = list(values)
-        for place in range(len(order) - 1):
-            other = self.integer(place, len(order) - 1)
-            order[place], order[other] = order[other], order[place]
+        for index in range(len(order) - 1):
+            other = self.integer(index, len(order) - 1)
+            order[index], order[other] = order[other], order[index]
         return tuple(order)
 
 
 class SimplestChoices:
-    """Always what is simplest."""
+    """Always the simplest choice."""
 
     def integer(self, low: int, high: int) -> int:
         return low

@@ -1,4 +1,4 @@
-"""What part of the space a campaign visited: family x dtype x group x block size, the options used, and the kernels compiled."""
+"""The part of the space that a campaign visited: family x dtype x group x block size, options used, and kernels compiled."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import Any
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
+from fuzz_decode.cases.optional_arguments import all_options
 
-# an option that a target may be asked for, as it is called in the table
-OPTIONS = {
-    "window": "window",
-    "softcap": "softcap",
-    "alibi_slopes": "ALiBi",
-    "sinks": "sinks",
-    "k_scale": "float8",
-    "q_len": "q_len > 1",
-}
+
+def option_labels() -> list[str]:
+    """Names of the options that are counted, in the order of the table."""
+    return [option.label for option in all_options() if option.label]
 
 
 @dataclass(slots=True)
 class Coverage:
-    """Counts of cases by (family, dtype, group, block size), the options that they use, and what the target compiles for."""
+    """Counts of cases."""
 
     cells: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
+    """By family, dtype, group and block size."""
     options: Counter[str] = field(default_factory=Counter)
+    """By option used."""
     kernels: Counter[str] = field(default_factory=Counter)
+    """By the values that the target compiles for, as text; empty without rounds."""
 
     @classmethod
     def of(cls, cases: Iterable[Case]) -> Coverage:
@@ -40,11 +39,10 @@ class Coverage:
         if compiled_for:
             self.kernels[compiled_for] += 1
         self.cells[family(case.k, case.v), case.dtype, case.group, case.block_size] += 1
-        used = case.options()
-        self.options.update(words for name, words in OPTIONS.items() if name in used)
+        self.options.update(option.label for option in all_options() if option.label and option.is_used(case))
 
     def along(self, axis: int) -> Counter[str]:
-        """Cases by one of the four."""
+        """Cases by one of the four axes of a cell."""
         counts: Counter[str] = Counter()
         for cell, count in self.cells.items():
             counts[str(cell[axis])] += count
@@ -63,8 +61,7 @@ class Coverage:
 
     @property
     def spread(self) -> dict[str, int]:
-        """How evenly the kernels are covered: how many there are, and the fewest, median and most cases of one; empty without
-        rounds."""
+        """How evenly the kernels are covered: their number, and fewest, median and most cases of one; empty without rounds."""
         counts = sorted(self.kernels.values())
         if not counts:
             return {}

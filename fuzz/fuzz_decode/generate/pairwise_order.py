@@ -1,9 +1,8 @@
-"""Which of the drawn cases to run next: the one that shows most pairs of traits for the first time.
+"""The order in which drawn cases run: first the case with the most pairs of traits that no earlier case had (2-way coverage).
 
-A bug mostly needs one or two unusual things at once (a window and several query tokens, padding and a second block), and
-independent draws repeat the usual ones long before every pair has come up. So cases are run in another order than they were
-drawn in: of the next POOL, the richest in new pairs goes first. Nothing is drawn twice and nothing left out, so that a long
-campaign runs what it would have run anyway.
+A bug mostly needs one or two unusual traits at once (a window and several query tokens, padding and a second block), and
+independent draws repeat the usual ones long before every pair has come up. So of the next POOL drawn cases, the one with the
+most new pairs runs first. Every case still runs once, so that a long campaign runs the same cases in another order.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import Layout, family
+from fuzz_decode.cases.optional_arguments import answer_options
 
 POOL = 256
 LONG = (16, 128, 512)
@@ -25,24 +25,29 @@ def order_by_new_pairs(cases: Iterable[Case]) -> Iterator[Case]:
     """The same cases, reordered within a pool; the same order for the same cases."""
     numbers: dict[object, int] = {}
     coming, seen = enumerate(cases), 0
-    pool: list[tuple[int, int, int, Case]] = []  # a heap: the richest, and of equals the oldest, first
+    pool: list[tuple[int, int, int, Case]] = []  # a heap of (-gain, index, pairs, case): the largest gain, of equals the oldest
     while True:
-        for place, case in itertools.islice(coming, POOL - len(pool)):
-            shown = _bits(case, numbers)
-            heapq.heappush(pool, (-(shown & ~seen).bit_count(), place, shown, case))
+        for index, case in itertools.islice(coming, POOL - len(pool)):
+            shown = _pair_bits(case, numbers)
+            heapq.heappush(pool, (-_gain(shown, seen), index, shown, case))
         if not pool:
             return
-        worth, place, shown, case = heapq.heappop(pool)
-        now = -(shown & ~seen).bit_count()
-        if now > worth:  # it has become poorer since it was looked at
-            heapq.heappush(pool, (now, place, shown, case))
+        stored, index, shown, case = heapq.heappop(pool)
+        gain = _gain(shown, seen)
+        if -gain > stored:  # gains only shrink as pairs are seen, so a case that still has the gain stored for it is the best
+            heapq.heappush(pool, (-gain, index, shown, case))
             continue
         seen |= shown
         yield case
 
 
-def _bits(case: Case, numbers: dict[object, int]) -> int:
-    """The case's pairs as bits of a number; `numbers` knows the traits."""
+def _gain(shown: int, seen: int) -> int:
+    """The number of pairs that were not seen before."""
+    return (shown & ~seen).bit_count()
+
+
+def _pair_bits(case: Case, numbers: dict[object, int]) -> int:
+    """The case's pairs as bits of one integer: pair (i, j), j < i, is bit i * (i - 1) / 2 + j. `numbers` numbers the traits."""
     bits = lower = 0
     for number in sorted(numbers.setdefault(trait, len(numbers)) for trait in traits(case).items()):
         bits |= lower << number * (number - 1) // 2
@@ -56,8 +61,8 @@ def pairs(case: Case) -> Iterator[object]:
 
 
 def traits(case: Case) -> dict[str, object]:
-    """What kernels branch on, and bugs hang on, in a few values each."""
-    return {**_sizes(case), **_lengths(case), **_options(case), **_places(case)}
+    """Properties that kernels branch on and that bugs depend on, in a few values each."""
+    return {**_sizes(case), **_lengths(case), **_options(case), **_memory(case)}
 
 
 def _sizes(case: Case) -> dict[str, object]:
@@ -85,20 +90,17 @@ def _lengths(case: Case) -> dict[str, object]:
 
 
 def _options(case: Case) -> dict[str, object]:
-    return {
+    """Each option used or not; a few of them in more detail."""
+    return {option.field: option.is_used(case) for option in answer_options()} | {
         "window": None if case.window is None else _step(max(case.seq_lens) - case.window, (-1, 0, 16)),
-        "softcap": case.softcap is not None,
-        "scale": case.scale is not None,
         "q_len": min(case.q_len, 3),
         "cache_dtype": case.cache_dtype or "",
-        "alibi": case.alibi,
-        "sinks": case.sinks,
     }
 
 
-def _places(case: Case) -> dict[str, object]:
+def _memory(case: Case) -> dict[str, object]:
     table = case.table
-    spans = [layout.extent(sizes) for name, (layout, sizes) in case.layouts().items() if name in ("k", "v")]
+    spans = [placed.extent for name, placed in case.layouts().items() if name in ("k", "v")]
     return {
         "family": family(case.k, case.v),
         "k padding": _padding(case.k),
@@ -113,13 +115,13 @@ def _places(case: Case) -> dict[str, object]:
 
 
 def _padding(layout: Layout) -> tuple[str, ...]:
-    """The axes that are padded, `block` and inner ones told apart only."""
+    """The axes that are padded, where all but `block` and `dim` count as one."""
     padded = {axis for axis, pad in zip(layout.order, layout.pad, strict=True) if pad}
     return tuple(sorted(axis if axis in ("block", "dim") else "inner" for axis in padded))
 
 
 def _step(number: int, steps: tuple[int, ...]) -> int:
-    """How many steps the number is beyond."""
+    """The number of steps that the number is beyond."""
     return sum(number > step for step in steps)
 
 

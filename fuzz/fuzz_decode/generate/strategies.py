@@ -1,22 +1,22 @@
 """Decode problems, drawn: valid by construction, simplest value first.
 
-`draw_case` is what the campaign draws from; `cases()` is the same as a Hypothesis strategy, for `@given` in your own tests. Every
-number below is a value that an engine uses or a bug needed (layouts: `fuzz_decode.cases.layout`); small values come first
-and most often, since most faults live in tiny cases and the interpreter pays per program.
+`draw_case` draws a campaign's cases; `decode_cases()` is the same as a Hypothesis strategy, for `@given` in your own tests. Every
+number below is a value that an engine uses or that a bug needed (layouts: `fuzz_decode.cases.layout`); small values come first
+and most often, since tiny cases show most faults, and the interpreter's time grows with the number of programs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import (
     BLOCK_SIZES,
     CACHE_DTYPES,
@@ -29,91 +29,112 @@ from fuzz_decode.cases.domain import (
     VALUE_HEAD_DIMS,
 )
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense
+from fuzz_decode.cases.optional_arguments import OptionalArgument, all_options, generated_parameters, option_of
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.choices import Choices
 
-OPTIONS = frozenset({"out", "window", "softcap", "alibi_slopes", "sinks", "k_scale", "v_scale", "q_len"})
 Q_LENS = (2, 3, 4, 5, 8)
-FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides that they are ignored
+FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides a kernel that ignores them
 SPLIT_EDGES = (16, 32, 64, 128, 256, 512)
-LATENT = 512  # dims of MLA: rows of K that are longer hold V, which is so long, and positions
+LATENT = 512  # dims of V in MLA, whose longer rows of K hold V and the positions
 MAX_ROWS = 6  # sequences * KV heads: one program each in most kernels, milliseconds each in the interpreter
-CROWDS = (9, 33, 130)  # or so many sequences of a few tokens, now and then: kernels look at so many at once
-CROWDED_LENGTH = 3
-MAX_CROWDED = 2**22  # elements of K and V in a crowd's blocks
+LARGE_BATCHES = (9, 33, 130)  # sequences of a few tokens, now and then: some kernels reduce over 8, 32 or 128 of them at once
+LARGE_BATCH_LENGTH = 3
+MAX_LARGE_BATCH = 2**22  # elements of K and V in the blocks of a large batch
 MAX_ELEMENTS = 2**20  # of K and V that are really used, unless a single token has more
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 
-def draw_case(
-    source: Choices,
-    *,
-    dtypes: Sequence[str] = DTYPES,
-    cache_dtypes: Sequence[str] = CACHE_DTYPES,
-    head_dims: Sequence[int] = HEAD_DIMS,
-    value_head_dims: Sequence[int] | Literal["head_dim"] | None = None,
-    block_sizes: Sequence[int] = BLOCK_SIZES,
-    groups: Sequence[int] = GROUPS,
-    num_kv_heads: Sequence[int] = NUM_KV_HEADS,
-    options: Collection[str] = OPTIONS,
-    min_seq_len: int = 0,
-    max_seq_len: int = 2048,
-    huge_spans: bool = True,
-    strides: StrideRules = StrideRules(),
-) -> Case:
-    """Any decode problem that a target with these capabilities can get.
-
-    `options` are the keyword parameters that the target takes, among OPTIONS; one that it lacks is never drawn. Float8 caches,
-    of `cache_dtypes`, need `k_scale` and `v_scale`. `value_head_dims=None` draws the head_dim itself mostly, and any other of
-    VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
-    reach beyond 2**31 elements on few touched pages. `strides` are what the target assumes of them.
-    """
-    crowd = _sometimes(source, 1, CROWDS)
-    heads = min(num_kv_heads) if crowd else _early(source, num_kv_heads)
-    head_dim = _early(source, head_dims)
-    value_head_dim = _value_head_dim(source, head_dim, value_head_dims)
-    block_size = _early(source, block_sizes)
+def draw_case(source: Choices, space: CaseSpace) -> Case:
+    """Any decode problem that a target with this space can get. The order of draws belongs to the meaning of a seed."""
+    large_batch = _sometimes(source, 1, LARGE_BATCHES)
+    every_num_kv_heads = _or_all(space.num_kv_heads, NUM_KV_HEADS)
+    heads = min(every_num_kv_heads) if large_batch else _early(source, every_num_kv_heads)
+    head_dim = _early(source, _or_all(space.head_dims, HEAD_DIMS))
+    value_head_dim = _value_head_dim(source, head_dim, space.value_head_dims)
+    block_size = _early(source, _or_all(space.block_sizes, BLOCK_SIZES))
     token = heads * (head_dim + value_head_dim)  # elements
-    few = MAX_CROWDED // (block_size * token) if crowd else MAX_ROWS // heads
-    num_seqs = min(crowd or source.one_of((1, 2, 3, 4)), max(1, few))
-    longest = CROWDED_LENGTH if crowd else max_seq_len
-    longest = max(1, min_seq_len, min(longest, max_seq_len, MAX_ELEMENTS // (num_seqs * token)))
-    q_len = min((_sometimes(source, 20, Q_LENS) or 1) if "q_len" in options else 1, longest)
-    lengths = [_length(source, block_size, min_seq_len, longest) for _ in range(num_seqs)]
+    max_seqs = MAX_LARGE_BATCH // (block_size * token) if large_batch else MAX_ROWS // heads
+    num_seqs = min(large_batch or source.one_of((1, 2, 3, 4)), max(1, max_seqs))
+    longest = LARGE_BATCH_LENGTH if large_batch else space.max_seq_len
+    longest = max(1, space.min_seq_len, min(longest, space.max_seq_len, MAX_ELEMENTS // (num_seqs * token)))
+    q_len = min((_sometimes(source, 20, Q_LENS) or 1) if "q_len" in space.options else 1, longest)
+    lengths = [_length(source, block_size, space.min_seq_len, longest) for _ in range(num_seqs)]
     case = Case(
         seq_lens=tuple(_holding(length, q_len) for length in lengths),
         q_len=q_len,
         num_kv_heads=heads,
-        group=_early(source, groups),
+        group=_early(source, _or_all(space.groups, GROUPS)),
         head_dim=head_dim,
         value_head_dim=value_head_dim,
         block_size=block_size,
-        dtype=source.one_of(dtypes),
-        window=_window(source, max_seq_len) if "window" in options else None,
-        softcap=_sometimes(source, 20, (30.0, 1.0, 50.0)) if "softcap" in options else None,
-        scale=_sometimes(source, 15, (1.0, 0.3)),
-        alibi=_percent(source, 15) if "alibi_slopes" in options else False,
-        sinks=_percent(source, 20) if "sinks" in options else False,
+        dtype=source.one_of(space.dtypes),
+        window=_window(source, space.max_seq_len) if "window" in space.options else None,
+        **_listed_options(source, space),
         q=_query_layout(source),
-        out=_query_layout(source) if "out" in options else dense(QUERY_AXES),
+        out=_query_layout(source) if "out" in space.options else dense(QUERY_AXES),
         table=_block_table(source),
         seed=source.integer(0, 2**16),
     )
-    if {"k_scale", "v_scale"} <= set(options) and cache_dtypes and _percent(source, 50 if head_dim > LATENT else 20):
-        case = _with_float8(source, case, cache_dtypes)
+    if space.takes(option_of("k_scale")) and _percent(source, 50 if head_dim > LATENT else 20):
+        case = _with_float8(source, case, space.cache_dtypes)
     case = _with_cache(source, case)
-    if huge_spans and _percent(source, 4):
+    if space.huge_spans and _percent(source, 4):
         case = _with_huge_span(source, case)
-    case = strides.nearest(case)
+    case = space.strides.nearest(case)
     return dataclasses.replace(case, data=source.one_of(_data_modes(case)))
+
+
+def decode_cases(
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    cache_dtypes: Sequence[str] = CACHE_DTYPES,
+    head_dims: Sequence[int] | None = None,
+    value_head_dims: Sequence[int] | Literal["head_dim"] | None = None,
+    block_sizes: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
+    num_kv_heads: Sequence[int] | None = None,
+    options: Collection[str] | None = None,
+    min_seq_len: int = 0,
+    max_seq_len: int = 2048,
+    huge_spans: bool = True,
+    strides: StrideRules = StrideRules(),
+) -> SearchStrategy[Case]:
+    """A Hypothesis strategy of any decode problem that a target with these limits can get; they are those of a CaseSpace.
+
+    `options` are optional parameters of the target; an option without its parameters is never drawn. Float8 caches, of
+    `cache_dtypes`, need `k_scale` and `v_scale`. `value_head_dims=None` mostly draws the head_dim itself, and any other of
+    VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
+    reach beyond 2**31 elements on few touched pages. `strides` are the target's assumptions.
+    """
+    return _strategy(
+        CaseSpace(
+            dtypes=tuple(dtypes),
+            cache_dtypes=tuple(cache_dtypes),
+            head_dims=_as_tuple(head_dims),
+            value_head_dims="head_dim" if value_head_dims == "head_dim" else _as_tuple(value_head_dims),
+            block_sizes=_as_tuple(block_sizes),
+            groups=_as_tuple(groups),
+            num_kv_heads=_as_tuple(num_kv_heads),
+            options=generated_parameters() if options is None else frozenset(options),
+            min_seq_len=min_seq_len,
+            max_seq_len=max_seq_len,
+            huge_spans=huge_spans,
+            strides=strides,
+        )
+    )
+
+
+@st.composite
+def _strategy(draw: DrawFn, space: CaseSpace) -> Case:
+    return draw_case(HypothesisChoices(draw), space)
 
 
 @dataclass(frozen=True, slots=True)
 class HypothesisChoices:
-    """Choices that Hypothesis remembers, and shrinks."""
+    """Choices that Hypothesis records and shrinks."""
 
     draw: DrawFn
 
@@ -130,21 +151,13 @@ class HypothesisChoices:
         return tuple(self.draw(st.permutations(values)))
 
 
-def _strategy(drawn: Callable[Concatenate[Choices, P], Case]) -> Callable[P, SearchStrategy[Case]]:
-    """The same arguments, but for where choices come from; Hypothesis makes them."""
-
-    @st.composite
-    def strategy(draw: DrawFn, /, *args: P.args, **kwargs: P.kwargs) -> Case:
-        return drawn(HypothesisChoices(draw), *args, **kwargs)
-
-    @functools.wraps(drawn)
-    def decode_cases(*args: P.args, **kwargs: P.kwargs) -> SearchStrategy[Case]:
-        return strategy(*args, **kwargs)
-
-    return decode_cases
+def _as_tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
 
 
-decode_cases = _strategy(draw_case)
+def _or_all(values: Sequence[T] | None, every: Sequence[T]) -> Sequence[T]:
+    """The values of a limit; every value if there is no limit."""
+    return every if values is None else values
 
 
 def _percent(source: Choices, percent: int) -> bool:
@@ -171,7 +184,7 @@ def _value_head_dim(source: Choices, head_dim: int, allowed: Sequence[int] | Lit
 
 
 def _length(source: Choices, block_size: int, low: int, high: int) -> int:
-    """Where length bugs live: tiny, at a block edge, at a split edge, and anywhere, now and then long."""
+    """Lengths that bugs depend on: tiny, at a block edge, at a split edge, and anywhere, now and then long."""
     kind = source.integer(0, 19)
     if kind < 4:
         length = source.one_of((1, 0, 2, 3, 0, 5))
@@ -184,6 +197,17 @@ def _length(source: Choices, block_size: int, low: int, high: int) -> int:
     else:
         length = source.one_of(SPLIT_EDGES) * source.integer(1, 4) + source.integer(-1, 1)
     return max(low, min(length, high))
+
+
+def _listed_options(source: Choices, space: CaseSpace) -> dict[str, Any]:
+    """Fields of the options that are drawn from a list of values."""
+    return {option.field: _listed_option(source, space, option) for option in all_options() if option.chance}
+
+
+def _listed_option(source: Choices, space: CaseSpace, option: OptionalArgument) -> object:
+    if not space.takes(option) or not _percent(source, option.chance):
+        return option.unused[0]
+    return source.one_of(option.values) if len(option.values) > 1 else option.values[0]
 
 
 def _holding(length: int, q_len: int) -> int:
@@ -206,12 +230,12 @@ def _window(source: Choices, high: int) -> int | None:
 
 
 def _padded(source: Choices, layout: Layout, percent: int) -> Layout:
-    """The layout with padding on some axes: little, much or odd; on the innermost axis seldom, since few kernels take it."""
+    """The layout with padding on some axes: little, much or odd; rarely on the innermost axis, since few kernels take it."""
     pads = []
     for axis in layout.order:
-        chance = percent // 4 if axis == layout.order[-1] else percent
-        pad = source.one_of((8, 1, 16, 3, 64, 13, 1000)) if _percent(source, chance) else 0
-        pads.append(pad if axis != layout.order[-1] else min(pad, 3))
+        innermost = axis == layout.order[-1]
+        pad = source.one_of((8, 1, 16, 3, 64, 13, 1000)) if _percent(source, percent // 4 if innermost else percent) else 0
+        pads.append(min(pad, 3) if innermost else pad)
     offset = source.one_of((8, 1, 16, 37)) if _percent(source, percent) else 0
     return Layout(layout.order, tuple(pads), offset)
 
@@ -239,7 +263,7 @@ def _block_table(source: Choices) -> BlockTable:
 
 
 def _with_cache(source: Choices, case: Case) -> Case:
-    """The case with K and V laid out: a family of the wild mostly, else any order; K and V alike, apart, or V within K."""
+    """The case with K and V laid out: mostly a family that engines use, else any order; V like K, apart from K, or within K."""
     kind = source.integer(0, 19)
     padding = source.one_of((0, 20, 50))
     if kind < 12:
@@ -251,7 +275,7 @@ def _with_cache(source: Choices, case: Case) -> Case:
     k = _padded(source, dense(order), padding)
     layers = source.integer(1, 3) if "layer" in order else 1
     layer = source.integer(0, layers - 1)
-    # drawn even where V lies in K's buffer, so that Hypothesis finds no family simpler than the simplest for needing less
+    # drawn even where V lies in K's buffer: otherwise Hypothesis would shrink towards the families that need fewer draws
     prefix, separate = _percent(source, 60 if case.head_dim > LATENT else 15), _percent(source, 70)
     v: Layout | None = None
     if "kv" not in order and not (case.value_head_dim <= case.head_dim and prefix):
@@ -259,7 +283,7 @@ def _with_cache(source: Choices, case: Case) -> Case:
     case = dataclasses.replace(case, k=k, v=v, layers=layers, layer=layer)
     if case.num_kv_heads == 1 and _percent(source, 30):
         case = _with_singleton_stride(case, source.integer(0, 3))
-    if _span(case) <= MAX_SPAN:
+    if case.span <= MAX_SPAN:
         return case
     return dataclasses.replace(case, k=dense(k.order), v=None if v is None else dense(v.order))
 
@@ -286,12 +310,7 @@ def _with_huge_span(source: Choices, case: Case) -> Case:
         pad = 2**31 // max(1, case.num_blocks - 1) + source.integer(0, 1000)
         k = dataclasses.replace(case.k, pad=(*case.k.pad[:block], case.k.pad[block] + pad, *case.k.pad[block + 1 :]))
         huge = dataclasses.replace(case, k=k)
-    return huge if _span(huge) < MAX_SPAN // 2 else case
-
-
-def _span(case: Case) -> int:
-    """Elements between the first and the last one of the tensor that reaches farthest."""
-    return max(layout.extent(sizes) for layout, sizes in case.layouts().values())
+    return huge if huge.span < MAX_SPAN // 2 else case
 
 
 def _data_modes(case: Case) -> Sequence[str]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import Layout
+from fuzz_decode.cases.optional_arguments import answer_options
 from fuzz_decode.problems.values import Values
 
 # bytes before and after every allocation: as many as a tile of 128 tokens of 256 bfloat16 elements, so that one that runs over an
@@ -68,13 +69,6 @@ class Problem:
 
     def options(self) -> dict[str, Any]:
         """The options that change the answer, by the names of a target's parameters and the reference's."""
-        case = self.case
-        return {
-            "window": case.window,
-            "softcap": case.softcap,
-            "alibi_slopes": self.alibi_slopes,
-            "sinks": self.sinks,
-            "k_scale": case.k_scale,
-            "v_scale": case.v_scale,
-            "q_len": case.q_len,
-        }
+        tensors = {"alibi_slopes": self.alibi_slopes, "sinks": self.sinks}
+        names = [name for option in answer_options() for name in option.parameters]
+        return {name: tensors[name] if name in tensors else getattr(self.case, name) for name in names}

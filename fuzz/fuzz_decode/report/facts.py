@@ -7,11 +7,11 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case
-from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
+from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
 
-OPTIONAL = ("q_len", "window", "softcap", "scale", "k_scale", "v_scale", "alibi", "sinks")
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 LISTED_SEQUENCES = 12  # of seq_lens; more are counted
 
@@ -23,7 +23,9 @@ class TensorFacts:
     name: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    """In elements."""
     layout: str
+    """In words."""
 
 
 def message(entry: Entry) -> str:
@@ -47,7 +49,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("block_size", f"{case.block_size}  ({case.num_blocks} block{'s' * (case.num_blocks > 1)} in the pool)"),
         ("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}"),
     ]
-    facts += [(name, str(getattr(case, name))) for name in OPTIONAL if getattr(case, name) != DEFAULTS[name]]
+    facts += [(name, str(getattr(case, name))) for name in _option_fields() if getattr(case, name) != DEFAULTS[name]]
     if case.layers > 1:
         facts.append(("layer", f"{case.layer} of {case.layers}"))
     features = {name: value for name, value in features_of(case).items() if name.startswith("table.") and name != "table.layout"}
@@ -56,19 +58,22 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     return facts
 
 
+def _option_fields() -> list[str]:
+    """Fields of the options; `cache_dtype` is shown beside the dtype."""
+    options = [option for option in in_order("q_len", "window", "softcap", "scale", "cache_dtype") if option.changes_answer]
+    return [name for option in options for name in option.fields if name != "cache_dtype"]
+
+
 def tensor_facts(case: Case) -> list[TensorFacts]:
     """Shape and strides of every tensor."""
-    v = case.v if case.v is not None else case.k
-    cache_k, cache_v = case.cache_sizes(case.k_row), case.cache_sizes(case.value_head_dim if case.v is not None else case.k_row)
-    queries, outs = case.query_sizes(case.head_dim), case.query_sizes(case.value_head_dim)
+    layouts = case.layouts()
+    v = layouts.get("v", layouts["k"])
     return [
-        TensorFacts("q", *_shape_and_strides(case.q, queries, QUERY_AXES), str(case.q)),
-        TensorFacts("k_cache", *_shape_and_strides(case.k, cache_k, CACHE_AXES, case.head_dim), str(case.k)),
-        TensorFacts("v_cache", *_shape_and_strides(v, cache_v, CACHE_AXES, case.value_head_dim), _location_of_v(case)),
-        TensorFacts(
-            "block_table", *_shape_and_strides(case.table.layout, case.table_sizes(), TABLE_AXES), str(case.table.layout)
-        ),
-        TensorFacts("out", *_shape_and_strides(case.out, outs, QUERY_AXES), str(case.out)),
+        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), str(case.q)),
+        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("v_cache", *_shape_and_strides(v, CACHE_AXES, case.value_head_dim), _location_of_v(case)),
+        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), str(case.table.layout)),
+        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), str(case.out)),
     ]
 
 
@@ -129,12 +134,13 @@ def _location_of_v(case: Case) -> str:
         return str(case.v)
     if case.v_prefix_of_k:
         return "the first elements of K's rows"
-    return f"K's buffer, {case.k.strides(case.cache_sizes(case.k_row))['kv']} elements further on"
+    return f"K's buffer, {case.layouts()['k'].strides['kv']} elements further on"
 
 
 def _shape_and_strides(
-    layout: Layout, sizes: dict[str, int], axes: tuple[str, ...], dim: int | None = None
+    placed: PlacedLayout, axes: tuple[str, ...], dim: int | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    strides = layout.strides(sizes)
-    shape = tuple(dim if axis == "dim" and dim is not None else sizes[axis] for axis in axes)
+    """Those of the view with these axes; `dim` is its row, where the buffer's rows are longer."""
+    strides = placed.strides
+    shape = tuple(dim if axis == "dim" and dim is not None else placed.sizes[axis] for axis in axes)
     return shape, tuple(strides[axis] for axis in axes)

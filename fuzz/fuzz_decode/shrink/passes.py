@@ -1,22 +1,21 @@
-"""What the shrinker tries: each pass proposes simpler cases, the boldest first, and decides nothing."""
+"""The shrinker's passes: each proposes simpler cases, the boldest first. The shrinker decides which to keep."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case
-from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES, HEAD_DIMS
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import DTYPES, HEAD_DIMS
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout, dense
+from fuzz_decode.cases.optional_arguments import all_options, answer_options
 from fuzz_decode.cases.simplicity import features_of, in_plain_layout, without_feature
 
 Pass = Callable[[Case], Iterator[Case]]
-OPTIONAL = ("window", "softcap", "scale", "q_len", "cache_dtype", "k_scale", "v_scale", "alibi", "sinks")
-NO_OPTIONS = {name: DEFAULTS[name] for name in OPTIONAL}
 
 
 def one_sequence(case: Case) -> Iterator[Case]:
-    """One sequence alone; as many of one length, so that it is all the same which one goes; half of them; all but one."""
+    """One sequence alone; the same number with equal lengths, so that any one may go; half of them; all but one."""
     lengths, half = case.seq_lens, case.num_seqs // 2
     for number in dict.fromkeys((1, case.num_seqs)):
         for length in sorted(set(lengths)):
@@ -34,10 +33,10 @@ def usual_suspects(case: Case) -> Iterator[Case]:
     two_blocks = _replace(small, seq_lens=(2 * case.block_size,))
     second_block = _replace(small, seq_lens=(1,), table=BlockTable(first_block=1))
     for base in (two_blocks, second_block):
-        for bare in (_replace(base, **NO_OPTIONS, data="gaussian"), base):
+        for bare in (_replace(_without_options(base), data="gaussian"), base):
             yield _replace(bare, k=Layout(FAMILIES["interleaved"]), v=None)
             for axis in range(3):
-                padded = Layout(FAMILIES["NHD"], tuple(int(axis == place) for place in range(4)))
+                padded = Layout(FAMILIES["NHD"], tuple(int(axis == index) for index in range(4)))
                 yield _replace(bare, k=padded, v=padded)
                 yield _replace(bare, k=padded)
                 yield _replace(bare, v=padded)
@@ -45,7 +44,7 @@ def usual_suspects(case: Case) -> Iterator[Case]:
 
 def plain_tensors(case: Case) -> Iterator[Case]:
     """Many features at once: everything plain, then everything but the caches, the table, the options."""
-    relaxed = _replace(case, **NO_OPTIONS, data="gaussian", dtype="float32")
+    relaxed = _replace(_without_options(case), data="gaussian", dtype="float32")
     for base in (relaxed, case):
         bare = in_plain_layout(base)
         yield bare
@@ -108,24 +107,22 @@ def less_padding(case: Case) -> Iterator[Case]:
     for name in ("k", "v", "q", "out"):
         layout = getattr(case, name)
         if layout is not None:
-            for simpler in _simpler_places(layout):
+            for simpler in _less_padded(layout):
                 yield _replace(case, **{name: simpler})
-    for simpler in _simpler_places(case.table.layout):
+    for simpler in _less_padded(case.table.layout):
         yield _replace(case, table=dataclasses.replace(case.table, layout=simpler))
 
 
 def smaller_numbers(case: Case) -> Iterator[Case]:
-    """Pool, table, window, layers and seed."""
+    """Pool, table, window, q_len, layers and seed."""
     for name in ("first_block", "spare_blocks", "shared_blocks", "extra_columns"):
         for number in _smaller(getattr(case.table, name), 0):
             yield _replace(case, table=dataclasses.replace(case.table, **{name: number}))  # type: ignore[arg-type]  # all int
     for placement in ("identity", "reversed"):
         yield _replace(case, table=dataclasses.replace(case.table, placement=placement))
-    if case.window is not None:
-        for number in _smaller(case.window, 1):
-            yield _replace(case, window=number)
-    for number in _smaller(case.q_len, 1):
-        yield _replace(case, q_len=number)
+    for name in (option.field for option in all_options() if option.is_count and option.is_used(case)):
+        for number in _smaller(getattr(case, name), 1):
+            yield _replace(case, **{name: number})
     for number in _smaller(case.layers, 1):
         yield _replace(case, layers=number, layer=min(case.layer, number - 1))
     for number in _smaller(case.layer, 0):
@@ -137,13 +134,9 @@ def smaller_numbers(case: Case) -> Iterator[Case]:
 def plainer_choices(case: Case) -> Iterator[Case]:
     for dtype in DTYPES:
         yield _replace(case, dtype=dtype)
-    for number in (1.0, 30.0):
-        if case.softcap is not None:
-            yield _replace(case, softcap=number)
-    if case.cache_dtype:
-        yield _replace(case, cache_dtype=CACHE_DTYPES[0])
-        for name in ("k_scale", "v_scale"):
-            yield _replace(case, **{name: 0.5})
+    for option in all_options():
+        for name, values in option.simpler.items() if option.is_used(case) else ():
+            yield from (_replace(case, **{name: value}) for value in values)
     for data in ("gaussian", "uniform", "tagged"):
         yield _replace(case, data=data)
 
@@ -168,13 +161,18 @@ def _replace(case: Case, **changes: object) -> Case:
     return dataclasses.replace(case, **changes)  # type: ignore[arg-type]  # fields differ in type
 
 
+def _without_options(case: Case) -> Case:
+    unused = {name: value for option in answer_options() for name, value in zip(option.fields, option.unused, strict=True)}
+    return _replace(case, **unused)
+
+
 def _smaller(number: int, low: int) -> list[int]:
     """Smaller values to try, boldest first: a bisection that also tries one less."""
     tries = [low, low + 1, low + 2, (low + number) // 2, number - (number - low) // 4, number - 1]
     return list(dict.fromkeys(n for n in tries if low <= n < number))
 
 
-def _simpler_places(layout: Layout) -> Iterator[Layout]:
+def _less_padded(layout: Layout) -> Iterator[Layout]:
     yield dataclasses.replace(layout, pad=(0,) * len(layout.order), offset=0)
     yield dataclasses.replace(layout, offset=0)
     for index, pad in enumerate(layout.pad):

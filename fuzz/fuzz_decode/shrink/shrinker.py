@@ -1,8 +1,8 @@
-"""Reduce failing calls to some that are 1-minimal: no call and no feature can go, and no number can be smaller, without losing
-the failure. A case is a tuple of one call.
+"""Reduce failing calls to 1-minimal ones: without any call or feature, or with a smaller number, they do not fail any more. A
+case is a tuple of one call.
 
-Passes only propose. One gate decides: not seen, valid, strictly simpler by `calls.sort_key`, and the last call still failing
-with the same signature. The driver repeats the passes until none of them makes progress (after Hypothesis and Shrink Ray).
+Passes only propose. One gate decides: not seen, valid, strictly simpler by `call_sequence.sort_key`, and the last call still
+fails with the same signature. The driver repeats the passes until none makes progress (after Hypothesis and Shrink Ray).
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ CallsPass = Callable[[CallSequence], Iterator[CallSequence]]
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """The simplest case found, its outcome, what happens without each of its features, how many runs that took, and the calls
-    that must come before it. `complete` is False when time ran out before nothing simpler failed."""
+    """The simplest failure found."""
 
     case: Case
     outcome: Outcome
     needed: dict[str, str]
+    """Feature of the case -> the result without it."""
     runs: int
     complete: bool
+    """False if time ran out while simpler calls were still found."""
     before: CallSequence = ()
+    """Calls that must come before the case."""
 
     @property
     def calls(self) -> CallSequence:
@@ -39,12 +41,12 @@ class Shrunk:
 
 
 def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: float = 60.0) -> Shrunk:
-    """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a process in which nothing ran before."""
+    """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a fresh process."""
     gate = Gate(calls, outcome, run, time.monotonic() + seconds)
     before = None
     while gate.best != before and not gate.out_of_time:
         before = gate.best
-        for propose in (fewer_calls, more_alike, *map(in_step, PASSES)):
+        for propose in (fewer_calls, fewer_differences, *map(on_calls, PASSES)):
             gate.exhaust(propose)
     *earlier, case = gate.best
     needed = {feature: gate.without(feature) for feature in features_of(case)}
@@ -53,13 +55,17 @@ def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: fl
 
 @dataclass(slots=True)
 class Gate:
-    """The one place where a candidate is accepted. `best` only ever gets simpler; `seen` keeps every verdict."""
+    """The one place where a candidate is accepted."""
 
     best: CallSequence
+    """The simplest failing calls so far."""
     outcome: Outcome
+    """That of the best calls."""
     run: Runner
     deadline: float
+    """On the monotonic clock, in seconds."""
     seen: dict[CallSequence, str] = field(default_factory=dict)
+    """Every candidate that ran, and its verdict."""
 
     @property
     def out_of_time(self) -> bool:
@@ -81,7 +87,7 @@ class Gate:
         return True
 
     def without(self, feature: str) -> str:
-        """What happens to the best calls when one feature goes."""
+        """The verdict on the best calls without one feature."""
         candidate = tuple(without_feature(case, feature) for case in self.best)
         if not _valid(candidate):
             return "no valid case"
@@ -99,25 +105,25 @@ def fewer_calls(calls: CallSequence) -> Iterator[CallSequence]:
     yield from ((case, *last) for case in reversed(before))
     yield before[half:] + last
     yield before[:half] + last
-    for place in range(len(before)):
-        yield before[:place] + before[place + 1 :] + last
+    for index in range(len(before)):
+        yield before[:index] + before[index + 1 :] + last
 
 
-def more_alike(calls: CallSequence) -> Iterator[CallSequence]:
-    """An earlier call like the last but for one thing; one thing less that differs, set to either value; the calls backwards."""
+def fewer_differences(calls: CallSequence) -> Iterator[CallSequence]:
+    """An earlier call equal to the last but for one part; one difference less, with either value; the calls reversed."""
     last = calls[-1]
-    for place, case in enumerate(calls[:-1]):
+    for index, case in enumerate(calls[:-1]):
         parts = unlike_parts(last, case)
         for part in parts:
-            yield (*calls[:place], altered(last, values(case, part)), *calls[place + 1 :])
+            yield (*calls[:index], altered(last, values(case, part)), *calls[index + 1 :])
         for part in parts:
             yield (*calls[:-1], altered(last, values(case, part)))
-            yield (*calls[:place], altered(case, values(last, part)), *calls[place + 1 :])
+            yield (*calls[:index], altered(case, values(last, part)), *calls[index + 1 :])
     yield calls[::-1]
 
 
-def in_step(propose: Pass) -> CallsPass:
-    """The pass on calls that must stay related: as it is, and with pool and table of one size for all calls."""
+def on_calls(propose: Pass) -> CallsPass:
+    """The pass on calls that must stay related: its proposals, each also with pools and tables of one shape for all calls."""
 
     def proposals(calls: CallSequence) -> Iterator[CallSequence]:
         if len(calls) == 1:
@@ -125,23 +131,23 @@ def in_step(propose: Pass) -> CallsPass:
             return
         for candidate in _simplified(propose, calls):
             yield candidate
-            yield in_one_room(candidate)
+            yield with_equal_shapes(candidate)
 
     return proposals
 
 
 def _simplified(propose: Pass, calls: CallSequence) -> Iterator[CallSequence]:
-    """One call simplified and the same change made in all, then in it alone, the last call first; then each in its own way."""
-    for place in reversed(range(len(calls))):
-        for simpler in propose(calls[place]):
-            changes = {name: new for name, (_, new) in differences(calls[place], simpler).items()}
+    """A proposal for one call made in all calls, then in it alone, the last call first; then each call's own n-th proposal."""
+    for index in reversed(range(len(calls))):
+        for simpler in propose(calls[index]):
+            changes = {name: new for name, (_, new) in differences(calls[index], simpler).items()}
             yield tuple(altered(case, changes) for case in calls)
-            yield (*calls[:place], simpler, *calls[place + 1 :])
+            yield (*calls[:index], simpler, *calls[index + 1 :])
     yield from zip(*map(propose, calls), strict=False)
 
 
-def in_one_room(calls: CallSequence) -> CallSequence:
-    """The calls with pools and tables just large enough for each of them, since shapes are what caches are keyed on."""
+def with_equal_shapes(calls: CallSequence) -> CallSequence:
+    """The calls with pools and tables of one shape, just large enough for each of them, since caches are keyed on shapes."""
     bare = [altered(case, {"table.spare_blocks": 0, "table.extra_columns": 0}) for case in calls]
     blocks, columns = max(case.num_blocks for case in bare), max(case.table_width for case in bare)
     return tuple(

@@ -1,4 +1,4 @@
-"""A target in plain words: what was understood from its signature and declaration. Strings only, so that they cross processes."""
+"""A target in plain words, from its signature and declaration. Strings only, so that they cross processes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.optional_arguments import generated_parameters, option_of
 from fuzz_decode.cases.stride_rules import StrideRules
-from fuzz_decode.targets.target import COMPILED_FOR, GENERATED_OPTIONS, POSITIONAL, Arithmetic, Target, parameters
+from fuzz_decode.targets.target import COMPILED_FOR, POSITIONAL, Arithmetic, Target, parameters
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -22,38 +23,34 @@ SHAPES = {
 }
 STRIDED = {"q": "q", "k_cache": "k", "v_cache": "v", "block_table": "table", "out": "out"}  # argument -> its name in Strides
 FLOAT8_OPTIONS = {"k_scale", "v_scale"}
-UNUSED_OPTIONS = {
-    "out": "a tensor to write into",
-    "window": "sliding windows",
-    "softcap": "logit softcaps",
-    "alibi_slopes": "ALiBi",
-    "sinks": "attention sinks",
-    "k_scale": "float8 caches",
-    "v_scale": "float8 caches",
-    "q_len": "several query tokens of a sequence",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Rows of (parameter, what it gets) and of (limit, what is therefore never generated), the arithmetic, a phrase each, and
-    what a kernel is compiled for, in a line."""
+    """Everything that is known of a target before it runs."""
 
     arguments: Rows
+    """(parameter, its shape, dtype and strides) of the first six."""
     options: Rows
+    """(parameter, its value in words) of the optional ones."""
     never_passed: tuple[str, ...]
+    """Parameters that keep their defaults."""
     limits: Rows
+    """(limit, cases that are therefore never generated)."""
     arithmetic: tuple[str, ...]
+    """Where it may round, a phrase each."""
     compiled_for: str
+    """Fields of a case that a kernel is compiled for, in a line."""
 
 
 def describe(target: Target) -> Description:
-    """What the target's signature and declaration were understood to say."""
+    """The target's signature and declaration in words."""
     names, rest = parameters(target.fn)
+    generated = generated_parameters()
     return Description(
-        arguments=tuple((mine, _given(target, ours)) for mine, ours in zip(names, POSITIONAL, strict=True)),
+        arguments=tuple((name, _given(target, argument)) for name, argument in zip(names, POSITIONAL, strict=True)),
         options=tuple((name, _option(target, name)) for name in sorted(target.options)),
-        never_passed=tuple(p.name for p in rest if p.name not in GENERATED_OPTIONS),
+        never_passed=tuple(p.name for p in rest if p.name not in generated),
         limits=(*_dtype_limit(target), *limits(target), *_option_limits(target)),
         arithmetic=_rounded(target),
         compiled_for=_compiled_for(target),
@@ -61,13 +58,13 @@ def describe(target: Target) -> Description:
 
 
 def limits(target: Target) -> Rows:
-    """Each limit of sizes and strides, and what is therefore never generated."""
+    """Each limit of sizes and strides, and the cases that are therefore never generated."""
     decides = [("supports(case) decides", "nothing; what it refuses is rejected")] if target.supports else []
     return (*_size_limits(target), *_stride_limits(target.strides), *decides)
 
 
 def _given(target: Target, argument: str) -> str:
-    """Shape, dtype and strides of what an argument gets."""
+    """Shape, dtype and strides of an argument."""
     shape = SHAPES[argument]
     if argument not in STRIDED:
         return shape
@@ -79,17 +76,8 @@ def _given(target: Target, argument: str) -> str:
 
 
 def _option(target: Target, name: str) -> str:
-    words = {
-        "out": f"{_given(target, 'out')}; write here",
-        "window": "int, or None: only the last `window` tokens are visible",
-        "softcap": "float, or None: scores become softcap * tanh(score / softcap)",
-        "alibi_slopes": "[num_q_heads] float32, or None: slope * (key position - query position) is added to the scores",
-        "sinks": "[num_q_heads] float32, or None: a logit beside the scores that has no value",
-        "k_scale": f"float, or None: caches are {' or '.join(target.cache_dtypes)}, K is what they hold * k_scale",
-        "v_scale": "float, or None: the same for V",
-        "q_len": "int: query tokens of each sequence, its last ones; a token sees those up to itself",
-    }
-    return words[name]
+    words = option_of(name).parameters[name]
+    return words.format(out=_given(target, "out"), cache_dtypes=" or ".join(target.cache_dtypes))
 
 
 def _dtype_limit(target: Target) -> Iterator[tuple[str, str]]:
@@ -101,8 +89,8 @@ def _dtype_limit(target: Target) -> Iterator[tuple[str, str]]:
 
 
 def _option_limits(target: Target) -> Iterator[tuple[str, str]]:
-    for name in sorted(GENERATED_OPTIONS - target.options):
-        yield f"no parameter {name}", UNUSED_OPTIONS[name]
+    for name in sorted(generated_parameters() - target.options):
+        yield f"no parameter {name}", option_of(name).without
 
 
 def _size_limits(target: Target) -> Iterator[tuple[str, str]]:
@@ -122,7 +110,7 @@ def _stride_limits(strides: StrideRules) -> Iterator[tuple[str, str]]:
         names = _listed(name for name in STRIDED if STRIDED[name] in strides.contiguous)
         yield f"contiguous last axis of {names}", "other strides there"
     if strides.one_slot_stride:
-        yield "block stride = block_size * slot stride", "blocks with room between them (interleaved, padded)"
+        yield "block stride = block_size * slot stride", "blocks with gaps between them (interleaved, padded)"
     if strides.v_like_k:
         yield "V strided like K", "V with strides of its own"
     if strides.multiple_of > 1:

@@ -1,9 +1,9 @@
 """Import one module of an installed package without running the package.
 
 `import vllm` wants a GPU stack, a hundred dependencies and ten seconds; the Triton kernel in it needs torch, triton and three
-names. So the package and its subpackages are entered into sys.modules by hand, with their folders but without their
-`__init__.py`, and what the kernel's file imports from elsewhere in the package is provided by stand-ins. The kernel's own file,
-and whatever it imports that is not stood in for, is the installed one, unchanged.
+names. So the package and its subpackages are entered into sys.modules by hand, with their folders but without running their
+`__init__.py`, and stand-ins provide the names that the kernel's file imports from elsewhere in the package. The kernel's own
+file, and every import without a stand-in, is the installed one, unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def version(distribution: str) -> str | None:
 
 
 def load_module(name: str, stand_ins: dict[str, dict[str, Any]]) -> ModuleType:
-    """The module `name` of an installed package, its parents left unrun.
+    """The module `name` of an installed package, without running its parents.
 
     `stand_ins` maps module names of that package to the names that others import from them. Raises TargetError if the package
     is not installed, or is another version whose file is elsewhere or imports more.

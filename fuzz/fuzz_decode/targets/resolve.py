@@ -14,13 +14,12 @@ import fuzz_decode.targets.bundled_kernel as bundled_kernel
 import fuzz_decode.targets.partial_import as partial_import
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets.adapters import ADAPTERS
+from fuzz_decode.targets.names import BUNDLED, MUTANT_PREFIX, is_mutant
 from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant
 from fuzz_decode_kernels.mutation.generic import generic_mutants, load_generic
 
 Loaded = TypeVar("Loaded")
-BUNDLED = "bundled"
-MUTANT = "mutant:"
 BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled_kernel.arithmetic, "compiles_for": bundled_kernel.compiles_for}
 
 
@@ -28,14 +27,14 @@ def resolve(name: str) -> Target:
     """The target of that name; imports whatever it needs. Raises TargetError saying what is wrong and what would be right."""
     if name == BUNDLED:
         return target_from_function(name, _bundled(), **BUNDLED_DECLARATION)
-    if name.startswith(MUTANT):
-        return target_from_function(name, _mutant(name.removeprefix(MUTANT)), **BUNDLED_DECLARATION)
+    if is_mutant(name):
+        return target_from_function(name, _mutant(name.removeprefix(MUTANT_PREFIX)), **BUNDLED_DECLARATION)
     if name in ADAPTERS:
         return _adapted(name)
     module_name, colon, function = name.rpartition(":")
     if not colon or not module_name or not function:
         raise TargetError(
-            f"target {name!r} is none of {BUNDLED}, mutant:NAME, module:function, path/to/file.py:function, "
+            f"target {name!r} is none of {BUNDLED}, {MUTANT_PREFIX}NAME, module:function, path/to/file.py:function, "
             "or an adapter that `fuzz-decode targets` lists"
         )
     module = _load_file(module_name) if module_name.endswith(".py") else _import(module_name)
@@ -53,7 +52,7 @@ def _bundled() -> Callable[..., Any]:
 
 
 def _mutant(name: str) -> Callable[..., Any]:
-    """One with a name of its own, or a generic one: only their names have colons."""
+    """A real bug's mutant, or a generic one, whose name has colons."""
     if name in MUTANTS:
         return load_mutant(name)
     if ":" not in name:
@@ -68,15 +67,14 @@ def _adapted(name: str) -> Target:
     if adapter.distribution and partial_import.version(adapter.distribution) is None:
         raise TargetError(f"target {name}: {adapter.distribution} is not installed; {adapter.install}")
     found = declared(name)
-    _guarded(name, lambda: importlib.import_module(adapter.module).load(adapter.function))
+    _guarded(name, adapter.load)
     return found
 
 
 def declared(name: str) -> Target:
     """An adapter's Target, whether or not the package that it runs is installed. Raises TargetError if it does not import."""
     adapter = ADAPTERS[name]
-    module = _guarded(name, lambda: importlib.import_module(adapter.module))
-    return target_from_function(name, getattr(module, adapter.function))
+    return target_from_function(name, _guarded(name, adapter.decode_function))
 
 
 def _import(name: str) -> ModuleType:
@@ -89,7 +87,7 @@ def _load_file(name: str) -> ModuleType:
     path = Path(name).resolve()
     if not path.is_file():
         raise TargetError(f"target file {name} does not exist")
-    private = f"fuzz_decode_target_{path.stem}"  # a file called queue.py must not become everybody's queue
+    private = f"fuzz_decode_target_{path.stem}"  # a file called queue.py must not shadow the standard module
     spec = importlib.util.spec_from_file_location(private, path)
     assert spec is not None
     loader = spec.loader
@@ -102,7 +100,7 @@ def _load_file(name: str) -> ModuleType:
 
 
 def _guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
-    """Whatever a user's module raises while it is imported is bad input, not a crash of ours."""
+    """The loaded value. Any exception of a user's module is bad input, not a crash of this program: raises TargetError."""
     try:
         return load()
     except TargetError:

@@ -175,7 +175,7 @@ def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
 def describe_target(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Target, WorkerInfo]:
     """The target restricted to the plan and the machine, and its description. Raises UsageError if it does not fit them."""
     target = _restrict_to_machine(target, plan, refused)
-    return target, WorkerInfo(target.generates(), versions(plan.device), describe(target), refused)
+    return target, WorkerInfo(target.case_space(), versions(plan.device), describe(target), refused)
 
 
 def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> Target:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.oracles.tolerance import Tolerance
@@ -47,11 +48,11 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker sends once its target is imported: the arguments of `draw_case` that the target can take, the versions in
+    """What a worker sends once its target is imported: the space of cases that the target can take, the versions in
     use, a description of the target, and the dtypes (of q or of caches) that this machine computes wrongly, each with the
     reason: they are not drawn."""
 
-    generates: dict[str, Any]
+    space: CaseSpace
     versions: dict[str, str]
     description: Description
     refused: dict[str, str] = field(default_factory=dict)

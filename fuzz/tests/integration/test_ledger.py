@@ -129,7 +129,7 @@ def test_a_known_crash_is_counted_and_not_launched(jobs: str, tmp_path: Path, ca
     code, report = run(SEGFAULTS, write(tmp_path / "corpus", CRASHES), "--jobs", jobs, "--seed", "1")
 
     assert (code, report["cases"], report["findings"], report["known"]) == (CLEAN, 25, [], [])
-    pairs = sum(case.num_seqs == 2 for case in islice(case_stream(1, resolve(SEGFAULTS).generates()), 25))
+    pairs = sum(case.num_seqs == 2 for case in islice(case_stream(1, resolve(SEGFAULTS).case_space()), 25))
     assert pairs > 5
     assert report["quarantined"] == [{"signature": "crash-SIGSEGV:call", "issue": ISSUE, "count": pairs}]
     assert f"quarantined: crash-SIGSEGV:call {pairs} cases ({ISSUE})" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cli import USAGE, main
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.workers.ray_pool import CALLS, LOCAL, _bundles
@@ -63,7 +64,7 @@ def test_a_cluster_finds_the_same_although_a_worker_is_killed(tmp_path: Path) ->
 
 
 def test_a_task_has_a_round_or_several_calls() -> None:
-    round = CompileRound(Case(), 4, 4, "0", {})
+    round = CompileRound(Case(), 4, 4, "0", CaseSpace())
     single, rows = [(Case(),)] * (CALLS + 1), [(Case(),) * 3] * 6
 
     assert [len(bundle) for bundle in _bundles(iter(single))] == [CALLS, 1]

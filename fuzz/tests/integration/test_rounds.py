@@ -17,14 +17,16 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import family
+from fuzz_decode.cases.optional_arguments import generated_parameters
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.rounds import LARGEST, CompileRound, draw_round, rounds, size_of
 from fuzz_decode.targets import bundled_kernel
-from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
+from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode.workers.devices import pick_gpus
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.pool import Batch, PoolWork, ProcessPool
@@ -34,13 +36,13 @@ from fuzz_decode.workers.slots import WorkerSlot
 
 SAMPLES = Path(sample_targets.__file__)
 SEED = 1  # none of its first rounds is for a kernel that few layouts fit
-EVERYTHING = Target("everything", sample_targets.honest, GENERATED_OPTIONS).compile_key
+EVERYTHING = Target("everything", sample_targets.honest, generated_parameters()).compile_key
 KEYS: dict[str, Callable[[Case], object]] = {"bundled": bundled_kernel.compiles_for, "default": EVERYTHING}
 
 
-def whole(key: str, count: int, size: int = 40, **generates: Any) -> list[tuple[Case, ...]]:
+def whole(key: str, count: int, size: int = 40, **limits: Any) -> list[tuple[Case, ...]]:
     """The first rounds, all of one size."""
-    taken = (round for _, round in islice(rounds(SEED, generates), count))
+    taken = (round for _, round in islice(rounds(SEED, CaseSpace(**limits)), count))
     return [draw_round(dataclasses.replace(round, size=size, take=size), KEYS[key]) for round in taken]
 
 
@@ -50,7 +52,7 @@ def some(request: pytest.FixtureRequest) -> tuple[str, list[tuple[Case, ...]]]:
 
 
 def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, list[tuple[Case, ...]]]) -> None:
-    stream, firsts = list(islice(case_stream(SEED, {}), 40)), [cases[0] for cases in some[1]]
+    stream, firsts = list(islice(case_stream(SEED, CaseSpace()), 40)), [cases[0] for cases in some[1]]
     places = [stream.index(first) for first in firsts]
     assert places[:8] == list(range(8))
     assert places == sorted(places)
@@ -59,7 +61,7 @@ def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, l
 def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
     """In the stream the most common one has a hundred times as many as most."""
     kernels: Counter[object] = Counter()
-    for number, round in rounds(0, {}, 0, 600_000):
+    for number, round in rounds(0, CaseSpace(), 0, 600_000):
         kernels[bundled_kernel.compiles_for(round.first)] += round.size if number > 2000 else 0
     counts = sorted(kernels.values())
     assert len(counts) > 250
@@ -97,12 +99,14 @@ def test_a_round_keeps_to_what_the_target_takes() -> None:
         assert (case.dtype, case.head_dim in (64, 80), case.options() <= {"window"}, min(case.seq_lens) > 0) == (
             *("float16", True, True, True),
         )
-        assert strides.why_not(case) is None
+        assert strides.violation(case) is None
 
 
 def test_a_kernel_that_fits_one_case_only_gets_it_again_with_other_data() -> None:
     first = Case(seq_lens=(7, 3), group=3)
-    cases = draw_round(CompileRound(first, 5, 5, "0", {}), lambda case: (case.seq_lens, case.k, case.table, case.q, case.group))
+    cases = draw_round(
+        CompileRound(first, 5, 5, "0", CaseSpace()), lambda case: (case.seq_lens, case.k, case.table, case.q, case.group)
+    )
     assert {dataclasses.replace(case, seed=0) for case in cases} == {first}
     assert len({case.seed for case in cases}) == 5
 
@@ -115,8 +119,8 @@ def test_rounds_grow_with_their_number() -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 100), (21, 100), (3, 4), (64, 64)])
 def test_rounds_begin_and_stop_at_any_case(start: int, stop: int) -> None:
-    places = [(number, len(round)) for number, round in rounds(0, {}, start, stop)]
-    whole_places = [(number, len(round)) for number, round in rounds(0, {}, 0, stop)]
+    places = [(number, len(round)) for number, round in rounds(0, CaseSpace(), start, stop)]
+    whole_places = [(number, len(round)) for number, round in rounds(0, CaseSpace(), 0, stop)]
     assert places == [(number, length) for number, length in whole_places if number + length > start]
     assert sum(length for _, length in whole_places) == stop
 

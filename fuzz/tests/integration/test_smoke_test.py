@@ -13,13 +13,14 @@ import sample_targets
 
 from fuzz_decode.campaign.smoke_test import probes
 from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.cases.optional_arguments import generated_parameters
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.description import describe, limits
-from fuzz_decode.targets.target import GENERATED_OPTIONS, target_from_function
+from fuzz_decode.targets.target import target_from_function
 
 SAMPLES = Path(sample_targets.__file__)
 QUESTIONS = ["plain", "blocks and heads", "strides", "lengths", "options"]
@@ -112,7 +113,7 @@ def test_what_is_rejected_is_no_failure_but_no_success_either(checked: Callable[
         ("def decode(q): ...", "takes 1 positional arguments; a target takes (q, k_cache,"),
         (
             "def decode(q, k, v, t, n, s, w): ...",
-            f"parameter 'w' has no default, and only {', '.join(sorted(GENERATED_OPTIONS))} are passed",
+            f"parameter 'w' has no default, and only {', '.join(sorted(generated_parameters()))} are passed",
         ),
         ("import no_such_thing", "does not import: ModuleNotFoundError"),
         (
@@ -143,7 +144,7 @@ def test_what_cannot_be_a_target_is_bad_input(source: str, words: str, tmp_path:
 @pytest.mark.parametrize("fn", [six, sample_targets.honest])
 def test_the_questions_keep_to_what_is_declared(declared: dict[str, Any], fn: Callable[..., Any]) -> None:
     found = target_from_function("t", fn, **declared)
-    asked = probes(found.generates())
+    asked = probes(found.case_space())
 
     assert [probe.question for probe in asked] == (QUESTIONS if found.options else QUESTIONS[:-1])
     assert [found.unsupported_reason(validate(probe.case)) for probe in asked] == [None] * len(asked)
@@ -151,7 +152,7 @@ def test_the_questions_keep_to_what_is_declared(declared: dict[str, Any], fn: Ca
 
 def test_each_question_is_about_what_it_says() -> None:
     plain, several, strides, lengths, options = (
-        probe.case for probe in probes(target_from_function("t", sample_targets.honest).generates())
+        probe.case for probe in probes(target_from_function("t", sample_targets.honest).case_space())
     )
 
     assert features_of(plain) == {}
@@ -198,11 +199,11 @@ def test_a_description_names_the_dtypes_of_float8_caches() -> None:
 
 
 def test_the_last_question_uses_every_option() -> None:
-    case = validate(probes(target_from_function("t", sample_targets.honest_in_everything).generates())[-1].case)
+    case = validate(probes(target_from_function("t", sample_targets.honest_in_everything).case_space())[-1].case)
 
-    assert case.options() | {"out"} == GENERATED_OPTIONS
+    assert case.options() | {"out"} == generated_parameters()
     assert case.out.padded
-    half = probes({**target_from_function("t", mine).generates(), "options": frozenset({"k_scale"})})
+    half = probes(dataclasses.replace(target_from_function("t", mine).case_space(), options=frozenset({"k_scale"})))
     assert [probe.question for probe in half] == QUESTIONS[:-1]
 
 

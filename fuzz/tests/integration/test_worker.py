@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import sample_targets
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.optional_arguments import generated_parameters
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
-from fuzz_decode.targets.target import GENERATED_OPTIONS, Target, target_from_function
+from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode.workers.backend import Schedule
 from fuzz_decode.workers.child import _restrict_to_machine
 from fuzz_decode.workers.devices import pick_device
@@ -45,7 +47,7 @@ def started(plan: WorkerConfig) -> Iterator[Worker]:
 def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> None:
     with ResilientWorker(plan("honest")) as worker:
         assert worker.run(GOOD).status == PASSED
-        assert worker.ready.generates["options"] == {"out", "window", "softcap"}
+        assert worker.ready.space.options == {"out", "window", "softcap"}
         assert set(worker.ready.versions) == {"python", "torch", "triton"}
 
 
@@ -266,8 +268,8 @@ def test_a_target_loses_float8_caches_that_are_not_read_right_here() -> None:
     assert _restrict_to_machine(_sample(), plan, {"float8_e5m2": wrong}).cache_dtypes == ("float8_e4m3fn",)
     none = _restrict_to_machine(_sample(), plan, dict.fromkeys(CACHE_DTYPES, wrong))
     assert (none.dtypes, none.cache_dtypes) == (DTYPES, ())
-    options = {**none.generates(), "options": GENERATED_OPTIONS, "huge_spans": False}
-    assert all(case.cache_dtype is None for case in islice(case_stream(0, options), 100))
+    space = replace(none.case_space(), options=generated_parameters(), huge_spans=False)
+    assert all(case.cache_dtype is None for case in islice(case_stream(0, space), 100))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from machine import DEVICE
 from rich.console import Console
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.cli import main
@@ -45,7 +46,7 @@ from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 SAMPLES = Path(sample_targets.__file__)
 SETTING = EvaluationSettings("cpu", 30.0, 3)
-GENERATES: dict[str, Any] = {}
+SPACE = CaseSpace()
 
 
 def sample(function: str) -> Subject:
@@ -107,8 +108,8 @@ def test_the_groups_and_names_of_mutants() -> None:
 
 
 def test_the_fuzzers_cases_are_those_of_a_campaign() -> None:
-    asked = list(SETTING.questions(7, GENERATES))
-    with closing(case_stream(7, GENERATES)) as stream:
+    asked = list(SETTING.questions(7, SPACE))
+    with closing(case_stream(7, SPACE)) as stream:
         assert asked == [(case, None) for case in itertools.islice(stream, 3)]
 
 
@@ -122,11 +123,11 @@ def test_shared_cases_are_drawn_once_and_no_further_than_needed() -> None:
 
 def test_streams_of_several_seeds_may_be_drawn_in_turns() -> None:
     def drawn(seed: int) -> list[Case]:
-        with closing(case_stream(seed, GENERATES)) as stream:
+        with closing(case_stream(seed, SPACE)) as stream:
             return list(itertools.islice(stream, 250))
 
     alone = drawn(1), drawn(2)
-    with closing(case_stream(1, GENERATES)) as one, closing(case_stream(2, GENERATES)) as two:
+    with closing(case_stream(1, SPACE)) as one, closing(case_stream(2, SPACE)) as two:
         assert tuple(map(list, zip(*itertools.islice(zip(one, two, strict=False), 250), strict=True))) == alone
 
 
@@ -139,8 +140,8 @@ ABLATED: dict[str, Callable[[Case], bool]] = {
 
 @pytest.mark.parametrize("name", ABLATED)
 def test_an_ablation_takes_one_thing_from_the_same_cases(name: str) -> None:
-    whole = list(dataclasses.replace(SETTING, cases=60).questions(0, GENERATES))
-    without = list(dataclasses.replace(SETTING, cases=60, ablate=name).questions(0, GENERATES))
+    whole = list(dataclasses.replace(SETTING, cases=60).questions(0, SPACE))
+    without = list(dataclasses.replace(SETTING, cases=60, ablate=name).questions(0, SPACE))
     assert all(ABLATED[name](case) and is_valid(case) for case, _ in without)
     assert not all(ABLATED[name](case) for case, _ in whole)
     assert [case.seed for case, _ in whole] == [case.seed for case, _ in without]
@@ -172,8 +173,8 @@ def test_limits() -> None:
     assert EvaluationSettings("cpu", 1.0).limit == CASES
     assert EvaluationSettings("cpu", 1.0, grid="sglang").limit == 28
     assert EvaluationSettings("cpu", 1.0, 5, grid="sglang").limit == 5
-    every = [case for case, _ in EvaluationSettings("cpu", 1.0, grid="sglang").questions(0, GENERATES)]
-    few = [case for case, _ in EvaluationSettings("cpu", 1.0, 5, grid="sglang").questions(0, GENERATES)]
+    every = [case for case, _ in EvaluationSettings("cpu", 1.0, grid="sglang").questions(0, SPACE)]
+    few = [case for case, _ in EvaluationSettings("cpu", 1.0, 5, grid="sglang").questions(0, SPACE)]
     assert few == [every[place] for place in (0, 5, 11, 16, 22)]
     assert score_command.ABLATIONS == setting_module.ABLATIONS
 

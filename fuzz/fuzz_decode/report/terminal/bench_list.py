@@ -38,7 +38,7 @@ def _peer(project: str, known: dict[str, BuiltIn]) -> str:
     """Its modes, and its version or why it cannot run."""
     modes = [peer for peer in PEERS if peer.project == project]
     built_in = known[modes[0].adapter]
-    version = f"no: {built_in.why_not}" if built_in.why_not else built_in.version
-    install = built_in.install if built_in.why_not and not built_in.version else ""
+    version = f"no: {built_in.unavailable}" if built_in.unavailable else built_in.version
+    install = built_in.install if built_in.unavailable and not built_in.version else ""
     only_named = "" if modes[0].by_default else "compiles for minutes, so only if named"
     return "; ".join(filter(None, (", ".join(filter(None, (peer.mode for peer in modes))), version, install, only_named)))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.cases.layout import ALL_FAMILIES
-from fuzz_decode.generate.coverage import OPTIONS, Coverage
+from fuzz_decode.generate.coverage import Coverage, option_labels
 
 
 def coverage_table(coverage: Coverage) -> Group:
@@ -43,5 +43,5 @@ def _line(coverage: Coverage, word: str, axis: int) -> Text:
 
 def _options(coverage: Coverage) -> Text:
     """All options, also those of no case: a target may not have them."""
-    counts = "  ".join(f"{words}: {coverage.options[words]}" for words in OPTIONS.values())
+    counts = "  ".join(f"{words}: {coverage.options[words]}" for words in option_labels())
     return Text.assemble(("options  ", "dim"), counts)

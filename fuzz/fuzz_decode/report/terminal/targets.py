@@ -10,6 +10,7 @@ from rich.text import Text
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.targets.built_in import BuiltIn, built_ins
 from fuzz_decode.targets.description import limits
+from fuzz_decode.targets.names import mutant_target
 from fuzz_decode.targets.target import Target
 from fuzz_decode_kernels.mutants import MUTANTS
 
@@ -18,7 +19,7 @@ def show_targets(console: Console, device: str) -> None:
     """Every built-in target; `device` is the one to check them for."""
     for built_in in built_ins(device):
         _show(console, built_in)
-    console.print(Text.assemble(("mutant:NAME", "bold"), "  the bundled kernel with one fault of a released one"))
+    console.print(Text.assemble((mutant_target("NAME"), "bold"), "  the bundled kernel with one fault of a released one"))
     console.print(_indented(_mutants()), Text())
     console.print(Text.assemble(("module:function", "bold"), " or ", ("path/to/file.py:function", "bold"), "  your function"))
     console.print("To show the declaration of a target and run five cases: fuzz-decode targets --check TARGET")
@@ -32,14 +33,14 @@ def _show(console: Console, built_in: BuiltIn) -> None:
     rows.add_row("status", _status(built_in))
     for word, value in _declared(built_in.target).items() if built_in.target else ():
         rows.add_row(word, value)
-    if built_in.why_not and built_in.install and not built_in.version:
+    if built_in.unavailable and built_in.install and not built_in.version:
         rows.add_row("install", clean(built_in.install))
     console.print(_indented(rows), Text())
 
 
 def _status(built_in: BuiltIn) -> Text:
-    words = (built_in.version, f"no: {built_in.why_not}") if built_in.why_not else (built_in.version, "available")
-    return clean(", ".join(filter(None, words)), "yellow" if built_in.why_not else "green")
+    words = (built_in.version, f"no: {built_in.unavailable}") if built_in.unavailable else (built_in.version, "available")
+    return clean(", ".join(filter(None, words)), "yellow" if built_in.unavailable else "green")
 
 
 def _declared(target: Target) -> dict[str, str]:
@@ -54,7 +55,7 @@ def _mutants() -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     for name, mutant in MUTANTS.items():
-        table.add_row(f"mutant:{name}", mutant.fault)
+        table.add_row(mutant_target(name), mutant.fault)
     return table
 
 

@@ -52,8 +52,8 @@ DEMANDS = (
     ],
 )
 def test_what_is_not_allowed_is_named(strides: StrideRules, case: Case, reason: str | None) -> None:
-    assert strides.why_not(validate(case)) == reason
-    assert strides.why_not(validate(strides.nearest(case))) is None
+    assert strides.violation(validate(case)) == reason
+    assert strides.violation(validate(strides.nearest(case))) is None
 
 
 @pytest.mark.parametrize("strides", DEMANDS)
@@ -61,7 +61,7 @@ def test_every_drawn_case_conforms(strides: StrideRules) -> None:
     @settings(max_examples=150, deadline=None, derandomize=True)
     @given(decode_cases(strides=strides))
     def check(case: Case) -> None:
-        assert strides.why_not(validate(case)) is None
+        assert strides.violation(validate(case)) is None
 
     check()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from typing import Any
 
 import pytest
 
 from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
@@ -18,11 +20,11 @@ from fuzz_decode.generate.case_stream import EPOCH, call_stream, case_stream
 @pytest.fixture(scope="module")
 def many() -> list[Case]:
     """More than one epoch of steering."""
-    return list(islice(case_stream(0, {}), EPOCH + 20))
+    return list(islice(case_stream(0, CaseSpace()), EPOCH + 20))
 
 
-def first(count: int, seed: int, **generates: object) -> list[Case]:
-    return list(islice(case_stream(seed, generates), count))
+def first(count: int, seed: int, **limits: Any) -> list[Case]:
+    return list(islice(case_stream(seed, CaseSpace(**limits)), count))
 
 
 def test_the_same_seed_gives_the_same_cases() -> None:
@@ -59,8 +61,8 @@ def test_a_target_gets_only_what_it_takes() -> None:
     assert all(case.window is None and case.softcap is None and min(case.seq_lens) > 0 for case in cases)
 
 
-def rows(count: int, length: int, **generates: object) -> list[CallSequence]:
-    return list(islice(call_stream(0, generates, length), count))
+def rows(count: int, length: int, **limits: Any) -> list[CallSequence]:
+    return list(islice(call_stream(0, CaseSpace(**limits), length), count))
 
 
 def test_sequences_are_the_same_each_time_and_begin_with_the_cases_of_the_seed() -> None:
@@ -107,13 +109,13 @@ def test_relatives_are_valid_and_within_what_the_target_takes() -> None:
 def test_relatives_keep_to_the_strides_that_the_target_asks_for() -> None:
     strides = StrideRules(contiguous=("q", "k", "v", "table"), one_slot_stride=True, v_like_k=True)
 
-    assert {strides.why_not(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}
+    assert {strides.violation(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}
 
 
 @pytest.mark.parametrize("start", [1, 99, 130, EPOCH - 1, EPOCH, EPOCH + 7])
 def test_a_stream_can_begin_anywhere(start: int, many: list[Case]) -> None:
-    assert list(islice(case_stream(0, {}, start), 5)) == many[start : start + 5]
+    assert list(islice(case_stream(0, CaseSpace(), start), 5)) == many[start : start + 5]
 
 
 def test_sequences_can_begin_anywhere() -> None:
-    assert list(islice(call_stream(0, {}, 3, 118), 4)) == list(islice(call_stream(0, {}, 3), 118, 122))
+    assert list(islice(call_stream(0, CaseSpace(), 3, 118), 4)) == list(islice(call_stream(0, CaseSpace(), 3), 118, 122))

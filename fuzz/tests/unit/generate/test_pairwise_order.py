@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.cases.validity import validate
@@ -17,7 +18,7 @@ from fuzz_decode.generate.pairwise_order import POOL, order_by_new_pairs, pairs,
 
 def drawn(seed: int, count: int) -> list[Case]:
     """Cases in the order in which they are drawn."""
-    return list(itertools.islice(drawn_stream(seed, {}), count))
+    return list(itertools.islice(drawn_stream(seed, CaseSpace()), count))
 
 
 def seen(cases: list[Case]) -> int:
@@ -49,7 +50,7 @@ def test_equals_come_in_the_order_in_which_they_were_drawn() -> None:
 
 def test_a_campaign_is_steered() -> None:
     cases = drawn(3, POOL + 10)
-    assert list(itertools.islice(case_stream(3, {}), 10)) == list(itertools.islice(order_by_new_pairs(cases), 10))
+    assert list(itertools.islice(case_stream(3, CaseSpace()), 10)) == list(itertools.islice(order_by_new_pairs(cases), 10))
 
 
 PLAIN = Case(seq_lens=(40, 70), num_kv_heads=2, group=2, block_size=16)

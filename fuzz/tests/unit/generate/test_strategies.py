@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis.errors import HypothesisException
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import (
     BLOCK_SIZES,
     DATA_MODES,
@@ -60,7 +61,7 @@ def simplest(condition: Callable[[Case], bool], **kwargs: Any) -> Case:
 @pytest.fixture(scope="module")
 def many() -> list[Case]:
     """Fewer cases than a campaign draws in a minute."""
-    return list(islice(case_stream(0, {}), 1000))
+    return list(islice(case_stream(0, CaseSpace()), 1000))
 
 
 @given(decode_cases())
@@ -126,7 +127,7 @@ def test_a_keyword_restricts_its_field(keyword: str, values: Any, field: str) ->
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 40), (1, 2048), (16, 64), (50, 50), (3000, 4000)])
 def test_lengths_keep_to_their_limits(low: int, high: int) -> None:
     """As a campaign draws them: what Hypothesis draws of itself clusters, and hangs on which modules are loaded."""
-    drawn_cases = islice(case_stream(0, {"min_seq_len": low, "max_seq_len": high}), 100)
+    drawn_cases = islice(case_stream(0, CaseSpace(min_seq_len=low, max_seq_len=high)), 100)
     lengths = {length for case in drawn_cases for length in case.seq_lens}
 
     assert min(lengths) == low

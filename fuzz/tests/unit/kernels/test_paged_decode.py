@@ -17,6 +17,7 @@ from machine import DEVICE
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.simplicity import in_plain_layout
@@ -260,7 +261,7 @@ def test_drawn_cases_reach_rows_in_vectors_and_rows_of_elements(monkeypatch: pyt
         return found
 
     monkeypatch.setattr(module, "_vector", spied)
-    for case in itertools.islice(case_stream(0, {"huge_spans": False, "max_seq_len": 40}), 30):
+    for case in itertools.islice(case_stream(0, CaseSpace(huge_spans=False, max_seq_len=40)), 30):
         check(case)
     assert vectors >= {1, 4, 8}
 

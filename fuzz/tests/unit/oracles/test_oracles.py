@@ -84,7 +84,8 @@ def test_an_option_that_is_ignored_is_a_wrong_value(name: str, dtype: str) -> No
 def test_an_option_that_is_ignored_is_found_by_drawing(name: str) -> None:
     """Within the first 200 cases of a campaign, and never without the option."""
     target = target_from_function("sample", getattr(sample_targets, name))
-    drawn = islice(case_stream(0, {**target.generates(), "max_seq_len": 60, "head_dims": (16,), "huge_spans": False}), 200)
+    space = dataclasses.replace(target.case_space(), max_seq_len=60, head_dims=(16,), huge_spans=False)
+    drawn = islice(case_stream(0, space), 200)
     found = [case for case in drawn if IGNORED[name].options() <= case.options() and run_case(case, target, "cpu").findings]
     assert found
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.serialization import case_digest
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.oracles.expected import expect
@@ -17,7 +18,7 @@ from fuzz_decode.problems.transfer import copy_to_device
 from fuzz_decode.targets import resolve
 from fuzz_decode_reference import gather_attention
 
-CASES = list(itertools.islice(filter(is_small, case_stream(3, {})), 12))
+CASES = list(itertools.islice(filter(is_small, case_stream(3, CaseSpace())), 12))
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_digest)

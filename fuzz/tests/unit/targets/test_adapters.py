@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from itertools import islice, pairwise
@@ -29,7 +28,7 @@ PACKAGES = ("vllm", "sglang", "aiter", "flashinfer", "flash_attn")
 
 
 def understood(adapter: Adapter, name: str) -> Target:
-    return target_from_function(name, getattr(importlib.import_module(adapter.module), adapter.function))
+    return target_from_function(name, adapter.decode_function())
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -54,7 +53,7 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_do(name: str, mon
 
 
 def drawn(target: Target, count: int, seed: int = 0) -> Iterator[Case]:
-    return islice(case_stream(seed, target.generates()), count)
+    return islice(case_stream(seed, target.case_space()), count)
 
 
 ROWS = {"num_kv_heads": 2, "group": 4, "head_dim": 64, "value_head_dim": 64, "block_size": 16}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, Layout
 from fuzz_decode.cases.simplicity import in_plain_layout
@@ -89,7 +90,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
 
 
 def test_cases_of_the_same_key_and_only_they_are_run_by_the_same_kernels(launched: Callable[[Case], Hashable]) -> None:
-    cases = [*CHOSEN, *itertools.islice(case_stream(0, {}), 250)]
+    cases = [*CHOSEN, *itertools.islice(case_stream(0, CaseSpace()), 250)]
     pairs = {(bundled_kernel.compiles_for(case), launched(case)) for case in cases}
     keys, kernels = ({pair[side] for pair in pairs} for side in (0, 1))
     assert len(keys) == len(kernels) == len(pairs) > 60
@@ -114,7 +115,7 @@ def test_where_the_same_bits_are_promised_the_plain_layout_has_the_same_programs
     launched: Callable[[Case], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET")
-    cases = [*CHOSEN, *itertools.islice(case_stream(1, {}), 150)]
+    cases = [*CHOSEN, *itertools.islice(case_stream(1, CaseSpace()), 150)]
     promised = [case for case in cases if bundled_kernel.arithmetic(case).same_bits_anywhere]
     assert len(cases) / 4 < len(promised) < len(cases)
     for case in promised:

@@ -113,8 +113,8 @@ def prompted() -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("fn", "called"),
     [
-        (lambda: None, "test_naming:<lambda>"),
-        (Kernels().decode, "test_naming:Kernels.decode"),
+        (lambda: None, f"{__name__}:<lambda>"),
+        (Kernels().decode, f"{__name__}:Kernels.decode"),
         (functools.partial(sample_targets.honest), "partial of sample_targets:honest"),
         (functools.wraps(sample_targets.honest)(lambda *args: None), "sample_targets:honest"),
         (prompted(), "__main__:decode"),

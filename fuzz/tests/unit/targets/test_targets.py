@@ -15,6 +15,7 @@ import torch
 
 import fuzz_decode
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, Layout
 from fuzz_decode.cases.stride_rules import StrideRules
@@ -101,14 +102,8 @@ def test_a_parameter_that_nobody_passes_is_refused(fn: Callable[..., Any]) -> No
 def test_an_undeclared_target_takes_everything() -> None:
     found = target_from_function("t", sample_targets.honest)
     assert found.unsupported_reason(Case(dtype="bfloat16", head_dim=40, window=3, softcap=1.0, seq_lens=(0,))) is None
-    options = {"out", "window", "softcap"}
-    assert found.generates() == {
-        "dtypes": DTYPES,
-        "cache_dtypes": CACHE_DTYPES,
-        "options": options,
-        "min_seq_len": 0,
-        "strides": StrideRules(),
-    }
+    assert found.case_space() == CaseSpace(options=frozenset({"out", "window", "softcap"}))
+    assert (found.case_space().dtypes, found.case_space().cache_dtypes) == (DTYPES, CACHE_DTYPES)
     assert found.arithmetic == Arithmetic()
 
 
@@ -148,16 +143,16 @@ def test_what_is_declared_is_what_is_generated() -> None:
         block_sizes=(16,),
         min_seq_len=2,
     )
-    assert target_from_function("t", declare(lambda q, k, v, t, n, s, window: q)).generates() == {
-        "dtypes": ("float16",),
-        "cache_dtypes": ("float8_e5m2",),
-        "head_dims": (64,),
-        "value_head_dims": (64, 32),
-        "block_sizes": (16,),
-        "min_seq_len": 2,
-        "options": {"window"},
-        "strides": StrideRules(),
-    }
+    assert target_from_function("t", declare(lambda q, k, v, t, n, s, window: q)).case_space() == CaseSpace(
+        dtypes=("float16",),
+        cache_dtypes=("float8_e5m2",),
+        head_dims=(64,),
+        value_head_dims=(64, 32),
+        block_sizes=(16,),
+        min_seq_len=2,
+        options=frozenset({"window"}),
+        strides=StrideRules(),
+    )
 
 
 def test_unaligned_rows_conform_by_more_padding() -> None:
