@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 
+from fuzz_decode.triton_interpreter.compiler_semantics import patch_compiler_semantics
 from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
 from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats
@@ -23,6 +24,7 @@ def patch_triton_interpreter() -> None:
     known = is_known(interpreter)
     if known:
         install_speedups()
+    patch_compiler_semantics(interpreter)
     patch_narrow_floats()
     if known:
         install_builder_shortcuts(interpreter)
@@ -30,4 +32,4 @@ def patch_triton_interpreter() -> None:
     install_fake_device()
 
 
-__all__ = ["mend"]
+__all__ = ["patch_triton_interpreter"]
