@@ -12,6 +12,7 @@ from fuzz_decode.triton_interpreter.compiler_semantics import patch_compiler_sem
 from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
 from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats
+from fuzz_decode.triton_interpreter.older_releases import patch_older_releases
 from fuzz_decode.triton_interpreter.speed.builder_shortcuts import install_builder_shortcuts
 from fuzz_decode.triton_interpreter.speed.install import install_speedups, is_known
 
@@ -21,6 +22,7 @@ def patch_triton_interpreter() -> None:
     """Call after TRITON_INTERPRET is set and before any kernel is imported; harmless when repeated."""
     from triton.runtime import interpreter
 
+    patch_older_releases(interpreter)
     known = is_known(interpreter)
     if known:
         install_speedups()

@@ -18,6 +18,7 @@ import builtins
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -114,7 +115,7 @@ def _boolean(tl: Any, conjunction: bool, *operands: Callable[[], Any]) -> Any:
 
 
 def _negated(tl: Any, value: Any) -> Any:
-    return value.__not__() if isinstance(value, tl.tensor) else not value
+    return value == 0 if isinstance(value, tl.tensor) else not value
 
 
 def _extremum(tl: Any, function: Callable[..., Any], *values: Any, **options: Any) -> Any:
@@ -195,8 +196,13 @@ def _annotated_types(interpreter: Any, function: Any) -> dict[str, Any]:
     for number, parameter in enumerate(inspect.signature(function).parameters.values()):
         name = KernelParam(number, parameter, False, False).annotation_type
         if name and not name.startswith("*"):
-            found[parameter.name] = interpreter.tl.str_to_ty(name, None)
+            found[parameter.name] = interpreter.tl.dtype(_spelled_out(name))
     return found
+
+
+def _spelled_out(name: str) -> str:
+    """`int32` for `i32`: a dtype's name for that in a launch's signature."""
+    return re.sub(r"^(u?)i?(?=\d)", r"\1int", name) if name != "u1" else "int1"
 
 
 def _converting(convert: Callable[[Any], Any], interpreter: Any) -> Callable[[Any], Any]:
