@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import functools
 
+from fuzz_decode.triton_interpreter.compiler_semantics import patch_compiler_semantics
 from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
 from fuzz_decode.triton_interpreter.loop_bounds import patch_loop_bounds
 from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats
+from fuzz_decode.triton_interpreter.older_releases import patch_older_releases
 from fuzz_decode.triton_interpreter.speed.builder_shortcuts import install_builder_shortcuts
 from fuzz_decode.triton_interpreter.speed.install import install_speedups, is_known
 
@@ -27,10 +29,12 @@ def patch_triton_interpreter() -> None:
     """Call after TRITON_INTERPRET is set and before any kernel is imported; harmless when repeated."""
     from triton.runtime import interpreter
 
+    patch_older_releases(interpreter)
     known = is_known(interpreter)
     patch_loop_bounds()
     if known:
         install_speedups()
+    patch_compiler_semantics(interpreter)
     patch_narrow_floats()
     if known:  # after narrow_floats, to whose methods the shortcuts leave bfloat16
         install_builder_shortcuts(interpreter)

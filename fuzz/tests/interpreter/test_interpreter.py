@@ -139,9 +139,11 @@ def test_atomics_on_bfloat16_are_refused() -> None:
     def add(x):  # type: ignore[no-untyped-def]  # device code
         tl.atomic_add(x, tl.load(x))
 
-    with pytest.raises(Exception, match="atomic operations on bfloat16") as caught:
+    ours, theirs = "atomic operations on bfloat16", "atomic_add does not support bf16"  # the front end's own, up to 3.3
+    with pytest.raises(Exception, match=f"{ours}|{theirs}") as caught:
         add[(1,)](torch.ones(1, dtype=torch.bfloat16))
-    assert isinstance(caught.value, NotImplementedError) or isinstance(caught.value.__cause__, NotImplementedError)
+    if ours in str(caught.value):
+        assert isinstance(caught.value, NotImplementedError) or isinstance(caught.value.__cause__, NotImplementedError)
 
 
 @triton.jit

@@ -7,7 +7,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fuzz_decode.triton_interpreter.memory_fence import OutOfBoundsAccess, memory_fence
 
@@ -95,9 +94,10 @@ def test_a_pointer_from_memory_may_point_into_any_tensor() -> None:
 
 
 def test_descriptors_are_fenced() -> None:
+    descriptors = pytest.importorskip("triton.tools.tensor_descriptor")  # Triton 3.4 and later
     source, wanted = torch.arange(float(SIZE)), torch.zeros(SIZE)
     with memory_fence() as fence:
-        describe[(1,)](TensorDescriptor(source, [SIZE], [1], [SIZE]), wanted, source, SIZE=SIZE)
+        describe[(1,)](descriptors.TensorDescriptor(source, [SIZE], [1], [SIZE]), wanted, source, SIZE=SIZE)
     assert (wanted.tolist(), fence.out_of_bounds) == ((2 * source).tolist(), None)
 
 

@@ -1,0 +1,218 @@
+"""Python constructs mean in the interpreter what Triton's compiler makes of them.
+
+The interpreter runs a kernel's body as Python. The compiler translates the same text otherwise (compiler/code_generator.py):
+
+- a parameter annotated with a width (`stride: tl.int64`) has that width; the interpreter derives one from the value;
+- a float argument is a float32 scalar, so that `float16 block * scale` is float32; the interpreter leaves it a Python number,
+  which takes no part in promotion, and treats the numbers of `n, top = 0, 0.0` likewise;
+- the variable of a `range` loop is an integer as wide as the widest bound; the interpreter leaves it a Python number;
+- `a and b`, `a or b`, `not a` and chained comparisons of runtime values are element-wise, and both sides are evaluated; Python
+  evaluates `a and b` to one of the two;
+- the builtins `max` and `min` of runtime values are `tl.maximum` and `tl.minimum`; Python compares the blocks' truth.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+BOOLEAN, NEGATION, EXTREMUM = "_fuzz_decode_boolean", "_fuzz_decode_not", "_fuzz_decode_extremum"
+ASSIGNED, LOOP = "_fuzz_decode_assigned", "_fuzz_decode_loop"
+
+
+def patch_compiler_semantics(interpreter: Any) -> None:
+    """Patch triton.runtime.interpreter in this process, before any kernel runs."""
+    tl = interpreter.tl
+    interpreter.FunctionRewriter.ast_transformer = _transformer(interpreter.FunctionRewriter.ast_transformer)
+    # a rewritten function finds the names of this module among its globals
+    setattr(interpreter, BOOLEAN, functools.partial(_boolean, tl))
+    setattr(interpreter, NEGATION, functools.partial(_negated, tl))
+    setattr(interpreter, EXTREMUM, functools.partial(_extremum, tl))
+    setattr(interpreter, ASSIGNED, functools.partial(_assigned, interpreter))
+    setattr(interpreter, LOOP, functools.partial(_loop, interpreter))
+    interpreter.inspect = SimpleNamespace(
+        **{**vars(interpreter.inspect), "getcallargs": _with_widths(interpreter.inspect.getcallargs, interpreter)}
+    )
+    interpreter._implicit_cvt = _converting(interpreter._implicit_cvt, interpreter)
+
+
+def _transformer(present: ast.NodeTransformer) -> ast.NodeTransformer:
+    """Triton's own transformer, and calls of the functions below in place of what Python decides by itself."""
+
+    class CompilerSemantics(type(present)):  # type: ignore[misc]  # Triton has no types
+        def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+            self.generic_visit(node)
+            return _located(_call(BOOLEAN, [ast.Constant(isinstance(node.op, ast.And)), *map(_deferred, node.values)]), node)
+
+        def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+            self.generic_visit(node)
+            return _located(_call(NEGATION, [node.operand]), node) if isinstance(node.op, ast.Not) else node
+
+        def visit_Compare(self, node: ast.Compare) -> ast.AST:
+            self.generic_visit(node)
+            if len(node.ops) == 1:
+                return node
+            pairs = zip([node.left, *node.comparators], node.ops, node.comparators, strict=False)
+            single = [_located(ast.Compare(left, [op], [right]), node) for left, op, right in pairs]
+            return _located(_call(BOOLEAN, [ast.Constant(True), *map(_deferred, single)]), node)
+
+        def visit_Call(self, node: ast.Call) -> ast.AST:
+            self.generic_visit(node)
+            if isinstance(node.func, ast.Name) and node.func.id in ("max", "min"):
+                node.args, node.func = [node.func, *node.args], ast.Name(EXTREMUM, ast.Load())
+            return node
+
+        def visit_Assign(self, node: ast.Assign) -> ast.AST:
+            super().visit_Assign(node)
+            node.value = _located(_call(ASSIGNED, [node.value]), node.value)
+            return node
+
+        def visit_For(self, node: ast.For) -> ast.AST:
+            self.generic_visit(node)
+            if isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func).rpartition(".")[2] == "range":
+                node.iter = _located(_call(LOOP, [node.iter, *node.iter.args]), node.iter)
+            return node
+
+    return CompilerSemantics()
+
+
+def _call(name: str, arguments: list[ast.expr]) -> ast.expr:
+    return ast.Call(ast.Name(name, ast.Load()), arguments, [])
+
+
+def _deferred(value: ast.expr) -> ast.expr:
+    nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    return ast.Lambda(nothing, value)
+
+
+def _located(new: ast.expr, old: ast.expr) -> ast.expr:
+    return ast.fix_missing_locations(ast.copy_location(new, old))
+
+
+def _boolean(tl: Any, conjunction: bool, *operands: Callable[[], Any]) -> Any:
+    """`and` or `or`: compile-time values decide as in Python, runtime values are combined element by element."""
+    dynamic, value = [], None
+    for operand in operands:
+        value = operand()
+        if isinstance(value, tl.tensor):
+            dynamic.append(value)
+        elif bool(value) != conjunction:
+            return value
+    if not dynamic:
+        return value
+    combine = tl.tensor.logical_and if conjunction else tl.tensor.logical_or
+    return functools.reduce(combine, dynamic)
+
+
+def _negated(tl: Any, value: Any) -> Any:
+    return value == 0 if isinstance(value, tl.tensor) else not value
+
+
+def _extremum(tl: Any, function: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    """`max(...)` or `min(...)`, if that is Python's own function and a value is known at run time only."""
+    of_tensors = {builtins.max: tl.maximum, builtins.min: tl.minimum}
+    if function not in of_tensors or not any(isinstance(value, tl.tensor) for value in values):
+        return function(*values, **options)
+    return functools.reduce(of_tensors[function], values)
+
+
+def _assigned(interpreter: Any, value: Any) -> Any:
+    """What a name gets: numbers of a tuple become tensors, as Triton makes of single numbers."""
+    if type(value) is tuple:
+        return tuple(_assigned(interpreter, each) for each in value)
+    return _tensor(interpreter, value, _type_of_number(interpreter.tl, value)) if _is_number(value) else value
+
+
+def _loop(interpreter: Any, numbers: Iterable[int], *bounds: Any) -> Iterator[Any]:
+    """The loop's variable in each round."""
+    tl = interpreter.tl
+    types = [bound.dtype if isinstance(bound, tl.tensor) else _type_of_number(tl, int(bound)) for bound in bounds]
+    widest = max(types, key=lambda dtype: (dtype.int_bitwidth, dtype.is_int_unsigned()))  # integer promotion, as in C
+    return (_tensor(interpreter, number, widest) for number in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float))
+
+
+def _type_of_number(tl: Any, number: float) -> Any:
+    """The type that the compiler gives to a number (language/semantic.py, to_tensor)."""
+    if isinstance(number, bool):
+        return tl.int1
+    if isinstance(number, int):
+        return next(dtype for dtype in (tl.int32, tl.uint32, tl.int64, tl.uint64) if _holds(dtype, number))
+    normal = number != number or number in (0.0, math.inf, -math.inf) or 2.0**-126 <= abs(number) <= (2 - 2.0**-23) * 2.0**127
+    return tl.float32 if normal else tl.float64
+
+
+def _holds(dtype: Any, number: int) -> bool:
+    signed = not dtype.is_int_unsigned()
+    bits: int = dtype.int_bitwidth - signed
+    return bool(-(2**bits) * signed <= number < 2**bits)
+
+
+def _tensor(interpreter: Any, number: float, dtype: Any) -> Any:
+    data = np.array([number]).astype(interpreter._get_np_dtype(dtype))
+    return interpreter.tl.tensor(interpreter.TensorHandle(data, dtype), dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """A scalar argument with the type that its parameter is annotated with."""
+
+    value: int | float | bool
+    dtype: Any
+
+
+def _with_widths(getcallargs: Callable[..., Any], interpreter: Any) -> Callable[..., Any]:
+    """The arguments of a launch by name, scalars of annotated parameters with their type."""
+    types_of = functools.lru_cache(None)(functools.partial(_annotated_types, interpreter))
+
+    def call_args(function: Any, /, *positional: Any, **named: Any) -> Any:
+        found = getcallargs(function, *positional, **named)
+        for name, dtype in types_of(function).items():
+            if isinstance(found[name], (bool, int, float)):
+                found[name] = _Annotated(found[name], dtype)
+        return found
+
+    return call_args
+
+
+def _annotated_types(interpreter: Any, function: Any) -> dict[str, Any]:
+    """Parameters to the scalar types of their annotations, read as Triton's launcher reads them (runtime/jit.py, KernelParam)."""
+    from triton.runtime.jit import KernelParam
+
+    found = {}
+    for number, parameter in enumerate(inspect.signature(function).parameters.values()):
+        name = KernelParam(number, parameter, False, False).annotation_type
+        if name and not name.startswith("*"):
+            found[parameter.name] = interpreter.tl.dtype(_spelled_out(name))
+    return found
+
+
+def _spelled_out(name: str) -> str:
+    """`int32` for `i32`: a dtype's name for that in a launch's signature."""
+    return re.sub(r"^(u?)i?(?=\d)", r"\1int", name) if name != "u1" else "int1"
+
+
+def _converting(convert: Callable[[Any], Any], interpreter: Any) -> Callable[[Any], Any]:
+    """Arguments of a launch as tensors: Triton's conversion, but for numbers of a declared width, and floats."""
+
+    def implicit_cvt(argument: Any) -> Any:
+        if argument.__class__ is _Annotated:
+            return _tensor(interpreter, argument.value, argument.dtype)
+        if argument.__class__ is float:
+            return _tensor(interpreter, argument, interpreter.tl.float32)
+        return convert(argument)
+
+    return implicit_cvt

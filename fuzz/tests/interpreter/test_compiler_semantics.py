@@ -1,0 +1,144 @@
+"""Python constructs in kernels: the interpreter gives what the compiled kernel gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from fuzz_decode.workers.devices import pick_device
+
+DEVICE = pick_device("auto")
+X = torch.arange(16, dtype=torch.int32)
+
+
+@triton.jit
+def conjunction(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, ((v > 2) and (v < 9)).to(tl.int64))
+
+
+@triton.jit
+def disjunction_of_three(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, ((v > 12) or (v < 1) or (v == n)).to(tl.int64))
+
+
+@triton.jit
+def negation(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, (not (v > n)).to(tl.int64))
+
+
+@triton.jit
+def chain(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, (2 < v <= n).to(tl.int64))
+
+
+@triton.jit
+def extrema(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, min(max(v, 5), n).to(tl.int64))
+
+
+@triton.jit
+def scalars(out, x, n):
+    i = tl.arange(0, 16)
+    tl.store(out + i, (i + max(n, 3) if n > 2 and not (n == 5) else i).to(tl.int64))  # noqa: SIM201  `not` is what is tested
+
+
+EXPECTED = {
+    conjunction: (X > 2) & (X < 9),
+    disjunction_of_three: (X > 12) | (X < 1) | (X == 6),
+    negation: X <= 6,
+    chain: (X > 2) & (X <= 6),
+    extrema: X.clamp(5, 6),
+    scalars: X + 6,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Logical operators")
+@pytest.mark.parametrize("kernel", EXPECTED, ids=lambda kernel: kernel.fn.__name__)
+def test_blocks_are_combined_element_by_element(kernel: Any) -> None:
+    out = torch.full((16,), -1, dtype=torch.int64, device=DEVICE)
+    kernel[(1,)](out, X.to(DEVICE), 6)
+    assert out.tolist() == EXPECTED[kernel].long().tolist()
+
+
+@triton.jit
+def products(out, wide: tl.int64, by_name: tl.int64, narrow: tl.int32, plain, real: tl.float32):
+    tl.store(out, wide * 3)
+    tl.store(out + 1, by_name * 3)
+    tl.store(out + 2, narrow * 3)
+    tl.store(out + 3, plain * 3)
+    tl.store(out + 4, (real * 3).to(tl.int64))
+
+
+def launched(*numbers: float) -> list[int]:
+    out = torch.zeros(5, dtype=torch.int64, device=DEVICE)
+    products[(1,)](out, *numbers)
+    return out.tolist()
+
+
+def test_an_annotated_parameter_has_its_width() -> None:
+    wrapped = int(np.array([3 * 2**30]).astype(np.int32)[0])
+    assert launched(2**30, 2**30, 2**30, 2**30, 2.0) == [3 * 2**30, 3 * 2**30, wrapped, wrapped, 6]
+
+
+def test_an_annotated_parameter_takes_a_number_of_another_kind() -> None:
+    assert launched(1, -5, 7, 2, 4) == [3, -15, 21, 6, 12]
+
+
+@triton.jit
+def float_argument(out, x, scale):
+    tl.store(out, (tl.load(x) * scale).to(tl.float32))
+
+
+@triton.jit
+def float_in_a_tuple(out, x, scale):
+    one, total = 1, 0.333
+    tl.store(out, (tl.load(x) * total * one).to(tl.float32))
+
+
+@pytest.mark.parametrize("kernel", [float_argument, float_in_a_tuple], ids=lambda kernel: kernel.fn.__name__)
+def test_a_float_is_a_float32_scalar_and_takes_part_in_promotion(kernel: Any) -> None:
+    x, out = torch.tensor([1.001], dtype=torch.float16, device=DEVICE), torch.zeros(1, device=DEVICE)
+    kernel[(1,)](out, x, 0.333)
+    assert out.item() == (x.float() * torch.tensor([0.333], device=DEVICE)).item()
+    assert out.item() != (x * 0.333).item()
+
+
+@triton.jit
+def loop(out, n, step: tl.int32):
+    for i in range(0, n, 2**30):
+        tl.store(out, i * step)
+        out += 1
+
+
+@pytest.mark.parametrize(("length", "products"), [(2**31 - 1, [0, -1073741824]), (2**31 + 1, [0, 3 * 2**30, 3 * 2**31])])
+def test_the_variable_of_a_loop_is_as_wide_as_its_bounds(length: int, products: list[int]) -> None:
+    out = torch.zeros(len(products), dtype=torch.int64, device=DEVICE)
+    loop[(1,)](out, length, 3)
+    assert out.tolist() == products
+
+
+def own_max(*values: Any) -> str:
+    return f"mine of {len(values)}"
+
+
+def test_other_functions_of_that_name_are_called_as_they_are() -> None:
+    from triton.runtime import interpreter
+
+    if DEVICE == "cpu":
+        assert interpreter._fuzz_decode_extremum(own_max, 1, 2) == "mine of 2"
+        assert interpreter._fuzz_decode_extremum(max, [3, 1], key=lambda number: -number) == 1
