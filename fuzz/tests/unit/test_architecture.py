@@ -44,7 +44,6 @@ MOST_LOOSE_MODULES = 12
 IMPORTED_BY_STRING = {
     "fuzz/fuzz_decode/__init__.py": "public names on demand, so that `import fuzz_decode` stays cheap",
     "fuzz/fuzz_decode/_moved.py": "the module paths of 0.1, for one release",
-    "fuzz/fuzz_decode/targets/adapters/__init__.py": "the adapter of one project, which imports that project",
 }
 
 IMPORTED_WITHOUT_TORCH = (
