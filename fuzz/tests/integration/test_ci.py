@@ -190,7 +190,7 @@ def test_a_clean_campaign_is_one_passed_test_and_known_failures_are_skipped_ones
 
 def test_an_interrupted_campaign_is_an_error_and_no_passed_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Campaign) -> Iterator[Event]:
-        self.versions = {"torch": "2"}
+        self.state.versions = {"torch": "2"}
         yield from ()
         raise KeyboardInterrupt
 

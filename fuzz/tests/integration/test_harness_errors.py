@@ -57,7 +57,7 @@ def test_a_campaign_keeps_the_finding_without_a_diagnosis_and_raises_at_the_end(
 
     (bug,) = running.state.bugs.values()
     kept = load(bug.path)
-    assert running.done == 12
+    assert running.state.done == 12
     assert (kept.case, kept.signature, kept.diagnosis, kept.fault) == (bug.entry.case, "wrong-value:out", "", "")
 
 
