@@ -19,7 +19,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.corpus.ledger import CONDITIONS, KnownFailure, Ledger, load_ledger
+from fuzz_decode.corpus.ledger import KnownFailure, Ledger, conditions, load_ledger
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
@@ -246,7 +246,7 @@ def test_conditions(when: dict[str, Any], matches: Case, differs: Case | None) -
 
 
 def test_each_condition_has_a_value_in_every_case() -> None:
-    for name in CONDITIONS:
+    for name in conditions():
         known(**{name: 0}).matches(Case())
 
 
