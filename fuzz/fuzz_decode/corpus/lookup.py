@@ -10,8 +10,7 @@ from pathlib import Path
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.outcome import Outcome
-
-MUTANT = "mutant:"  # such a name is looked up in a table; any other name with a colon is imported
+from fuzz_decode.targets.names import imports_user_code
 
 
 def with_outcome(entry: Entry, outcome: Outcome, target: str) -> Entry:
@@ -44,7 +43,7 @@ def target_of(entry: Entry, chosen: str | None) -> str:
 
     Running a target means importing it, and an untrusted file must not decide what is imported. Raises UsageError.
     """
-    if chosen is None and ":" in entry.target and not entry.target.startswith(MUTANT):
+    if chosen is None and imports_user_code(entry.target):
         quoted = shlex.quote(entry.target)
         raise UsageError(f"no code is imported because a file names it; if you trust this target, say --target {quoted}")
     return entry.target if chosen is None else chosen

@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import dataclass
 
 from fuzz_decode.errors import UsageError
-from fuzz_decode.targets.names import mutant_target
+from fuzz_decode.targets.names import BUNDLED, mutant_target
 from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic as mutation
 
 REAL, GENERIC, ALL = "real", "generic", "all"
-CLEAN = "bundled"
+CLEAN = BUNDLED
 STRIDE_CLASSES = "S"  # first letter of the classes of stride faults
 
 

@@ -1,4 +1,4 @@
-"""Targets: the functions under test. See `contract` for what a target is and `resolve` for how one is named."""
+"""Targets: the functions under test. `target` defines what a target is, `resolve` finds one by its name."""
 
 from fuzz_decode.targets.resolve import resolve
 from fuzz_decode.targets.target import Arithmetic, Target, target
