@@ -45,9 +45,9 @@ def beyond_reach(case: Case) -> str:
     """Which addresses and ids of a case exceed 32 or 16 bits: all that is known of a call that gave no values."""
     facts = []
     for name in ("k", "v"):
-        layout, sizes = case.layouts().get(name, case.layouts()["k"])
-        if layout.extent(sizes) >= 2**31:
-            facts.append(f"{name.upper()} spans {layout.extent(sizes)} elements, more than 32 bits address")
+        extent = case.layouts().get(name, case.layouts()["k"]).extent
+        if extent >= 2**31:
+            facts.append(f"{name.upper()} spans {extent} elements, more than 32 bits address")
     if case.num_blocks > 2**16:
         facts.append(f"block ids reach {case.num_blocks - 1}, more than 16 bits hold")
     return "; ".join(facts)

@@ -47,7 +47,7 @@ def _suits(case: Case, target: Target, max_extent: int) -> bool:
 
 
 def _extent(case: Case) -> int:
-    return sum(layout.extent(sizes) for layout, sizes in case.layouts().values())
+    return sum(placed.extent for placed in case.layouts().values())
 
 
 def fits(case: Case) -> bool:

@@ -21,7 +21,7 @@ LARGE_CASE_BYTES = 2**30  # of all tensors together; from here on workers take t
 def alone_if_large(case: Case, device: str) -> Iterator[None]:
     """Wait until no other worker holds a large case on this worker's GPU, and release the memory afterwards."""
     itemsize = getattr(torch, case.dtype).itemsize
-    elements = sum(layout.extent(sizes) for layout, sizes in case.layouts().values())
+    elements = sum(placed.extent for placed in case.layouts().values())
     if device == "cpu" or elements * itemsize < LARGE_CASE_BYTES:
         yield
         return

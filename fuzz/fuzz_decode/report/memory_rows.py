@@ -66,8 +66,8 @@ class Rows:
 
     @staticmethod
     def of(case: Case, name: str) -> Rows:
-        layout, sizes = case.layouts()[LAYOUT_OF.get(name, name)]
-        strides = layout.strides(sizes)
+        placed = case.layouts()[LAYOUT_OF.get(name, name)]
+        (layout, sizes), strides = placed, placed.strides
         depth = len(layout.order) if name == "block_table" else layout.order.index("dim")
         span = 1 + sum((sizes[axis] - 1) * strides[axis] for axis in layout.order[depth:])
         blocks, owners = case.blocks(), dict[int, list[tuple[int, int]]]()
@@ -75,7 +75,7 @@ class Rows:
         for seq, ids in enumerate(table):
             for column, block in enumerate(ids):
                 owners.setdefault(block, []).append((seq, column))
-        return Rows(case, name, layout, sizes, strides, layout.order[:depth], span, layout.extent(sizes), table, owners)
+        return Rows(case, name, layout, sizes, strides, layout.order[:depth], span, placed.extent, table, owners)
 
     @property
     def tensors(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import BUFFER_AXES, CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout, dense, family
 
 XPU = {"layer": 1, "kv": 2, "block": 1233, "slot": 64, "head": 4, "dim": 256}
@@ -191,3 +192,12 @@ def test_every_element_has_a_place_of_its_own_within_the_extent(data: st.DataObj
     assert len(set(places)) == len(places)
     assert min(places) == layout.offset
     assert max(places) < layout.extent(sizes)
+
+
+def test_a_placed_layout_is_a_pair_with_strides_and_extent() -> None:
+    case = Case(seq_lens=(5,), block_size=4, k=Layout(FAMILIES["HND"], (8, 0, 0, 0), 3))
+    layout, sizes = placed = case.layouts()["k"]
+    assert (layout, sizes) == (case.k, case.cache_sizes(case.k_row))
+    assert placed.strides == layout.strides(sizes) == {"block": 72, "head": 64, "slot": 16, "dim": 1}
+    assert placed.extent == layout.extent(sizes) == 3 + 2 * 72
+    assert case.span == max(other.extent for other in case.layouts().values())
