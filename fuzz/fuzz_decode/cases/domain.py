@@ -1,4 +1,4 @@
-"""The values that fields of a case can take, the limits of what is built, and the sizes that are drawn."""
+"""The values that fields of a case can take, the limits of tensors that are built, and the sizes that are drawn."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """FlashInfer's BatchDecodeWithPagedKVCacheWrapper, plan and run, as of flashinfer-python 0.6.1.
 
 What it takes is read from flashinfer/data: csrc/batch_decode.cu and csrc/batch_prefill.cu pass K's page, token and head
-strides and q's strides, ask that V's be the same, and of `out` take the pointer alone, so that it is not asked to write there;
+strides and q's strides, ask that V's be the same, and take only the pointer of `out`, so that the adapter has no parameter `out`;
 rows are loaded 16 bytes at a time (cp.async), softcap is tanh.approx.f32 (include/flashinfer/math.cuh), and partial results of a
 split are stored in the dtype of out. Each dtype, head_dim, window or none, softcap or none is a module of its own, compiled when
 it is first needed: hence two head_dims.

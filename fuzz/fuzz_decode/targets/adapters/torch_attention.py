@@ -168,7 +168,7 @@ def _finite(pool: Tensor) -> Tensor:
 def _flex(compiled: bool) -> Callable[..., Any]:
     if compiled:
         torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = COMPILATIONS
-        torch._dynamo.config.specialize_float = True  # else `scale` becomes a symbol, for which the kernel has no place
+        torch._dynamo.config.specialize_float = True  # else `scale` becomes a symbol, which the kernel cannot take
         torch._inductor.config.compile_threads = 1  # workers are processes already
         return torch.compile(flex_attention.flex_attention, fullgraph=True)  # an error, not eager code, if it cannot compile
     flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True  # else each shape is traced to run the same eager code
