@@ -121,7 +121,7 @@ def test_a_dtype_that_the_interpreter_computes_wrongly_is_named_at_the_start(tmp
     with console.capture() as capture:
         refused = {"bfloat16": "dot differs from torch"}
         CampaignView(running, console).show(Started(WorkerInfo({}, {}, understood, refused)))
-    assert capture.get().splitlines()[-1] == "bfloat16 is not drawn: Triton's interpreter: dot differs from torch"
+    assert capture.get().splitlines()[-1] == "bfloat16 skipped: failed the interpreter self-test (dot differs from torch)"
 
 
 def test_a_case_that_was_only_slow_gets_a_line(tmp_path: Path) -> None:
