@@ -62,3 +62,18 @@ class SimplestChoices:
 
     def shuffled(self, values: Sequence[T]) -> tuple[T, ...]:
         return tuple(values)
+
+
+def happens(source: Choices, percent: int) -> bool:
+    """True in `percent` of 100 draws; shrinks to False."""
+    return source.integer(0, 99) >= 100 - percent
+
+
+def early(source: Choices, values: Sequence[T]) -> T:
+    """One of the values, three times in four from the first half: small cases are cheap, and most bugs live there."""
+    common = values[: (len(values) + 1) // 2]
+    return source.one_of(values if happens(source, 25) else common)
+
+
+def sometimes(source: Choices, percent: int, values: Sequence[T]) -> T | None:
+    return source.one_of(values) if happens(source, percent) else None
