@@ -9,7 +9,7 @@ from pathlib import Path
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.outcome import PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import finding_text
 
 PANEL_WIDTH = 72  # with the 8 columns that pytest puts before a line of an error it fits into 80
@@ -60,7 +60,7 @@ class Result:
     """what is wrong, if it failed"""
 
     def __bool__(self) -> bool:
-        return self.status == PASSED
+        return self.status == Status.PASSED
 
     def __str__(self) -> str:
         return str(self.finding) if self.finding else ": ".join(filter(None, (self.status, self.reason)))

@@ -27,7 +27,7 @@ from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import FileError, raise_all
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.rounds import rounds
-from fuzz_decode.outcome import FAILED, PASSED, QUARANTINED, REJECTED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.workers.backend import Schedule, WorkerBackend, WorkItem
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.pool import ProcessPool
@@ -89,7 +89,7 @@ class Campaign:
         for number, calls, outcome in backend.outcomes(runs, schedule):
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue
-            if outcome.status == FAILED:
+            if outcome.status == Status.FAILED:
                 recorder.save(calls, outcome)
             self._waiting[number] = (calls, outcome)
             while self.state.next_case in self._waiting and not self._is_over():
@@ -115,9 +115,9 @@ class Campaign:
         calls, outcome = self._waiting.pop(number)
         state, bugs = self.state, len(self.state.bugs)
         state.next_case, state.done = number + 1, state.done + 1
-        if outcome.status != QUARANTINED:
+        if outcome.status != Status.QUARANTINED:
             state.coverage.add(calls[-1], outcome.compiled_for)
-        if outcome.status == REJECTED:
+        if outcome.status == Status.REJECTED:
             state.reject(outcome.reason)
         yield CaseDone(calls[-1], outcome)
         yield from recorder.judge(number, calls, outcome)
@@ -147,7 +147,7 @@ class Campaign:
             with self.in_process or ResilientWorker(self.settings.worker_config) as worker:
                 run = self._ledger.apply_ledger(worker.run_calls)
                 for path, known in expected.items():
-                    if run(stored[path].calls).status == PASSED:
+                    if run(stored[path].calls).status == Status.PASSED:
                         self.state.unexpected_passes.setdefault(known, path)
 
     def _open_checkpoint(self, space: CaseSpace) -> None:

@@ -18,7 +18,7 @@ from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import FAILED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
@@ -54,7 +54,7 @@ class FindingRecorder:
             self.state.known[known] += 1
         elif outcome.signature in self.state.bugs:
             self.state.bugs[outcome.signature].count += 1
-        elif outcome.status == FAILED:
+        elif outcome.status == Status.FAILED:
             yield from self._record(number, calls, outcome)
 
     def discard_unjudged(self) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose.diagnosis import SECONDS, beyond_reach
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Stage
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -48,9 +48,9 @@ def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float) -> Entry:
     """
     if entry.before or entry.diagnosis:
         return entry
-    crashed = entry.signature.startswith("crash-SIG") and worker.plan.device == "cpu"
-    known = beyond_reach(entry.case) if entry.stage == "run" else ""
-    if entry.stage == "run" and not crashed:
+    crashed = entry.signature.is_signal and worker.plan.device == "cpu"
+    known = beyond_reach(entry.case) if entry.stage == Stage.RUN else ""
+    if entry.stage == Stage.RUN and not crashed:
         return dataclasses.replace(entry, diagnosis=known)
     raw = entry.raw_case if entry.raw_case != entry.case else None
     found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, load_ledger
-from fuzz_decode.outcome import PASSED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -34,4 +34,4 @@ def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]
         for path, entry in entries.items():
             ledger = ledgers[path.parent]
             outcome = ledger.apply_ledger(worker.run_calls)(entry.calls)
-            yield Replayed(path, entry, outcome, ledger.expected(entry) if outcome.status == PASSED else None)
+            yield Replayed(path, entry, outcome, ledger.expected(entry) if outcome.status == Status.PASSED else None)

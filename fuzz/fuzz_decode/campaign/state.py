@@ -12,8 +12,8 @@ from fuzz_decode.corpus.ledger import KnownFailure, Ledger
 from fuzz_decode.corpus.read import load_files
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.coverage import Coverage
+from fuzz_decode.outcome import Signature, Symptom
 
-TIMEOUT = "timeout:"
 MAX_REASONS = 1000  # distinct ones; a target may put anything into the text of what it raises
 OTHER_REASONS = "other reasons"
 
@@ -32,7 +32,7 @@ class Bug:
 
     @property
     def is_timeout(self) -> bool:
-        return self.entry.signature.startswith(TIMEOUT)
+        return self.entry.signature.symptom is Symptom.TIMEOUT
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class CampaignState:
     """what the cases were like"""
     rejected: Counter[str] = field(default_factory=Counter)
     """reason to number of cases"""
-    bugs: dict[str, Bug] = field(default_factory=dict)
+    bugs: dict[Signature, Bug] = field(default_factory=dict)
     """signature to bug, in the order in which they were found"""
     known: Counter[KnownFailure] = field(default_factory=Counter)
     """entry of the ledger to number of cases that it covers"""

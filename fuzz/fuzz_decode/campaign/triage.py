@@ -14,14 +14,14 @@ from fuzz_decode.corpus.ledger import load_ledger
 from fuzz_decode.corpus.lookup import target_of, with_outcome
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.errors import HarnessError, UsageError
-from fuzz_decode.outcome import KNOWN, PASSED, QUARANTINED, REJECTED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
 FAILING = (STILL_FAILS, FAILS_OTHERWISE)
-WORDS = {PASSED: FIXED, REJECTED: "not taken", KNOWN: "known", QUARANTINED: "quarantined"}
+WORDS = {Status.PASSED: FIXED, Status.REJECTED: "not taken", Status.KNOWN: "known", Status.QUARANTINED: "quarantined"}
 
 
 @dataclass(frozen=True, slots=True)

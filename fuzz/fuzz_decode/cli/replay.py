@@ -25,7 +25,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from fuzz_decode.campaign.replay import replay
     from fuzz_decode.corpus.lookup import find_files
     from fuzz_decode.corpus.read import load_files
-    from fuzz_decode.outcome import KNOWN, QUARANTINED
+    from fuzz_decode.outcome import Status
     from fuzz_decode.report.ci.summary import CiReport, replay_check, unreadable
     from fuzz_decode.report.terminal.finding import in_a_line
 
@@ -42,7 +42,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             _show(console, replayed, config.target)
             report.checks.append(replay_check(replayed, config.target))
             failed += bool(replayed.outcome.findings)
-            known += replayed.outcome.status in (KNOWN, QUARANTINED)
+            known += replayed.outcome.status in (Status.KNOWN, Status.QUARANTINED)
             out_of_date += replayed.out_of_date is not None
         for error in errors:
             print_error(error)

@@ -10,6 +10,7 @@ from typing import Any
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json, case_to_json
+from fuzz_decode.outcome import Signature, Stage
 
 SCHEMA = 1
 _LATER = ("before", "fault")  # fields that the first version did not have
@@ -25,10 +26,10 @@ class Entry:
     """the case as it was drawn"""
     target: str
     """name of the function that failed"""
-    signature: str
-    """symptom:tensor, names the failure across cases"""
-    stage: str
-    """build, run or compare: when it failed"""
+    signature: Signature
+    """names the failure across cases"""
+    stage: Stage
+    """how far the case came"""
     device: str
     """cpu or cuda"""
     finding: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Entry:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
-    def bug(self) -> tuple[str, str]:
+    def bug(self) -> tuple[str, Signature]:
         """Entries with the same target and signature are one bug."""
         return self.target, self.signature
 

@@ -25,7 +25,7 @@ from fuzz_decode.cases.optional_arguments import OptionalArgument, all_options
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import read_whole
-from fuzz_decode.outcome import KNOWN, QUARANTINED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +78,7 @@ class KnownFailure:
 
     def outcome(self) -> Outcome:
         """The outcome of a matching case: not launched, or without a finding."""
-        return Outcome(QUARANTINED if self.expect == CRASH else KNOWN, reason=f"{self.signature}, {self.issue}")
+        return Outcome(Status.QUARANTINED if self.expect == CRASH else Status.KNOWN, reason=f"{self.signature}, {self.issue}")
 
     def no_longer_fails(self, path: Path) -> str:
         """The message when the case stored at `path` passes."""

@@ -16,11 +16,11 @@ from fuzz_decode.cases.serialization import case_from_json, shown
 from fuzz_decode.corpus.entry import SCHEMA, Entry
 from fuzz_decode.errors import CaseError, FileError
 from fuzz_decode.files import read_whole
-from fuzz_decode.outcome import STAGES
+from fuzz_decode.outcome import Signature, Stage
 
 _TEXT = ("target", "signature", "stage", "device", "diagnosis", "fault", "note")
 _ONE_LINE = ("target", "signature")  # shown everywhere, also in command lines
-_CHOICES = {"stage": STAGES, "device": ("cpu", "cuda")}
+_CHOICES = {"stage": tuple(Stage), "device": ("cpu", "cuda")}
 _OBJECTS = ("finding", "needed", "versions")
 _PLAIN = (str, int, float, list, type(None))
 _FINDING: dict[str, Any] = {  # types of the fields that are used; other fields hold any plain value
@@ -77,7 +77,8 @@ def _entry(data: dict[str, Any]) -> Entry:
     raw = case_from_json(data["raw_case"]) if "raw_case" in data else case
     before = _calls(data.get("before", []))
     rest = {name: value for name, value in data.items() if name in (*_TEXT, *_OBJECTS, "minimised")}
-    return Entry(**{"stage": "compare", "device": "cpu", **rest, "case": case, "raw_case": raw, "before": before})
+    signature, stage = Signature(rest.pop("signature")), Stage(rest.pop("stage", Stage.COMPARE))
+    return Entry(case, raw, signature=signature, stage=stage, before=before, **{"device": "cpu", **rest})
 
 
 def _check(name: str, value: Any) -> None:

@@ -25,7 +25,7 @@ from fuzz_decode.diagnose.observation import Experiment, Observation
 from fuzz_decode.diagnose.session import DiagnosisSession, differ, explains, is_right, predicted, would_show
 from fuzz_decode.diagnose.variations import fits, occupied, other_seed
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import PASSED, REJECTED
+from fuzz_decode.outcome import Stage, Status, Symptom
 from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess, memory_fence
 
@@ -46,16 +46,16 @@ def examine(request: DiagnoseRequest, target: Target, device: str) -> Diagnosis:
 def _examine(request: DiagnoseRequest, target: Target, device: str, fence: Fence | None) -> Diagnosis:
     outcome = run_case(request.case, target, device)
     left_bounds = fence is not None and fence.out_of_bounds is not None
-    if outcome.status == REJECTED or (outcome.status == PASSED and not left_bounds):
+    if outcome.status == Status.REJECTED or (outcome.status == Status.PASSED and not left_bounds):
         return Diagnosis()
     first = outcome.findings[0] if outcome.findings else None
-    if outcome.stage == "run" or not fits(request.case):
+    if outcome.stage == Stage.RUN or not fits(request.case):
         return Diagnosis(sentence=beyond_reach(request.case))
-    if first is not None and first.symptom == "input-modified":
+    if first is not None and first.symptom is Symptom.INPUT_MODIFIED:
         return Diagnosis("input-modified", f"it modifies its own input: {first.message}", True, (first.message,))
     deadline = time.monotonic() + request.seconds
     session = DiagnosisSession(request.case, request.raw, request.probes, target, device, deadline, fence)
-    return diagnose_case(session, passed=outcome.status == PASSED)
+    return diagnose_case(session, passed=outcome.status == Status.PASSED)
 
 
 def diagnose_case(session: DiagnosisSession, passed: bool) -> Diagnosis:

@@ -18,7 +18,7 @@ from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import CLEAN
 from fuzz_decode.evaluate.settings import EvaluationSettings
 from fuzz_decode.evaluate.task import SharedCases, Task, TaskRun, batched
-from fuzz_decode.outcome import Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Signature, Stage, Symptom, Violation, failure
 from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
 from fuzz_decode.workers.worker import Worker
@@ -109,7 +109,7 @@ class EvaluationPool:
         """A mutant may overwrite memory of the harness: a fault of our own is its failure, if the clean kernel has none there."""
         with contextlib.closing(Worker(self.plan)) as worker:
             worker.ready()
-            worker.ask(dataclasses.replace(request, target=CLEAN, diagnose=False, crashed=""))  # raises if we are wrong
+            worker.ask(dataclasses.replace(request, target=CLEAN, diagnose=False, crashed=Signature()))  # raises if we are wrong
         if not task.stops:
             raise error
-        return failure("run", Violation("worker", "harness-error", "call", str(error).strip().splitlines()[-1][:300]))
+        return failure(Stage.RUN, Violation("worker", Symptom.HARNESS_ERROR, "call", str(error).strip().splitlines()[-1][:300]))

@@ -14,7 +14,7 @@ from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject
 from fuzz_decode.evaluate.settings import EvaluationSettings
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import FAILED, REJECTED, Outcome
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status
 from fuzz_decode.workers.protocol import EvaluateCase
 
 JudgedCase = tuple[Case, Tolerance | None]  # None: every oracle judges the case, otherwise the peer's tolerance does
@@ -84,11 +84,11 @@ class TaskRun:
         if self.diagnosing:
             if self.first and outcome.signature == self.first.signature:  # otherwise the diagnosis killed the process
                 self.first = outcome
-        elif outcome.status == FAILED:
+        elif outcome.status == Status.FAILED:
             self.failures += 1
             if self.first is None:
                 self.first, self.killer = outcome, self.request
-        self.rejected += outcome.status == REJECTED
+        self.rejected += outcome.status == Status.REJECTED
 
     def measurement(self) -> Measurement:
         first = self.first
@@ -118,11 +118,11 @@ class TaskRun:
 
     def _can_be_diagnosed(self, first: Outcome) -> bool:
         """If outputs were compared, or in the interpreter, where a memory fence contains what crashed the kernel."""
-        return self.task.diagnose and (first.stage == "compare" or bool(self._interpreter_crash(first)))
+        return self.task.diagnose and (first.stage == Stage.COMPARE or bool(self._interpreter_crash(first)))
 
-    def _interpreter_crash(self, first: Outcome) -> str:
+    def _interpreter_crash(self, first: Outcome) -> Signature:
         """The signature, if it is that of a crash in the interpreter."""
-        return first.signature if first.signature.startswith("crash-SIG") and self.task.setting.device == "cpu" else ""
+        return first.signature if first.signature.is_signal and self.task.setting.device == "cpu" else Signature()
 
 
 def batched(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:

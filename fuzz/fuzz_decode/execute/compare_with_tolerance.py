@@ -13,7 +13,7 @@ from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.execute.run_case import run_checked
 from fuzz_decode.oracles.kernel_run import index_of
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import Outcome, Violation
+from fuzz_decode.outcome import Outcome, Symptom, Violation
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
@@ -58,7 +58,7 @@ def _not_close(got: Tensor, expected: Tensor, allowed: Tensor) -> list[Violation
     return [
         Violation(
             oracle="allclose",
-            symptom="wrong-value",
+            symptom=Symptom.WRONG_VALUE,
             tensor="out",
             message=f"{count} of {got.numel()} elements of out are not close",
             where=index_of(at, got.shape),

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems import poison
 from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 
-OUT_OF_MEMORY = "out-of-memory"  # the symptom of a call that asks for more memory than there is
 # torch's CPU allocator raises a plain RuntimeError, and errors are not sorted by their text: that one is exception-RuntimeError
 OUT_OF_MEMORY_ERRORS = (torch.OutOfMemoryError, MemoryError)
 
@@ -69,18 +68,18 @@ def _failure_of_call(error: BaseException) -> TargetRejected | TargetFailed:
         return TargetRejected(" ".join(f"NotImplementedError: {error}".split())[:200])
     if isinstance(error, OUT_OF_MEMORY_ERRORS):
         first_line = "".join(traceback.format_exception_only(error)).splitlines()[0]
-        return TargetFailed(Violation("contract", OUT_OF_MEMORY, "call", first_line[:300] + _line_of(error)))
-    return TargetFailed(Violation("contract", f"exception-{type(error).__name__}", "call", _raised(error)))
+        return TargetFailed(Violation("contract", Symptom.OUT_OF_MEMORY, "call", first_line[:300] + _line_of(error)))
+    return TargetFailed(Violation("contract", Symptom.EXCEPTION, "call", _raised(error), detail=type(error).__name__))
 
 
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
     """A returned tensor, if its shape, dtype and device are those of the contract. Raises TargetFailed."""
     if not isinstance(got, Tensor):
-        raise TargetFailed(Violation("contract", "wrong-shape", name, f"{name} is {type(got).__name__}, not a tensor"))
+        raise TargetFailed(Violation("contract", Symptom.WRONG_SHAPE, name, f"{name} is {type(got).__name__}, not a tensor"))
     if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
         expected = f"{list(shape)} {dtype} on {problem.q.device}"
         message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {expected}"
-        raise TargetFailed(Violation("contract", "wrong-shape", name, message))
+        raise TargetFailed(Violation("contract", Symptom.WRONG_SHAPE, name, message))
     return got
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.gpu_lock import alone_if_large, release_memory
 from fuzz_decode.execute.invoke import (
-    OUT_OF_MEMORY,
     OUT_OF_MEMORY_ERRORS,
     TargetFailed,
     TargetRejected,
@@ -20,7 +19,7 @@ from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun
 from fuzz_decode.oracles.repeatability import repeatable
-from fuzz_decode.outcome import PASSED, REJECTED, Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem, is_small
 from fuzz_decode.problems.poison import POISON
 from fuzz_decode.problems.problem import Problem
@@ -42,7 +41,7 @@ def run_checked(case: Case, target: Target, device: str, examine: Callable[[], l
     """The outcome of a case: what `examine` (build, call, judge) finds, or why it could not."""
     reason = target.unsupported_reason(case)
     if reason is not None:
-        return Outcome(REJECTED, "build", reason=reason)
+        return Outcome(Status.REJECTED, Stage.BUILD, reason=reason)
     with alone_if_large(case, device):
         outcome = _outcome_of(examine)
         if _ran_out_of_memory(outcome):
@@ -56,17 +55,17 @@ def _outcome_of(examine: Callable[[], list[Violation]]) -> Outcome:
     try:
         findings = examine()
     except OUT_OF_MEMORY_ERRORS:
-        return Outcome(REJECTED, "build", reason=NOT_ENOUGH_MEMORY)
+        return Outcome(Status.REJECTED, Stage.BUILD, reason=NOT_ENOUGH_MEMORY)
     except TargetRejected as rejection:
-        return Outcome(REJECTED, "run", reason=str(rejection))
+        return Outcome(Status.REJECTED, Stage.RUN, reason=str(rejection))
     except TargetFailed as failed:
-        return failure("run", failed.finding, seconds=time.perf_counter() - started)
+        return failure(Stage.RUN, failed.finding, seconds=time.perf_counter() - started)
     seconds = time.perf_counter() - started
-    return failure("compare", *findings, seconds=seconds) if findings else Outcome(PASSED, seconds=seconds)
+    return failure(Stage.COMPARE, *findings, seconds=seconds) if findings else Outcome(Status.PASSED, seconds=seconds)
 
 
 def _ran_out_of_memory(outcome: Outcome) -> bool:
-    return outcome.reason == NOT_ENOUGH_MEMORY or any(finding.symptom == OUT_OF_MEMORY for finding in outcome.findings)
+    return outcome.reason == NOT_ENOUGH_MEMORY or any(finding.symptom is Symptom.OUT_OF_MEMORY for finding in outcome.findings)
 
 
 def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list[Violation]:

@@ -10,6 +10,7 @@ from fuzz_decode._version import __version__
 from fuzz_decode.cases.case import DEFAULTS, Case, flatten
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.outcome import Symptom
 from fuzz_decode.report.facts import changes, headline, message, with_the_default
 from fuzz_decode.report.terminal.finding import clean, worst_element
 
@@ -19,14 +20,15 @@ MAX_NAME = 100  # characters of the name of a test
 AXES = ("seq", "column", "block", "slot", "head", "dim")
 
 CLAIMS = {
-    "wrong-value": "{tensor}_is_right",
-    "unwritten": "all_of_{tensor}_is_written",
-    "stray-write": "nothing_is_written_beside_{tensor}",
-    "input-modified": "{tensor}_is_left_as_it_was",
-    "nondeterministic": "two_runs_give_the_same_{tensor}",
-    "layout-dependent": "{tensor}_does_not_depend_on_the_layout",
-    "wrong-shape": "{tensor}_has_its_shape_and_dtype",
+    Symptom.WRONG_VALUE: "{tensor}_is_right",
+    Symptom.UNWRITTEN: "all_of_{tensor}_is_written",
+    Symptom.STRAY_WRITE: "nothing_is_written_beside_{tensor}",
+    Symptom.INPUT_MODIFIED: "{tensor}_is_left_as_it_was",
+    Symptom.NONDETERMINISTIC: "two_runs_give_the_same_{tensor}",
+    Symptom.LAYOUT_DEPENDENT: "{tensor}_does_not_depend_on_the_layout",
+    Symptom.WRONG_SHAPE: "{tensor}_has_its_shape_and_dtype",
 }
+DEATHS = {Symptom.CRASH: "killed its process", Symptom.TIMEOUT: "did not return"}
 
 
 def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
@@ -43,8 +45,8 @@ def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
 
 def claim(entry: Entry) -> str:
     """The name of the regression test, as a claim: `test_out_is_right_with_k_interleaved_and_first_block_1`."""
-    symptom, _, tensor = entry.signature.partition(":")
-    claimed = CLAIMS.get(symptom, "decode_returns").format(tensor=_slug(tensor)[:20] or "out")
+    symptom, tensor = entry.signature.symptom, _slug(entry.signature.tensor)[:20] or "out"
+    claimed = CLAIMS[symptom].format(tensor=tensor) if symptom in CLAIMS else "decode_returns"
     sizes = {name: value for name, value in flatten(entry.case) if name in SIZE_FIELDS and value != DEFAULTS[name]}
     parts = [_slug(f"{name.removeprefix('table.')}_{value}") for name, value in {**sizes, **features_of(entry.case)}.items()]
     name = "_with_".join([f"test_{claimed}", *(["_and_".join(parts)] if parts else [])])
@@ -56,9 +58,8 @@ def _failure(entry: Entry) -> Iterator[str]:
     more = f": {message(entry)}" if entry.diagnosis and message(entry) else ""
     yield f"{entry.signature} of {entry.target}{more}"
     yield from filter(None, (worst_element(entry).plain, entry.note))
-    symptom = entry.signature.partition(":")[0]
-    if symptom.startswith("crash") or symptom == "timeout":
-        yield f"It {'did not return' if symptom == 'timeout' else 'killed its process'}: this script may do the same."
+    if entry.signature.symptom in DEATHS:
+        yield f"It {DEATHS[entry.signature.symptom]}: this script may do the same."
 
 
 def _features(entry: Entry) -> Iterator[str]:

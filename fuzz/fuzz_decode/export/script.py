@@ -11,6 +11,7 @@ from fuzz_decode.export.literals import LINE_WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
+from fuzz_decode.outcome import Symptom
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.report.facts import changes
@@ -70,9 +71,9 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
     for number, case in enumerate(entry.before, 1):
         lines += [f"# call {number}; the last one differs: {changes(case, entry.case)}"]
         lines += [*tensors(build_problem(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
-    problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.partition(":")[0]
+    problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.symptom
     relaid: list[str] = []
-    if symptom == "layout-dependent":
+    if symptom is Symptom.LAYOUT_DEPENDENT:
         plain = build_problem(in_plain_layout(case), "cpu", problem.values)
         relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
     return [
@@ -95,7 +96,7 @@ def _may_need_another_call(entry: Entry, problem: Problem, target: Target) -> bo
     fault that a diagnosis names shows in the first call."""
     case = problem.case
     relaid = target.arithmetic_of(case).same_bits_anywhere and case != in_plain_layout(case) and not is_huge(problem)
-    return relaid and entry.signature.startswith("wrong-value:") and not entry.fault
+    return relaid and entry.signature.symptom is Symptom.WRONG_VALUE and not entry.fault
 
 
 def _no_verdict(entry: Entry, target: Target, *, as_test: bool) -> list[str]:

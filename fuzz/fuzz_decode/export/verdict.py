@@ -8,6 +8,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.export.error_bound import Limits
 from fuzz_decode.export.literals import LINE_WIDTH, Constants, array, number
 from fuzz_decode.export.tensors import is_huge
+from fuzz_decode.outcome import Symptom
 from fuzz_decode.problems.poison import UNWRITTEN
 from fuzz_decode.problems.problem import Problem
 
@@ -109,9 +110,9 @@ def reference(case: Case, allowed: dict[str, Limits], constants: Constants) -> l
     ]
 
 
-def watch(problem: Problem, symptom: str) -> list[str]:
+def watch(problem: Problem, symptom: Symptom | None) -> list[str]:
     """Lines before the call: a copy of the inputs, if the finding is that they change."""
-    if symptom != "input-modified":
+    if symptom is not Symptom.INPUT_MODIFIED:
         return []
     case, lines = problem.case, []
     used = [name for name in INPUTS if getattr(problem, name) is not None]
@@ -122,17 +123,17 @@ def watch(problem: Problem, symptom: str) -> list[str]:
     return ["inputs = lambda: {", *lines, "}", before]
 
 
-def compared(problem: Problem, symptom: str, relaid: list[str], *, again: bool) -> list[str]:
+def compared(problem: Problem, symptom: Symptom | None, relaid: list[str], *, again: bool) -> list[str]:
     """Lines that fill `wrong`. `relaid` builds the same values in plain layouts and calls the target on them; `again`: a second
     call is judged, too."""
     bits, mark = 8 * problem.out.element_size(), UNWRITTEN[problem.out.dtype]
     lines = ["wrong = []"]
-    if symptom == "stray-write":
+    if symptom is Symptom.STRAY_WRITE:
         lines += (STRAY % (bits, mark)).splitlines()
-    if symptom == "input-modified":
+    if symptom is Symptom.INPUT_MODIFIED:
         lines += MODIFIED.splitlines()
     lines += [*ANSWERS.splitlines(), *(AGAIN.splitlines() if again else []), *COMPARED.splitlines()]
-    if symptom == "nondeterministic":
+    if symptom is Symptom.NONDETERMINISTIC:
         repeat = [
             f"whole(out).view(torch.int{bits}).fill_(0x{mark:X})",
             RESULT,
@@ -140,7 +141,7 @@ def compared(problem: Problem, symptom: str, relaid: list[str], *, again: bool) 
             *(SAME_BITS % "the first run").splitlines(),
         ]
         lines += [FIRST, "for _ in range(10):  # a race may not show in each run", *(f"    {line}" for line in repeat)]
-    if symptom == "layout-dependent":
+    if symptom is Symptom.LAYOUT_DEPENDENT:
         lines += [FIRST, "# the same values, laid out contiguously", *relaid]
         lines += (SAME_BITS % "the layout above").splitlines()
     return lines

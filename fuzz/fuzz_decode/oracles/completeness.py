@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.oracles.kernel_run import KernelRun, index_of
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.poison import is_unwritten
 from fuzz_decode.problems.problem import Problem
 
@@ -19,8 +19,8 @@ def written(problem: Problem, run: KernelRun) -> list[Violation]:
         same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
         wrong = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
         for symptom, mask, words in (
-            ("unwritten", untouched, "were never written"),
-            ("wrong-value", wrong & ~untouched, "are non-finite where the reference is finite, or the reverse"),
+            (Symptom.UNWRITTEN, untouched, "were never written"),
+            (Symptom.WRONG_VALUE, wrong & ~untouched, "are non-finite where the reference is finite, or the reverse"),
         ):
             if not bool(mask.any()):
                 continue

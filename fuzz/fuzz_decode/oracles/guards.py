@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.oracles.kernel_run import KernelRun
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.poison import is_unwritten
 from fuzz_decode.problems.problem import Problem
 
@@ -26,7 +26,7 @@ def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
     return [
         Violation(
             oracle="guards",
-            symptom="stray-write",
+            symptom=Symptom.STRAY_WRITE,
             tensor="out",
             message=f"{count} elements outside out were overwritten, the first {offset} elements from its start",
             where=(offset,),
@@ -44,7 +44,7 @@ def inputs_intact(problem: Problem, run: KernelRun) -> list[Violation]:
     changed = torch.stack([different.view(torch.uint8).max() for different in differs.values()]).tolist()
     counts = {name: int(differs[name].sum()) for name, is_changed in zip(differs, changed, strict=True) if is_changed}
     return [
-        Violation("guards", "input-modified", name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
+        Violation("guards", Symptom.INPUT_MODIFIED, name, f"{count} bytes of the memory behind {name} were changed", wrong=count)
         for name, count in counts.items()
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fuzz_decode.oracles.kernel_run import KernelRun, index_of
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.problem import Problem
 
 
@@ -22,7 +22,7 @@ def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
         violations.append(
             Violation(
                 oracle="numeric",
-                symptom="wrong-value",
+                symptom=Symptom.WRONG_VALUE,
                 tensor=name,
                 message=f"{wrong} of {got.numel()} elements of {name} are wrong",
                 where=index_of(worst, got.shape),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from fuzz_decode.oracles.kernel_run import KernelRun
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.values import TAG_NOISE, read_tag, tag_base
 
@@ -30,7 +30,7 @@ def reads_what_it_should(problem: Problem, run: KernelRun) -> list[Violation]:
     return [
         Violation(
             oracle="provenance",
-            symptom="wrong-value",
+            symptom=Symptom.WRONG_VALUE,
             tensor="out",
             message=lines[0],
             where=(row, head, dim),

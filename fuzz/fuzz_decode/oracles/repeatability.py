@@ -11,7 +11,7 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.oracles.kernel_run import KernelRun, index_of
-from fuzz_decode.outcome import Violation
+from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Arithmetic
@@ -33,16 +33,16 @@ def repeatable(
         return _repeated(problem, first, launch) if arithmetic.deterministic else []
     relaid_problem = rebuild(in_plain_layout(problem.case))
     relaid = launch(relaid_problem)
-    relayout = _difference(first, relaid, "relayout", "layout-dependent", "of the same values laid out contiguously")
+    relayout = _difference(first, relaid, "relayout", Symptom.LAYOUT_DEPENDENT, "of the same values laid out contiguously")
     return relayout and (judge(relaid_problem, relaid) or _repeated(problem, first, launch) or relayout)
 
 
 def _repeated(problem: Problem, first: KernelRun, launch: Launch) -> list[Violation]:
     poison_out(problem)
-    return _difference(first, launch(problem), "determinism", "nondeterministic", "of a second run")
+    return _difference(first, launch(problem), "determinism", Symptom.NONDETERMINISTIC, "of a second run")
 
 
-def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: str, second_run: str) -> list[Violation]:
+def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: Symptom, second_run: str) -> list[Violation]:
     if (first.lse is None) != (second.lse is None):
         return [Violation(oracle, symptom, "lse", f"lse is returned by only one: the first run, or that {second_run}")]
     for (name, a, _, _), (_, b, _, _) in zip(first.results(), second.results(), strict=True):

@@ -15,7 +15,7 @@ from fuzz_decode.cases.call_sequence import CallSequence, Runner, altered, diffe
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, without_feature
 from fuzz_decode.cases.validity import is_valid
-from fuzz_decode.outcome import PASSED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.shrink.passes import PASSES, Pass
 
 CallsPass = Callable[[CallSequence], Iterator[CallSequence]]
@@ -163,4 +163,4 @@ def _valid(calls: CallSequence) -> bool:
 def _verdict(outcome: Outcome) -> str:
     if outcome.findings:
         return f"fails as {outcome.signature}"
-    return "passes" if outcome.status == PASSED else f"is {outcome.status}: {outcome.reason}"
+    return "passes" if outcome.status == Status.PASSED else f"is {outcome.status}: {outcome.reason}"

@@ -17,7 +17,7 @@ from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.generate.rounds import draw_round
-from fuzz_decode.outcome import Outcome, Violation, failure
+from fuzz_decode.outcome import DEAD_DEVICE, Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
@@ -33,8 +33,6 @@ from fuzz_decode.workers.protocol import (
     WorkerConfig,
     WorkerInfo,
 )
-
-DEAD_DEVICE = "crash-device"
 
 
 def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
@@ -78,7 +76,7 @@ def _reply(connection: Connection, request: AnyRequest, target: Target, device: 
             _forget_output()
             outcome = handle_case(case, target, device)
             connection.send(outcome)
-            if outcome.signature.startswith(DEAD_DEVICE):
+            if outcome.signature.is_dead_device:
                 return
     except (UsageError, HarnessError) as error:
         connection.send(error)
@@ -118,7 +116,7 @@ def _outcome(case: Case, run: Callable[[], Outcome], device: str) -> Outcome:
         if is_dead(device):
             return _crash(traceback.format_exc())
         raise _harness_error(f"on case {canonical_json(case)}") from error
-    if outcome.stage == "run" and outcome.findings and is_dead(device):
+    if outcome.stage == Stage.RUN and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
     return outcome
 
@@ -207,4 +205,4 @@ def _forget_output() -> None:
 
 
 def _crash(message: str) -> Outcome:
-    return failure("run", Violation("worker", DEAD_DEVICE, "call", " ".join(message.split())[-300:]))
+    return failure(Stage.RUN, Violation("worker", Symptom.CRASH, "call", " ".join(message.split())[-300:], detail=DEAD_DEVICE))

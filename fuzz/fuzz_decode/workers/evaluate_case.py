@@ -13,7 +13,7 @@ from fuzz_decode.diagnose.diagnosis import DiagnoseRequest
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.shrink.shrinker import shrink_calls
 from fuzz_decode.targets.resolve import resolve
 from fuzz_decode.targets.target import Target
@@ -28,9 +28,10 @@ loaded = functools.lru_cache(maxsize=1)(resolve)
 def evaluate_case(request: EvaluateCase, device: str) -> Outcome:
     """The outcome of the case. Raises TargetError if there is no such target."""
     target = loaded(request.target)
-    if request.crashed:
-        symptom, _, tensor = request.crashed.partition(":")
-        outcome = failure("run", Violation("worker", symptom, tensor, "this case killed the process"))
+    if crashed := request.crashed:
+        outcome = failure(
+            Stage.RUN, Violation("worker", Symptom.CRASH, crashed.tensor, "this case killed the process", detail=crashed.detail)
+        )
     elif request.tolerance is not None:
         outcome = compare_with_tolerance(request.case, target, device, request.tolerance)
     else:
@@ -45,7 +46,7 @@ def diagnose(case: Case, target: Target, device: str, outcome: Outcome) -> tuple
     """The fault's name, empty if it is unknown, and whether it is named with confidence: what a campaign finds out after it has
     minimized the case, but within this process."""
     simplest = case
-    if outcome.stage != "run":
+    if outcome.stage != Stage.RUN:
         simplest = shrink_calls((case,), outcome, lambda calls: run_case(calls[0], target, device), SHRINK_SECONDS).case
     found = examine(DiagnoseRequest(simplest, case, EXAMINE_SECONDS), target, device)
     return found.fault, found.confident

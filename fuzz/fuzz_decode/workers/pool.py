@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.errors import TargetError
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Symptom
 from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
 from fuzz_decode.workers.protocol import DrawRound, RunCases, WorkerConfig, WorkerInfo
 from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
@@ -146,7 +146,7 @@ class ProcessPool:
     def _take_drawn(self, slot: Slot, round: CompileRound, schedule: Schedule) -> Iterator[CompletedCall]:
         drawn, slot.running = slot.worker.answer(DrawRound(round)), False
         if isinstance(drawn, Outcome):
-            if drawn.signature.startswith("timeout:"):
+            if drawn.signature.symptom is Symptom.TIMEOUT:
                 raise TargetError(f"target {self.plan.target}: compiles_for gave {drawn.findings[0].message}")
             slot.replace_if_dead()  # the next worker draws the round again
             return

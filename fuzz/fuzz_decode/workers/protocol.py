@@ -18,7 +18,7 @@ from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.targets.description import Description
 
 Response_co = TypeVar("Response_co", covariant=True)
@@ -115,7 +115,7 @@ class EvaluateCase:
     """compare `out` within this tolerance and check nothing else; None: every oracle judges"""
     diagnose: bool = False
     """name the fault behind a failure, too: never in the first run, since a crash in the diagnosis is not the kernel's"""
-    crashed: str = ""
+    crashed: Signature = Signature()
     """signature with which the case killed the process before: it is only diagnosed, behind a memory fence"""
 
     def if_killed(self, failure: Outcome) -> Outcome:

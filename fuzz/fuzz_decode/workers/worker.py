@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
-from fuzz_decode.outcome import Outcome, Violation, failure
-from fuzz_decode.workers.child import DEAD_DEVICE, serve
+from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
+from fuzz_decode.workers.child import serve
 from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
 
 Response = TypeVar("Response")
@@ -92,16 +92,16 @@ class Worker:
             answer = self._receive()
         except TimeoutError:
             self.close()
-            finding = Violation("worker", "timeout", "call", f"no answer within {self.plan.timeout:g} s")
-            return request.if_killed(failure("run", finding, seconds=self.plan.timeout))
+            finding = Violation("worker", Symptom.TIMEOUT, "call", f"no answer within {self.plan.timeout:g} s")
+            return request.if_killed(failure(Stage.RUN, finding, seconds=self.plan.timeout))
         except WorkerDied as death:
             self.close()
-            finding = Violation("worker", f"crash-{_death_name(death)}", "call", _how_it_died(death))
-            return request.if_killed(failure("run", finding))
+            finding = Violation("worker", Symptom.CRASH, "call", _how_it_died(death), detail=_death_name(death))
+            return request.if_killed(failure(Stage.RUN, finding))
         if isinstance(answer, (UsageError, HarnessError)):
             self.close()
             raise answer
-        if isinstance(answer, Outcome) and answer.findings and answer.findings[0].symptom == DEAD_DEVICE:
+        if isinstance(answer, Outcome) and answer.signature.is_dead_device:
             self.close()
         return answer
 

@@ -10,7 +10,7 @@ import torch
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -34,7 +34,14 @@ def test_a_spoiled_context_costs_one_case(target: str, signature: str) -> None:
     with ResilientWorker(WorkerConfig(f"{SAMPLES}:{target}", "cuda", 20.0)) as worker:
         outcomes = [worker.run(case) for case in (GOOD, CURSED, GOOD, GOOD, CURSED, GOOD)]
 
-    assert [outcome.status for outcome in outcomes] == [PASSED, FAILED, PASSED, PASSED, FAILED, PASSED]
+    assert [outcome.status for outcome in outcomes] == [
+        Status.PASSED,
+        Status.FAILED,
+        Status.PASSED,
+        Status.PASSED,
+        Status.FAILED,
+        Status.PASSED,
+    ]
     assert {outcome.signature for outcome in outcomes} == {"", signature}
 
 

@@ -21,6 +21,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.store import save
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.report.ci.check import BROKEN, FAILED, Check
 from fuzz_decode.report.ci.github import MAX_ROWS, RESUME, annotation, summary
 from fuzz_decode.report.ci.junit import junit
@@ -100,7 +101,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     corpus = folder / "corpus"
     files = {}
     for name, case in STORED.items():
-        entry = Entry(case, case, MINDS_STRIDES, SIGNATURE, "compare", "cpu", diagnosis=f"it {name}", note=HOSTILE)
+        entry = Entry(case, case, MINDS_STRIDES, Signature(SIGNATURE), Stage.COMPARE, "cpu", diagnosis=f"it {name}", note=HOSTILE)
         files[name] = save(corpus, entry).rename(corpus / f"{name}.json")
     files["broken"] = corpus / "broken\n::set-output name=x::y ##[add-mask]z.json"
     files["broken"].write_text("{")
@@ -205,7 +206,7 @@ def test_an_interrupted_campaign_is_an_error_and_no_passed_test(tmp_path: Path, 
 
 def test_a_target_that_does_not_import_is_an_error_in_the_file_too(tmp_path: Path) -> None:
     report = tmp_path / "junit.xml"
-    save(tmp_path, Entry(Case(), Case(), "bundled", SIGNATURE, "compare", "cpu"))
+    save(tmp_path, Entry(Case(), Case(), "bundled", Signature(SIGNATURE), Stage.COMPARE, "cpu"))
 
     assert main(["replay", str(tmp_path), "--target", "nowhere:decode", "--junit", str(report), *ON_CPU]) == USAGE
     (case,) = cases(report).values()

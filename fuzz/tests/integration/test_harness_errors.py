@@ -21,6 +21,7 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import HarnessError
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.workers.protocol import WorkerConfig
 
 CASE = Case(seq_lens=(2,))
@@ -46,7 +47,7 @@ def target(tmp_path: Path) -> str:
 
 
 def stored(target: str, case: Case) -> Entry:
-    return Entry(case, case, target, "wrong-value:out", "compare", "cpu")
+    return Entry(case, case, target, Signature("wrong-value:out"), Stage.COMPARE, "cpu")
 
 
 def test_a_campaign_keeps_the_finding_without_a_diagnosis_and_raises_at_the_end(target: str, tmp_path: Path) -> None:

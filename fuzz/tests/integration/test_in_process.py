@@ -7,7 +7,7 @@ import sample_targets
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
-from fuzz_decode.outcome import PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.workers.backend import CaseRunner, Schedule, WorkerBackend
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -42,8 +42,8 @@ def test_a_backend_makes_all_calls_in_order() -> None:
     assert "softcap" in dict(backend.start().description.options)
     done = list(backend.outcomes(runs, Schedule(start=5)))
     assert [(number, calls, outcome.status) for number, calls, outcome in done] == [
-        (5, runs[0][:1], PASSED),
-        (6, runs[0][1:], PASSED),
-        (7, runs[1], PASSED),
+        (5, runs[0][:1], Status.PASSED),
+        (6, runs[0][1:], Status.PASSED),
+        (7, runs[1], Status.PASSED),
     ]
     assert list(backend.outcomes(runs, Schedule(until=0.0))) == []

@@ -24,7 +24,7 @@ from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.outcome import FAILED, KNOWN, QUARANTINED, Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.targets import resolve
 
 SAMPLES = Path(sample_targets.__file__)
@@ -60,7 +60,7 @@ def toml(value: Any) -> str:
 
 
 def store(folder: Path, target: str, case: Case, signature: str = "wrong-value:out") -> Path:
-    return save(folder, Entry(case, case, target, signature, "compare", "cpu"))
+    return save(folder, Entry(case, case, target, Signature(signature), Stage.COMPARE, "cpu"))
 
 
 def known(**when: Any) -> KnownFailure:
@@ -144,7 +144,7 @@ def test_quarantined_cases_keep_their_place_in_the_stream(tmp_path: Path) -> Non
     plain = Campaign(CampaignSettings(corpus=tmp_path / "none", **options))
 
     assert [case for case, _ in watched] == [event.case for event in plain.events() if isinstance(event, CaseDone)]
-    assert all((status == QUARANTINED) == (case.num_seqs == 2) for case, status in watched)
+    assert all((status == Status.QUARANTINED) == (case.num_seqs == 2) for case, status in watched)
 
 
 def test_when_every_case_is_quarantined_the_campaign_ends(tmp_path: Path) -> None:
@@ -159,13 +159,13 @@ def test_the_shrinker_launches_no_known_crash_and_sees_no_known_failure() -> Non
 
     def fails(calls: CallSequence) -> Outcome:
         launched.extend(calls)
-        return failure("compare", Violation("bound", "wrong-value", "out", ""))
+        return failure(Stage.COMPARE, Violation("bound", Symptom.WRONG_VALUE, "out", ""))
 
     ledger = Ledger(BUG, (dataclasses.replace(known(num_seqs=2), expect="crash"), known(num_seqs=1)))
     outcomes = [ledger.apply_ledger(fails)((Case(seq_lens=(1,) * count),)) for count in (1, 2, 3)]
 
     assert [(outcome.status, outcome.signature) for outcome in outcomes] == [
-        *((KNOWN, ""), (QUARANTINED, ""), (FAILED, "wrong-value:out")),
+        *((Status.KNOWN, ""), (Status.QUARANTINED, ""), (Status.FAILED, "wrong-value:out")),
     ]
     assert [case.num_seqs for case in launched] == [1, 3]
 

@@ -14,10 +14,11 @@ from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.corpus.store import save
+from fuzz_decode.outcome import Signature, Stage
 
 SMALL, MIDDLE, LARGE = (Case(seq_lens=(length,)) for length in (1, 2, 3))
-ENTRY = Entry(SMALL, SMALL, "mutant:x", "wrong-value:out", "compare", "cpu", minimised=True, diagnosis="it is so")
-OTHER = replace(ENTRY, signature="crash-SIGSEGV:call")
+ENTRY = Entry(SMALL, SMALL, "mutant:x", Signature("wrong-value:out"), Stage.COMPARE, "cpu", minimised=True, diagnosis="it is so")
+OTHER = replace(ENTRY, signature=Signature("crash-SIGSEGV:call"))
 
 
 def with_case(case: Case, entry: Entry = ENTRY) -> Entry:

@@ -17,14 +17,14 @@ from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus.read import load, load_folder
-from fuzz_decode.outcome import PASSED, Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = pytest.mark.slow
 
 SAMPLES = Path(sample_targets.__file__)
 SCALE = f"{SAMPLES}:remembers_the_scale"
-WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "all"))
+WRONG = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "all"))
 ON_CPU = ["--device", "cpu"]
 
 
@@ -164,7 +164,7 @@ class Polluted(ResilientWorker):
 
     def run_fresh(self, calls: CallSequence) -> Outcome:
         self.runs_in_fresh.append(calls)
-        return WRONG if calls[-1].group == 3 else Outcome(PASSED)
+        return WRONG if calls[-1].group == 3 else Outcome(Status.PASSED)
 
 
 def test_a_result_that_does_not_hold_in_a_fresh_process_is_shrunk_again_in_fresh_ones() -> None:

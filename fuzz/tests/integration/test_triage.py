@@ -14,12 +14,15 @@ from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load, load_files
 from fuzz_decode.corpus.store import save
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.workers.protocol import WorkerConfig
 
 BUG = "mutant:k-block-stride-dense"
 CASE = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 LARGER = replace(CASE, seq_lens=(3,))
-STORED = Entry(CASE, LARGER, BUG, "wrong-value:out", "compare", "cpu", needed={"k": "passes", "table.first_block": "passes"})
+STORED = Entry(
+    CASE, LARGER, BUG, Signature("wrong-value:out"), Stage.COMPARE, "cpu", needed={"k": "passes", "table.first_block": "passes"}
+)
 SENTENCE = "block stride of K read as 16 (block_size * slot stride) instead of 32 (stride(0))"
 ON_CPU = ["--device", "cpu"]
 
@@ -69,7 +72,7 @@ def test_a_stored_diagnosis_is_believed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stored_diagnosis_of_another_failure_is_not(tmp_path: Path) -> None:
-    stored = replace(STORED, signature="stray-write:out", diagnosis="as stored")
+    stored = replace(STORED, signature=Signature("stray-write:out"), diagnosis="as stored")
     (found,) = triaged(stored, folder=tmp_path)
 
     assert (found.status, found.entry.signature, found.entry.diagnosis) == (FAILS_OTHERWISE, "wrong-value:out", SENTENCE)

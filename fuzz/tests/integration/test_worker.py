@@ -17,7 +17,7 @@ from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.optional_arguments import generated_parameters
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome
+from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode.workers.backend import Schedule
 from fuzz_decode.workers.child import _restrict_to_machine
@@ -46,7 +46,7 @@ def started(plan: WorkerConfig) -> Iterator[Worker]:
 
 def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> None:
     with ResilientWorker(plan("honest")) as worker:
-        assert worker.run(GOOD).status == PASSED
+        assert worker.run(GOOD).status == Status.PASSED
         assert worker.ready.space.options == {"out", "window", "softcap"}
         assert set(worker.ready.versions) == {"python", "torch", "triton"}
 
@@ -54,7 +54,7 @@ def test_a_case_that_passes_here_passes_there_and_says_what_the_target_can() -> 
 def test_a_finding_crosses_the_border_whole() -> None:
     with ResilientWorker(plan("five_percent_off")) as worker:
         outcome = worker.run(GOOD)
-    assert (outcome.status, outcome.signature, outcome.findings[0].where) == (FAILED, "wrong-value:out", (0, 0, 15))
+    assert (outcome.status, outcome.signature, outcome.findings[0].where) == (Status.FAILED, "wrong-value:out", (0, 0, 15))
 
 
 def test_the_interpreter_is_on_in_the_child() -> None:
@@ -64,10 +64,10 @@ def test_the_interpreter_is_on_in_the_child() -> None:
 
 def test_a_segfault_costs_one_case() -> None:
     with ResilientWorker(plan("segfaults_on_two")) as worker:
-        assert worker.run(GOOD).status == PASSED
+        assert worker.run(GOOD).status == Status.PASSED
         crash = worker.run(CURSED)
-        assert (crash.status, crash.stage, crash.signature) == (FAILED, "run", "crash-SIGSEGV:call")
-        assert worker.run(GOOD).status == PASSED
+        assert (crash.status, crash.stage, crash.signature) == (Status.FAILED, "run", "crash-SIGSEGV:call")
+        assert worker.run(GOOD).status == Status.PASSED
 
 
 def test_a_target_that_exits_is_reported_with_its_last_output() -> None:
@@ -75,7 +75,7 @@ def test_a_target_that_exits_is_reported_with_its_last_output() -> None:
         crash = worker.run(CURSED)
         assert crash.signature == "crash-exit-3:call"
         assert crash.findings[0].message == "ended with exit code 3; last output: goodbye, cruel world"
-        assert worker.run(GOOD).status == PASSED
+        assert worker.run(GOOD).status == Status.PASSED
 
 
 def test_a_hang_ends_when_its_time_is_up() -> None:
@@ -84,14 +84,14 @@ def test_a_hang_ends_when_its_time_is_up() -> None:
         started_at = time.monotonic()
         hang = worker.run(CURSED)
         assert 1.4 < time.monotonic() - started_at < 6
-        assert (hang.status, hang.signature) == (FAILED, "timeout:call")
+        assert (hang.status, hang.signature) == (Status.FAILED, "timeout:call")
         assert hang.findings[0].message == "no answer within 1.5 s"
-        assert worker.run(GOOD).status == PASSED
+        assert worker.run(GOOD).status == Status.PASSED
 
 
 def test_printing_blocks_nobody() -> None:
     with ResilientWorker(plan("talks_a_lot")) as worker:
-        assert [worker.run(GOOD).status for _ in range(3)] == [PASSED] * 3
+        assert [worker.run(GOOD).status for _ in range(3)] == [Status.PASSED] * 3
 
 
 def test_exceptions_and_rejections_do_not_end_the_process() -> None:
@@ -100,7 +100,7 @@ def test_exceptions_and_rejections_do_not_end_the_process() -> None:
             assert worker.ask(RunCases((GOOD,))).signature == "exception-KeyError:call"
         assert worker.alive
     with started(plan("cannot")) as worker:
-        assert worker.ask(RunCases((GOOD,))).status == REJECTED
+        assert worker.ask(RunCases((GOOD,))).status == Status.REJECTED
         assert worker.alive
 
 
@@ -147,10 +147,10 @@ UNSCALED = Case(seq_lens=(2,))
 
 def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
     with ResilientWorker(plan("remembers_the_scale")) as worker:
-        assert worker.run(UNSCALED).status == PASSED
+        assert worker.run(UNSCALED).status == Status.PASSED
         assert worker.run(SCALED).signature == "wrong-value:out"
-        assert worker.run_fresh((SCALED,)).status == PASSED
-        assert worker.run_fresh((UNSCALED,)).status == PASSED
+        assert worker.run_fresh((SCALED,)).status == Status.PASSED
+        assert worker.run_fresh((UNSCALED,)).status == Status.PASSED
         assert worker.run_fresh((UNSCALED, SCALED)).signature == "wrong-value:out"
         assert worker.run_calls((SCALED, UNSCALED)).signature == "wrong-value:out"
 
@@ -159,7 +159,7 @@ def test_a_crash_in_a_fresh_process_costs_that_one() -> None:
     with ResilientWorker(plan("segfaults_on_two")) as worker:
         for _ in range(2):
             assert worker.run_fresh((GOOD, CURSED)).signature == "crash-SIGSEGV:call"
-            assert worker.run_fresh((GOOD, GOOD)).status == PASSED
+            assert worker.run_fresh((GOOD, GOOD)).status == Status.PASSED
 
 
 def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
@@ -171,7 +171,7 @@ def test_the_crash_of_an_earlier_call_is_not_that_of_the_last() -> None:
 
 def test_a_hang_in_a_fresh_process_leaves_nothing_running() -> None:
     with ResilientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
-        assert worker.run_fresh((GOOD,)).status == PASSED
+        assert worker.run_fresh((GOOD,)).status == Status.PASSED
         parent = worker._worker._process.pid
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         assert worker.run(CURSED).signature == "timeout:call"
@@ -191,12 +191,12 @@ def test_in_fresh_processes_a_pool_tells_each_call_with_those_before_it(how: str
         pool.start()
         done = {number: (calls, outcome.status) for number, calls, outcome in pool.outcomes(iter(runs), Schedule(fresh=True))}
     assert done == {
-        0: (runs[0][:1], PASSED),
-        1: (runs[0][:2], PASSED),
-        2: (runs[0], FAILED),
-        3: (runs[1][:1], PASSED),
-        4: (runs[1], FAILED),
-        5: (runs[2], PASSED),
+        0: (runs[0][:1], Status.PASSED),
+        1: (runs[0][:2], Status.PASSED),
+        2: (runs[0], Status.FAILED),
+        3: (runs[1][:1], Status.PASSED),
+        4: (runs[1], Status.FAILED),
+        5: (runs[2], Status.PASSED),
     }
 
 
@@ -207,7 +207,7 @@ def test_what_follows_a_crash_is_run_in_another_process() -> None:
     assert [(number, calls) for number, calls, _ in done] == [
         *((0, (GOOD,)), (1, (GOOD, CURSED)), (2, (GOOD,)), (3, (GOOD, SCALED))),
     ]
-    assert [outcome.status for _, _, outcome in done] == [PASSED, FAILED, PASSED, PASSED]
+    assert [outcome.status for _, _, outcome in done] == [Status.PASSED, Status.FAILED, Status.PASSED, Status.PASSED]
 
 
 def run_all(pool: ProcessPool, cases: list[Case]) -> list[tuple[int, Case, Outcome]]:
@@ -231,7 +231,7 @@ def test_a_pool_goes_on_while_one_case_hangs() -> None:
         done = run_all(pool, cases)
     assert sorted(number for number, _, _ in done) == list(range(7))
     assert {outcome.signature for number, _, outcome in done if number == 0} == {"timeout:call"}
-    assert {outcome.status for number, _, outcome in done if number} == {PASSED}
+    assert {outcome.status for number, _, outcome in done if number} == {Status.PASSED}
 
 
 def test_a_pool_without_cases_is_done_at_once() -> None:

@@ -19,7 +19,7 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
 from fuzz_decode.evaluate import mutant_inventory as inventory
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.targets import resolve
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic
@@ -163,8 +163,8 @@ def test_a_text_that_is_not_ascii_is_edited_in_the_right_place(tmp_path: Path, m
 @pytest.mark.parametrize("described", OBVIOUS)
 def test_a_mutant_fails_on_an_obvious_case_and_the_kernel_does_not(described: tuple[str, str, str, str, str]) -> None:
     case = OBVIOUS[described]
-    assert run_case(validate(case), resolve(f"mutant:{find(*described)}"), DEVICE).status == FAILED
-    assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
+    assert run_case(validate(case), resolve(f"mutant:{find(*described)}"), DEVICE).status == Status.FAILED
+    assert run_case(case, resolve("bundled"), DEVICE).status == Status.PASSED
 
 
 def test_a_generic_mutant_is_a_target_like_the_kernel() -> None:

@@ -11,7 +11,7 @@ from machine import DEVICE
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.execute.run_case import run_case
-from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.targets import resolve
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -77,8 +77,8 @@ def test_every_mutant_has_a_killing_case() -> None:
 def test_a_mutant_fails_on_its_case_and_the_kernel_does_not(name: str) -> None:
     case = killing_case(name)
     outcome = run_case(case, resolve(f"mutant:{name}"), DEVICE)
-    assert (outcome.status, outcome.signature) == (FAILED, KILLED_BY[name]["signature"])
-    assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
+    assert (outcome.status, outcome.signature) == (Status.FAILED, KILLED_BY[name]["signature"])
+    assert run_case(case, resolve("bundled"), DEVICE).status == Status.PASSED
 
 
 @pytest.mark.parametrize("name", DEADLY)
@@ -86,24 +86,24 @@ def test_a_mutant_dies_of_its_case_and_the_kernel_does_not(name: str) -> None:
     case = killing_case(name)
     with ResilientWorker(WorkerConfig(f"mutant:{name}", DEVICE, 60.0)) as worker:
         assert worker.run(case).signature.startswith("crash-")
-    assert run_case(case, resolve("bundled"), DEVICE).status == PASSED
+    assert run_case(case, resolve("bundled"), DEVICE).status == Status.PASSED
 
 
 @pytest.mark.parametrize("name", NEEDS_A_CALL_BEFORE)
 def test_a_mutant_that_remembers_fails_on_the_second_call(name: str) -> None:
     first, second = NEEDS_A_CALL_BEFORE[name]
     mutant = resolve(f"mutant:{name}")
-    assert run_case(validate(first), mutant, DEVICE).status == PASSED
-    assert run_case(validate(second), mutant, DEVICE).status == FAILED
-    assert run_case(second, resolve(f"mutant:{name}"), DEVICE).status == PASSED
-    assert run_case(second, resolve("bundled"), DEVICE).status == PASSED
+    assert run_case(validate(first), mutant, DEVICE).status == Status.PASSED
+    assert run_case(validate(second), mutant, DEVICE).status == Status.FAILED
+    assert run_case(second, resolve(f"mutant:{name}"), DEVICE).status == Status.PASSED
+    assert run_case(second, resolve("bundled"), DEVICE).status == Status.PASSED
 
 
 @pytest.mark.parametrize("name", ["k-block-stride-dense", "v-block-stride-dense", "v-uses-k-strides", "head-stride-dense"])
 def test_a_stride_fault_passes_on_contiguous_caches(name: str) -> None:
     """Which is why it was released."""
     contiguous = Case(seq_lens=(3, 5), num_kv_heads=2, group=2, block_size=2)
-    assert run_case(contiguous, resolve(f"mutant:{name}"), DEVICE).status == PASSED
+    assert run_case(contiguous, resolve(f"mutant:{name}"), DEVICE).status == Status.PASSED
 
 
 def test_mutants_do_not_share_state_with_the_kernel() -> None:

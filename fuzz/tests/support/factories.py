@@ -6,6 +6,7 @@ from typing import Any
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.workers.protocol import WorkerConfig
 
 HONEST = "sample_targets:honest_in_everything"
@@ -18,4 +19,4 @@ def worker_config(target: str, timeout: float = TIMEOUT) -> WorkerConfig:
 
 def entry(case: Case, target: str = HONEST, signature: str = "wrong-value:out", stage: str = "compare", **more: Any) -> Entry:
     """A finding as it is stored; `more` are fields of Entry."""
-    return Entry(case, case, target, signature, stage, "cpu", **more)
+    return Entry(case, case, target, Signature(signature), Stage(stage), "cpu", **more)

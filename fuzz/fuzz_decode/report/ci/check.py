@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fuzz_decode.outcome import PASSED
+from fuzz_decode.outcome import Status
 
 FAILED, SKIPPED, BROKEN = "failed", "skipped", "broken"
 
@@ -14,7 +14,7 @@ class Check:
     """One result, as a test case of JUnit or an annotation of GitHub."""
 
     name: str
-    status: str = PASSED
+    status: str = Status.PASSED
     """passed, failed, skipped, or broken if there is no result."""
     message: str = ""
     """Why it is not passed, in one line."""

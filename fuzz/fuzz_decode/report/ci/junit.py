@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from fuzz_decode.outcome import PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.report.ci.check import BROKEN, FAILED, SKIPPED, Check
 
 TAGS = {FAILED: "failure", SKIPPED: "skipped", BROKEN: "error"}
@@ -41,7 +41,7 @@ def _test_case(suite: str, check: Check) -> ElementTree.Element:
     element = ElementTree.Element("testcase", {name: legal(value) for name, value in attributes.items()})
     if check.path:
         element.set("file", legal(check.path))
-    if check.status != PASSED:
+    if check.status != Status.PASSED:
         result = ElementTree.SubElement(element, TAGS[check.status], {"message": legal(check.message)})
         if check.signature:
             result.set("type", legal(check.signature))

@@ -14,7 +14,7 @@ from fuzz_decode.corpus.ledger import KnownFailure
 from fuzz_decode.corpus.lookup import with_outcome
 from fuzz_decode.errors import FileError
 from fuzz_decode.files import write_report
-from fuzz_decode.outcome import PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.report.ci import github
 from fuzz_decode.report.ci.check import BROKEN, FAILED, SKIPPED, Check
 from fuzz_decode.report.ci.junit import junit
@@ -74,7 +74,7 @@ def replay_check(replayed: Replayed, target: str) -> Check:
         return _failure(str(path), with_outcome(replayed.entry, outcome, target), path, seconds=outcome.seconds)
     if replayed.out_of_date:
         return _stale(str(path), replayed.out_of_date, path)
-    if outcome.status == PASSED:
+    if outcome.status == Status.PASSED:
         return Check(str(path), path=str(path), seconds=outcome.seconds)
     return Check(str(path), SKIPPED, f"{outcome.status}: {outcome.reason}", path=str(path))
 

@@ -14,7 +14,7 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
-from fuzz_decode.outcome import KNOWN, QUARANTINED
+from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
 from fuzz_decode.report.terminal.header import show_header
@@ -77,7 +77,7 @@ class CampaignView:
         if state.stopped_because:
             print_(clean(state.stopped_because))
         for known, count in state.known.items():
-            word = QUARANTINED if known.expect == CRASH else KNOWN
+            word = Status.QUARANTINED if known.expect == CRASH else Status.KNOWN
             print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
         for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)

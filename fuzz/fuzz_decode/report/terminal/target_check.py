@@ -12,13 +12,13 @@ from rich.text import Text
 
 from fuzz_decode.campaign.record import raw_entry
 from fuzz_decode.campaign.smoke_test import Answer
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import clean, finding_panel
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.targets.description import Description
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
-VERDICTS = {PASSED: ("passes", "green"), REJECTED: ("is rejected", "yellow"), FAILED: ("FAILS", "bold red")}
+VERDICTS = {Status.PASSED: ("passes", "green"), Status.REJECTED: ("is rejected", "yellow"), Status.FAILED: ("FAILS", "bold red")}
 
 
 def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo | Answer]) -> bool:
@@ -29,11 +29,11 @@ def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo
             _show_declaration(console, plan, event)
             continue
         _show_answer(console, event)
-        if event.outcome.findings and FAILED not in statuses:
+        if event.outcome.findings and Status.FAILED not in statuses:
             console.print(finding_panel(raw_entry(plan, (event.probe.case,), event.outcome, {}), event.outcome.signature))
         statuses.append(event.outcome.status)
     _show_next(console, plan, statuses)
-    return FAILED in statuses
+    return Status.FAILED in statuses
 
 
 def _show_declaration(console: Console, plan: WorkerConfig, ready: WorkerInfo) -> None:
@@ -73,10 +73,11 @@ def _show_answer(console: Console, answer: Answer) -> None:
 
 
 def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:
-    failed, run = statuses.count(FAILED), f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
+    failed = statuses.count(Status.FAILED)
+    run = f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}"
     if failed:
         verdict, command = f"{failed} of {len(statuses)} fail; find and minimize the failure with", f"{run} --stop-after 1"
-    elif PASSED not in statuses:
+    elif Status.PASSED not in statuses:
         verdict, command = "nothing ran: every case was rejected; see the cases that a campaign draws with", run
     else:
         verdict, command = "nothing fails; fuzz the target with", run

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from fuzz_decode.cases.call_sequence import altered, differences, sort_key, values
 from fuzz_decode.cases.case import BlockTable, Case
-from fuzz_decode.outcome import PASSED, Outcome, Violation, failure, last_call_outcome
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure, last_call_outcome
 
 SMALL, LARGE = Case(), Case(seq_lens=(9, 9), scale=0.3, table=BlockTable(first_block=2))
-FINE = Outcome(PASSED)
-WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "all"))
-CRASH = failure("run", Violation("worker", "crash-SIGSEGV", "call", "died"))
+FINE = Outcome(Status.PASSED)
+WRONG = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "all"))
+CRASH = failure(Stage.RUN, Violation("worker", Symptom.CRASH, "call", "died", detail="SIGSEGV"))
 
 
 def test_a_case_is_simpler_than_a_sequence_and_fewer_calls_than_more() -> None:

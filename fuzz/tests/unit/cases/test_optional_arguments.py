@@ -19,7 +19,7 @@ from fuzz_decode.corpus import ledger
 from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.generate import call_sequences, coverage, pairwise_order, rounds, strategies
 from fuzz_decode.generate.case_stream import drawn_stream
-from fuzz_decode.outcome import PASSED, Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.report import facts
 from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
@@ -149,10 +149,10 @@ def test_a_new_option_takes_part_in_call_sequences_and_rounds(warm: Target) -> N
 
 
 def test_a_new_option_is_shrunk(warm: Target) -> None:
-    failing, start = failure("compare", Violation("numeric", "wrong-value", "out", "all")), hot(0.5)
+    failing, start = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "all")), hot(0.5)
 
     def shrunk(needed: Callable[[Any], bool]) -> Shrunk:
-        return shrink_calls(start, failing, lambda calls: failing if needed(temperature(calls[-1])) else Outcome(PASSED))
+        return shrink_calls(start, failing, lambda calls: failing if needed(temperature(calls[-1])) else Outcome(Status.PASSED))
 
     assert temperature(shrunk(lambda value: True).case) is None
     assert simplicity.simplicity_key(hot(0.5)[0]) < simplicity.simplicity_key(hot(2.0)[0])  # smaller numbers are simpler

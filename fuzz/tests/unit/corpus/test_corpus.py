@@ -22,6 +22,7 @@ from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
 from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.outcome import Signature, Stage
 
 SMALL = Case(seq_lens=(2,), block_size=2, k=Layout(FAMILIES["interleaved"]), v=None)
 RAW = Case(seq_lens=(9, 3), block_size=2, k=Layout(FAMILIES["interleaved"], (8, 0, 0, 0, 0)), v=None, window=5, scale=0.3)
@@ -29,8 +30,8 @@ ENTRY = Entry(
     case=SMALL,
     raw_case=RAW,
     target="paged_decode",
-    signature="wrong-value:out",
-    stage="compare",
+    signature=Signature("wrong-value:out"),
+    stage=Stage.COMPARE,
     device="cpu",
     finding={"oracle": "numeric", "where": [0, 0, 3], "got": 1.5, "message": "7 of 16 elements"},
     needed={"k": "passes"},
@@ -145,7 +146,7 @@ def test_the_file_never_exists_in_part(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_digest_names_case_target_and_signature_and_nothing_else() -> None:
-    others = [replace(ENTRY, case=RAW), replace(ENTRY, target="other"), replace(ENTRY, signature="crash:call")]
+    others = [replace(ENTRY, case=RAW), replace(ENTRY, target="other"), replace(ENTRY, signature=Signature("crash:call"))]
 
     assert len({entry.digest for entry in [ENTRY, *others]}) == 4
     assert replace(ENTRY, note="", raw_case=SMALL, versions={}, minimised=False, diagnosis="").digest == ENTRY.digest
@@ -183,7 +184,7 @@ def test_a_raw_entry_that_is_gone_already_is_no_error(tmp_path: Path) -> None:
 def test_case_target_and_signature_suffice(tmp_path: Path) -> None:
     path = write(tmp_path, {"schema": SCHEMA, "case": {}, "target": "t", "signature": "s"})
 
-    assert load(path) == Entry(Case(), Case(), "t", "s", "compare", "cpu")
+    assert load(path) == Entry(Case(), Case(), "t", Signature("s"), Stage.COMPARE, "cpu")
 
 
 def with_field(name: str, value: Any) -> Callable[[], dict[str, Any]]:
@@ -385,7 +386,7 @@ def test_a_case_beats_a_sequence_and_fewer_calls_beat_more(tmp_path: Path) -> No
 
 
 def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
-    others = replace(ENTRY, case=RAW, signature="crash:call"), replace(ENTRY, case=MIDDLE, target="other")
+    others = replace(ENTRY, case=RAW, signature=Signature("crash:call")), replace(ENTRY, case=MIDDLE, target="other")
 
     assert settled(tmp_path, ENTRY, *others) == {SMALL, MIDDLE, RAW}
 

@@ -18,6 +18,7 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.examine import examine
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -160,7 +161,7 @@ def test_in_a_campaign_an_out_of_bounds_read_still_crashes() -> None:
     with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:
         assert worker.run(case).signature == "crash-SIGSEGV:call"
         assert worker.diagnose(case).fault == fault
-        crash = Entry(case, case, mutant, "crash-SIGSEGV:call", "run", "cpu")
+        crash = Entry(case, case, mutant, Signature("crash-SIGSEGV:call"), Stage.RUN, "cpu")
         assert with_diagnosis(crash, worker, 20.0).diagnosis.startswith(
             "block id * block stride of K computed in 32 bits: block 5 * "
         )

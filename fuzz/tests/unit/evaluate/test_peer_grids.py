@@ -15,7 +15,7 @@ from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS, UNCUT, Cut, Grid, p
 from fuzz_decode.evaluate.peer_grids.grid import DRAWN_WINDOW, GridShape
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import FAILED, PASSED
+from fuzz_decode.outcome import Status
 from fuzz_decode.targets import resolve
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
@@ -96,16 +96,16 @@ def test_lengths_and_windows_that_the_test_draws_are_drawn() -> None:
 def test_contiguous_caches_let_a_block_stride_fault_pass_and_interleaved_ones_do_not() -> None:
     target = resolve("mutant:k-block-stride-dense")
     for case in TINY.cases(0):
-        assert compare_with_tolerance(case, target, DEVICE, TINY.tolerance).status == PASSED
-        assert compare_with_tolerance(case, resolve("bundled"), DEVICE, TINY.tolerance).status == PASSED
+        assert compare_with_tolerance(case, target, DEVICE, TINY.tolerance).status == Status.PASSED
+        assert compare_with_tolerance(case, resolve("bundled"), DEVICE, TINY.tolerance).status == Status.PASSED
         apart = dataclasses.replace(case, k=Layout(FAMILIES["interleaved"]), v=None)
-        assert compare_with_tolerance(apart, target, DEVICE, TINY.tolerance).status == FAILED
+        assert compare_with_tolerance(apart, target, DEVICE, TINY.tolerance).status == Status.FAILED
 
 
 def test_tolerance_comparison_ignores_lse() -> None:
     case = Case(seq_lens=(3,), block_size=4)
-    assert compare_with_tolerance(case, resolve("mutant:lse-base-2"), DEVICE, TINY.tolerance).status == PASSED
-    assert compare_with_tolerance(case, resolve("mutant:tail-v-unmasked"), DEVICE, TINY.tolerance).status == PASSED
+    assert compare_with_tolerance(case, resolve("mutant:lse-base-2"), DEVICE, TINY.tolerance).status == Status.PASSED
+    assert compare_with_tolerance(case, resolve("mutant:tail-v-unmasked"), DEVICE, TINY.tolerance).status == Status.PASSED
 
 
 def test_plain_judging_takes_wrong_values_exceptions_and_other_results_for_failures() -> None:
@@ -122,6 +122,6 @@ def test_plain_judging_takes_wrong_values_exceptions_and_other_results_for_failu
 def test_a_tolerance_in_multiples_of_low_precision_takes_its_own_measure() -> None:
     case = Case(seq_lens=(40,), head_dim=64, value_head_dim=64, block_size=16, dtype="float16")
     times = Tolerance(atol=1e-5, times=3.0)
-    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, times).status == PASSED
-    assert compare_with_tolerance(case, resolve("mutant:tail-off-by-one"), DEVICE, times).status == FAILED
-    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, Tolerance(atol=1e-9)).status == FAILED
+    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, times).status == Status.PASSED
+    assert compare_with_tolerance(case, resolve("mutant:tail-off-by-one"), DEVICE, times).status == Status.FAILED
+    assert compare_with_tolerance(case, resolve("bundled"), DEVICE, Tolerance(atol=1e-9)).status == Status.FAILED

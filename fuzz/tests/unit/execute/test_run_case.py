@@ -15,7 +15,7 @@ from fuzz_decode.execute import run_case as run_case_module
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.oracles.tolerance import Tolerance
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED
+from fuzz_decode.outcome import Status
 from fuzz_decode.targets.target import target_from_function
 
 CASE = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
@@ -32,7 +32,7 @@ def raising(error: Exception) -> Any:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_memory_that_the_target_lacks_is_a_finding(error: Exception) -> None:
     result = run_case(CASE, raising(error), "cpu")
-    assert (result.status, result.stage, result.signature) == (FAILED, "run", "out-of-memory:call")
+    assert (result.status, result.stage, result.signature) == (Status.FAILED, "run", "out-of-memory:call")
     (finding,) = result.findings
     assert finding.oracle == "contract"
     assert f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_case.py:" in finding.message
@@ -41,7 +41,7 @@ def test_memory_that_the_target_lacks_is_a_finding(error: Exception) -> None:
 
 def test_memory_that_the_target_lacks_is_a_finding_for_a_peer_s_tolerance() -> None:
     result = compare_with_tolerance(CASE, raising(ERRORS[0]), "cpu", Tolerance(atol=1.0))
-    assert (result.status, result.signature) == (FAILED, "out-of-memory:call")
+    assert (result.status, result.signature) == (Status.FAILED, "out-of-memory:call")
 
 
 def test_torch_s_cpu_allocator_has_no_error_of_its_own() -> None:
@@ -49,7 +49,7 @@ def test_torch_s_cpu_allocator_has_no_error_of_its_own() -> None:
         return torch.empty(2**60, dtype=torch.uint8)
 
     result = run_case(CASE, target_from_function("sample", allocates_too_much), "cpu")
-    assert (result.status, result.signature) == (FAILED, "exception-RuntimeError:call")
+    assert (result.status, result.signature) == (Status.FAILED, "exception-RuntimeError:call")
     assert " at test_run_case.py:" in result.findings[0].message
 
 
@@ -71,7 +71,7 @@ def test_memory_that_the_harness_lacks_is_a_rejection(error: Exception, function
 
     monkeypatch.setattr(run_case_module, function, runs_out)
     result = run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu")
-    assert (result.status, result.stage, result.reason, result.findings) == (REJECTED, "build", "not enough memory", ())
+    assert (result.status, result.stage, result.reason, result.findings) == (Status.REJECTED, "build", "not enough memory", ())
 
 
 def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
@@ -82,6 +82,6 @@ def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
         scratch.append(weakref.ref(held))
         raise MemoryError
 
-    assert run_case(CASE, target_from_function("sample", keeps_scratch_in_its_frame), "cpu").status == FAILED
+    assert run_case(CASE, target_from_function("sample", keeps_scratch_in_its_frame), "cpu").status == Status.FAILED
     assert [reference() for reference in scratch] == [None]
-    assert run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu").status == PASSED
+    assert run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu").status == Status.PASSED

@@ -29,6 +29,7 @@ from fuzz_decode.export.literals import listed, quoted, rounded_up
 from fuzz_decode.export.loading import loading
 from fuzz_decode.export.script import script
 from fuzz_decode.oracles.expected import expect
+from fuzz_decode.outcome import Signature
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import FILL_LIMIT
 from fuzz_decode.targets import resolve
@@ -292,7 +293,7 @@ def test_text_of_a_file_stays_text() -> None:
     bad = replace(
         good,
         target=HOSTILE,
-        signature=f"wrong-value:{HOSTILE}",
+        signature=Signature(f"wrong-value:{HOSTILE}"),
         device=HOSTILE,
         diagnosis=HOSTILE,
         note=HOSTILE,

@@ -26,7 +26,7 @@ from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun, index_of
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
-from fuzz_decode.outcome import FAILED, PASSED, REJECTED, Outcome, Violation
+from fuzz_decode.outcome import Outcome, Status, Violation
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.targets import Arithmetic
@@ -53,13 +53,13 @@ def only_finding(case: Case, fn: Callable[..., Any], **limits: Any) -> Violation
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(decode_cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), options=THREE, huge_spans=False))
 def test_an_honest_target_passes_whatever_is_drawn(case: Case) -> None:
-    assert outcome(case, sample_targets.honest).status == PASSED
+    assert outcome(case, sample_targets.honest).status == Status.PASSED
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(decode_cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
 def test_an_honest_target_with_every_option_passes_whatever_is_drawn(case: Case) -> None:
-    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+    assert outcome(case, sample_targets.honest_in_everything).status == Status.PASSED
 
 
 IGNORED = {
@@ -77,7 +77,7 @@ def test_an_option_that_is_ignored_is_a_wrong_value(name: str, dtype: str) -> No
     """On the smallest case that has the option, in every dtype."""
     case = dataclasses.replace(IGNORED[name], dtype=dtype)
     assert outcome(case, getattr(sample_targets, name)).signature == "wrong-value:out"
-    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+    assert outcome(case, sample_targets.honest_in_everything).status == Status.PASSED
 
 
 @pytest.mark.parametrize("name", IGNORED)
@@ -95,7 +95,7 @@ def test_provenance_divides_by_v_scale() -> None:
     case = Case(
         seq_lens=(6,), head_dim=16, block_size=4, data="tagged", cache_dtype="float8_e4m3fn", k_scale=0.3, v_scale=1.7, q_len=2
     )
-    assert outcome(case, sample_targets.honest_in_everything).status == PASSED
+    assert outcome(case, sample_targets.honest_in_everything).status == Status.PASSED
     problem = build_problem(case, "cpu")
     exact = expect(problem, target_from_function("sample", sample_targets.honest_in_everything))
     out = exact.out.float()
@@ -107,14 +107,16 @@ def test_provenance_divides_by_v_scale() -> None:
 @settings(deadline=None, derandomize=True, max_examples=10)
 @given(decode_cases(max_seq_len=50, head_dims=(16, 72), options=(), min_seq_len=1, huge_spans=False))
 def test_an_honest_target_that_returns_out_alone_passes(case: Case) -> None:
-    assert outcome(case, sample_targets.only_out).status == PASSED
+    assert outcome(case, sample_targets.only_out).status == Status.PASSED
 
 
 def test_an_honest_target_passes_on_huge_spans_and_block_ids() -> None:
     far = Layout(FAMILIES["interleaved"], (2**31, 0, 0, 0, 0))
-    assert outcome(Case(seq_lens=(3,), block_size=2, dtype="float16", k=far, v=None), sample_targets.honest).status == PASSED
+    assert (
+        outcome(Case(seq_lens=(3,), block_size=2, dtype="float16", k=far, v=None), sample_targets.honest).status == Status.PASSED
+    )
     high = BlockTable(first_block=70_000)
-    assert outcome(Case(seq_lens=(3,), block_size=2, data="tagged", table=high), sample_targets.honest).status == PASSED
+    assert outcome(Case(seq_lens=(3,), block_size=2, data="tagged", table=high), sample_targets.honest).status == Status.PASSED
 
 
 @pytest.mark.parametrize("data", ["gaussian", "large", "uniform", "tagged"])
@@ -122,7 +124,7 @@ def test_an_honest_target_passes_on_huge_spans_and_block_ids() -> None:
 def test_an_honest_target_passes_on_each_kind_of_data(data: str, dtype: str) -> None:
     case = Case(seq_lens=(70, 0, 1), num_kv_heads=2, group=3, head_dim=128, value_head_dim=40, block_size=16)
     case = dataclasses.replace(case, dtype=dtype, data=data)
-    assert outcome(case, sample_targets.honest).status == PASSED
+    assert outcome(case, sample_targets.honest).status == Status.PASSED
 
 
 def run_with(case: Case, out: Change | None, lse: Change | None = None) -> list[Violation]:
@@ -268,19 +270,19 @@ def test_only_determinism_catches_noise_in_the_last_bit() -> None:
 
 
 def test_a_target_may_declare_that_it_is_not_deterministic() -> None:
-    assert outcome(TWO, sample_targets.flickers_and_says_so).status == PASSED
+    assert outcome(TWO, sample_targets.flickers_and_says_so).status == Status.PASSED
 
 
 def test_only_relayout_catches_bits_that_depend_on_the_layout() -> None:
     case = dataclasses.replace(TWO, k=Layout(FAMILIES["interleaved"]), v=None)
     finding = only_finding(case, sample_targets.minds_the_block_stride)
     assert (finding.oracle, finding.signature, finding.wrong) == ("relayout", "layout-dependent:out", 64)
-    assert outcome(TWO, sample_targets.minds_the_block_stride).status == PASSED
+    assert outcome(TWO, sample_targets.minds_the_block_stride).status == Status.PASSED
 
 
 def test_a_layout_dependent_last_bit_is_no_finding_unless_the_target_promises_otherwise() -> None:
     case = dataclasses.replace(TWO, k=Layout(FAMILIES["interleaved"]), v=None)
-    assert outcome(case, sample_targets.minds_the_block_stride, arithmetic=Arithmetic()).status == PASSED
+    assert outcome(case, sample_targets.minds_the_block_stride, arithmetic=Arithmetic()).status == Status.PASSED
 
 
 def test_a_target_that_is_wrong_on_the_plain_layout_only_is_reported_as_what_it_is() -> None:
@@ -346,7 +348,7 @@ def test_provenance_has_nothing_to_say_of_other_data_or_empty_sequences() -> Non
 
 def test_an_exception_is_a_finding_that_names_its_type_and_place() -> None:
     result = outcome(TWO, sample_targets.raises_key_error)
-    assert (result.status, result.stage, result.signature) == (FAILED, "run", "exception-KeyError:call")
+    assert (result.status, result.stage, result.signature) == (Status.FAILED, "run", "exception-KeyError:call")
     message = result.findings[0].message
     assert message.startswith("KeyError: ")
     assert " at sample_targets.py:" in message
@@ -355,13 +357,13 @@ def test_an_exception_is_a_finding_that_names_its_type_and_place() -> None:
 
 def test_not_implemented_is_a_rejection_with_its_reason() -> None:
     result = outcome(TWO, sample_targets.cannot)
-    assert (result.status, result.stage, result.findings) == (REJECTED, "run", ())
+    assert (result.status, result.stage, result.findings) == (Status.REJECTED, "run", ())
     assert result.reason == "NotImplementedError: head_dim of 16"
 
 
 def test_an_unsupported_case_is_rejected_before_anything_is_built() -> None:
     result = outcome(dataclasses.replace(TWO, window=3), sample_targets.only_out)
-    assert (result.status, result.stage, result.reason) == (REJECTED, "build", "no window")
+    assert (result.status, result.stage, result.reason) == (Status.REJECTED, "build", "no window")
 
 
 @pytest.mark.parametrize(
@@ -375,7 +377,7 @@ def test_an_unsupported_case_is_rejected_before_anything_is_built() -> None:
 )
 def test_a_wrong_shape_or_dtype_is_a_finding(fn: Callable[..., Any], words: str) -> None:
     result = outcome(TWO, fn)
-    assert (result.status, result.signature, result.findings[0].message) == (FAILED, f"wrong-shape:{words[:3]}", words)
+    assert (result.status, result.signature, result.findings[0].message) == (Status.FAILED, f"wrong-shape:{words[:3]}", words)
 
 
 def test_a_transposed_lse_is_a_finding() -> None:
@@ -387,8 +389,8 @@ def test_a_target_with_out_may_return_nothing_and_lse_may_be_none() -> None:
     def silent(q: Tensor, *rest: Any, out: Tensor) -> None:
         sample_targets.honest(q, *rest, out=out)
 
-    assert outcome(TWO, silent).status == PASSED
-    assert outcome(TWO, sample_targets.returns_no_lse).status == PASSED
+    assert outcome(TWO, silent).status == Status.PASSED
+    assert outcome(TWO, sample_targets.returns_no_lse).status == Status.PASSED
 
 
 def test_only_options_that_the_target_has_are_passed() -> None:
@@ -398,7 +400,7 @@ def test_only_options_that_the_target_has_are_passed() -> None:
         seen.update(more, window=window)
         return sample_targets.honest(q, *rest, window=window)[0]
 
-    assert outcome(dataclasses.replace(TWO, window=2), curious).status == PASSED
+    assert outcome(dataclasses.replace(TWO, window=2), curious).status == Status.PASSED
     assert seen == {"window": 2}
 
 
@@ -409,8 +411,8 @@ class InterpreterError(Exception):
 @pytest.mark.parametrize(
     ("raised", "status", "signature"),
     [
-        (NotImplementedError("inline_asm not supported in interpreter mode"), REJECTED, ""),
-        (NameError("name 'offs_d' is not defined"), FAILED, "exception-NameError:call"),
+        (NotImplementedError("inline_asm not supported in interpreter mode"), Status.REJECTED, ""),
+        (NameError("name 'offs_d' is not defined"), Status.FAILED, "exception-NameError:call"),
     ],
 )
 def test_what_a_kernel_raises_in_the_interpreter_is_judged_as_it_is(raised: Exception, status: str, signature: str) -> None:

@@ -18,13 +18,24 @@ from fuzz_decode.diagnose import TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.errors import UsageError
 from fuzz_decode.generate.coverage import Coverage
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.report.html import Page
 from fuzz_decode.report.html.inputs import read_coverage, read_score
 
 CASE = Case(k=Layout(FAMILIES["interleaved"]), v=None, table=BlockTable(first_block=1))
 FINDING = {"message": "16 of 16 elements", "tensor": "out", "where": [0, 0, 5], "expected": 0.5, "got": "nan", "allowed": 1e-6}
 ENTRY = Entry(
-    CASE, CASE, "mutant:x", "wrong-value:out", "compare", "cpu", FINDING, {"k": "passes"}, True, "block stride of K", "f"
+    CASE,
+    CASE,
+    "mutant:x",
+    Signature("wrong-value:out"),
+    Stage.COMPARE,
+    "cpu",
+    FINDING,
+    {"k": "passes"},
+    True,
+    "block stride of K",
+    "f",
 )
 FOUND = Triaged(Path("corpus/x.json"), ENTRY, ENTRY, STILL_FAILS, trace=trace(TraceRequest(CASE, "k-block-stride-dense")))
 HOSTILE = '</style></td><script>alert(1)</script>\x1b[31m\x00<img src=http://evil onerror=x>&amp;"'
@@ -91,7 +102,7 @@ def test_text_of_files_stays_text() -> None:
         note=HOSTILE,
         diagnosis=HOSTILE,
         target=HOSTILE,
-        signature=HOSTILE,
+        signature=Signature(HOSTILE),
         finding={"message": HOSTILE, "reads": HOSTILE, "tensor": HOSTILE},
         needed={HOSTILE: HOSTILE},
         versions={HOSTILE: HOSTILE},

@@ -16,7 +16,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.generate.coverage import Coverage
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status
 from fuzz_decode.report.terminal.campaign import CampaignView
 from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import finding_panel
@@ -40,7 +40,9 @@ def rendered(renderable: object, width: int = 100) -> str:
 
 
 def entry(case: Case, **finding: object) -> Entry:
-    return Entry(case, case, "mutant:x", "wrong-value:out", "compare", "cpu", finding=finding, needed={"k": "passes"})
+    return Entry(
+        case, case, "mutant:x", Signature("wrong-value:out"), Stage.COMPARE, "cpu", finding=finding, needed={"k": "passes"}
+    )
 
 
 def test_a_finding_panel_says_it_all() -> None:
@@ -142,5 +144,5 @@ def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.
     view = CampaignView(campaign(tmp_path, iters=None, time=8 * 3600.0), console)
     with console.capture() as capture, view:
         while view.seconds < 8 * 3600:
-            view.show(CaseDone(Case(), Outcome("passed")))
+            view.show(CaseDone(Case(), Outcome(Status.PASSED)))
     assert 100 < len(capture.get().splitlines()) < 250

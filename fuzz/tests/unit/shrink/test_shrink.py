@@ -22,16 +22,16 @@ from fuzz_decode.cases.simplicity import features_of, simplicity_key, without_fe
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
 from fuzz_decode.generate.strategies import decode_cases
-from fuzz_decode.outcome import PASSED, REJECTED, Outcome, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.shrink import shrinker as shrinking
 from fuzz_decode.shrink.shrinker import PASSES, Shrunk, shrink_calls
 
 Predicate = Callable[[Case], bool]
 
-WRONG = failure("compare", Violation("numeric", "wrong-value", "out", "12 of 16 elements"))
-CRASH = failure("run", Violation("process", "crash", "call", "signal 11"))
-HANG = failure("run", Violation("process", "timeout", "call", "20 s"))
-FINE = Outcome(PASSED)
+WRONG = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "12 of 16 elements"))
+CRASH = failure(Stage.RUN, Violation("process", Symptom.CRASH, "call", "signal 11"))
+HANG = failure(Stage.RUN, Violation("process", Symptom.TIMEOUT, "call", "20 s"))
+FINE = Outcome(Status.PASSED)
 
 RICH = Case(
     seq_lens=(37, 0, 33, 5),
@@ -294,7 +294,7 @@ def test_a_few_hundred_runs_suffice() -> None:
 def test_the_outcome_is_that_of_the_minimal_case() -> None:
     def run(case: Case) -> Outcome:
         return (
-            failure("compare", Violation("numeric", "wrong-value", "out", f"{sum(case.seq_lens)} tokens"))
+            failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", f"{sum(case.seq_lens)} tokens"))
             if sum(case.seq_lens)
             else FINE
         )
@@ -315,13 +315,13 @@ def test_another_signature_is_never_accepted() -> None:
 
 
 def test_the_same_symptom_of_another_tensor_is_another_bug() -> None:
-    lse = failure("compare", Violation("numeric", "wrong-value", "lse", "1 of 2"))
+    lse = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "lse", "1 of 2"))
 
     assert shrink(RICH, WRONG, lambda case: WRONG if case.group == 3 else lse).case == Case(seq_lens=(0,), group=3)
 
 
 def test_only_the_first_finding_names_the_bug() -> None:
-    both = failure("compare", *WRONG.findings, *CRASH.findings)
+    both = failure(Stage.COMPARE, *WRONG.findings, *CRASH.findings)
 
     assert shrink(RICH, both, lambda case: WRONG).case == Case(seq_lens=(0,))
 
@@ -339,7 +339,7 @@ def test_a_rejected_case_is_never_accepted() -> None:
 
     def run(case: Case) -> Outcome:
         if case.dtype == "float32" or case.head_dim < 40:
-            return Outcome(REJECTED, "build", reason=f"dtype {case.dtype}")
+            return Outcome(Status.REJECTED, Stage.BUILD, reason=f"dtype {case.dtype}")
         return WRONG
 
     result = shrink(RICH, WRONG, run)
