@@ -2,8 +2,8 @@
 
     python scripts/import_graph.py [FOLDER]
 
-A package is a folder of modules; a module at the root of FOLDER is a package of its own. Imports inside functions and under
-`if TYPE_CHECKING:` count. Names that are imported as strings (importlib) cannot be seen.
+A package is a folder of FOLDER with all that is in it; a module at the root of FOLDER is a package of its own. Imports inside
+functions and under `if TYPE_CHECKING:` count. Names that are imported as strings (importlib) cannot be seen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def find_modules(root: Path) -> dict[str, Path]:
 
 
 def package_of(module: str) -> str:
-    return module.rpartition(".")[0] or module
+    return module.split(".")[0]
 
 
 def imported_names(tree: ast.AST, package: list[str]) -> Iterator[tuple[list[str], str]]:
@@ -50,6 +50,14 @@ def read_imports(root: Path, modules: Mapping[str, Path]) -> Graph:
                 targets.add(next((found for found in candidates if found in modules), ""))
         graph[module] = targets - {"", module}
     return graph
+
+
+def package_graph(modules: Graph) -> Graph:
+    """Packages to the packages that their modules import."""
+    packages: Graph = {package_of(module): set() for module in modules}
+    for module, imported in modules.items():
+        packages[package_of(module)] |= {package_of(name) for name in imported} - {package_of(module)}
+    return packages
 
 
 def reachable(graph: Graph, start: str) -> set[str]:
@@ -89,7 +97,7 @@ def main() -> None:
     imports = read_imports(root, modules)
     counts = Counter(map(package_of, modules))
     pairs = Counter((package_of(a), package_of(b)) for a, found in imports.items() for b in found)
-    packages: Graph = {name: {b for a, b in pairs if a == name and b != name} for name in counts}
+    packages = package_graph(imports)
     heights = levels(packages)
     lines = {module: len(path.read_text().splitlines()) for module, path in modules.items()}
     longest = max(lines, key=lambda module: lines[module])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from import_graph import Graph, circles, find_modules, imported_names, read_imports
+from import_graph import Graph, circles, find_modules, imported_names, package_graph, package_of, read_imports
 
 ROOTS = {"fuzz_decode": "fuzz", "fuzz_decode_kernels": "kernels", "fuzz_decode_reference": "reference"}
 
@@ -66,18 +66,6 @@ def sources(repo: Path) -> Iterator[tuple[str, Path]]:
 
 def graph_of(root: Path) -> Graph:
     return read_imports(root, find_modules(root))
-
-
-def package_of(module: str) -> str:
-    """A module at the root is a package of its own."""
-    return module.split(".")[0]
-
-
-def package_graph(modules: Graph) -> Graph:
-    packages: Graph = {package_of(module): set() for module in modules}
-    for module, imported in modules.items():
-        packages[package_of(module)] |= {package_of(name) for name in imported} - {package_of(module)}
-    return packages
 
 
 def forbidden_imports(modules: Graph, order: tuple[str, ...]) -> list[str]:
