@@ -69,9 +69,9 @@ def check(
     with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
         if not outcome.findings:
-            return Result(outcome.status, outcome.reason)
+            return Result(str(outcome.status), outcome.reason)
         entry = with_diagnosis(raw_entry(config, calls, outcome, worker.ready.versions), worker, DIAGNOSIS_SECONDS)
-    return Result(outcome.status, finding=to_finding(entry, entry.signature, check_call(entry, _expression(fn))))
+    return Result(str(outcome.status), finding=to_finding(entry, entry.signature, check_call(entry, _expression(fn))))
 
 
 def fuzz(
