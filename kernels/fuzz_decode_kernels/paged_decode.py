@@ -378,7 +378,9 @@ def paged_decode(
     vec = _vector(q, k_cache, v_cache)
     v_in_k = value_head_dim == block_d and _same_place(k_cache, v_cache)
     dims = block_d + block_e + (0 if v_in_k else block_dv)
-    block_h, tile, programs, options = _shape_of_program(q_len * group, dims, vec, k_cache.element_size(), q.device)
+    block_h, tile, programs, options = _shape_of_program(
+        q_len * group, dims, vec, k_cache.element_size(), q.element_size(), q.device
+    )
     num_row_blocks = triton.cdiv(q_len * group, block_h)
     columns = num_kv_heads * num_row_blocks
     # no block of query rows sees more tokens of a sequence
@@ -458,14 +460,15 @@ def _same_place(k_cache, v_cache):
     return k_cache.data_ptr() == v_cache.data_ptr() and k_cache.stride() == v_cache.stride()
 
 
-def _shape_of_program(rows, dims, vec, itemsize, device):
+def _shape_of_program(rows, dims, vec, itemsize, q_itemsize, device):
     """Query rows and tokens per step of a program, how many programs, and compile options."""
     if device.type == "cpu":
         return 16, 32, 8, {}
     properties = torch.cuda.get_device_properties(device)
     shared_memory = getattr(properties, "shared_memory_per_block_optin", 2**16)
     tile, warps, stages, programs = next(shape for most, bytes_, *shape in SHAPES if dims <= most and itemsize <= bytes_)
-    block_h = 64 if rows >= 64 else 16  # 16 is the smallest operand of a dot, 64 the smallest of Hopper's
+    # 16 is the smallest operand of a dot, 64 the smallest of Hopper's; as float32, 64 rows of 512 dims are too much to be shared
+    block_h = 64 if rows >= 64 and not (q_itemsize == 4 and dims >= 512) else 16
     if block_h == 64:
         tile, warps, stages, programs = min(tile, 64), 8, 3, 1
     most = tile * dims

@@ -137,3 +137,12 @@ def test_bits_hang_on_the_layout_where_it_decides_on_a_gpu_how_rows_are_loaded(m
     assert not bundled_kernel.arithmetic(PREFIX).same_bits_anywhere
     assert bundled_kernel.arithmetic(Case(k=Layout(CACHE_AXES, (0, 4, 0, 0)))).same_bits_anywhere
     assert bundled_kernel.arithmetic(Case(head_dim=18, group=2, q=Layout(QUERY_AXES, (0, 1, 0)))).same_bits_anywhere
+
+
+@pytest.mark.parametrize("dims", [512, 528, 1088])
+def test_rows_of_many_float32_dims_are_taken_sixteen_at_a_time(dims: int) -> None:
+    """64 of them and their keys need 462,848 bytes of shared memory; an H200 has 232,448 (float8 cache, 560 dims, q_len 8)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "get_device_properties", lambda device: H100)
+        rows = [module._shape_of_program(64, dims, 16, 1, itemsize, torch.device("cuda"))[0] for itemsize in (4, 2)]
+    assert rows == [16, 64]
