@@ -26,7 +26,9 @@ CLAIMS = {
     Symptom.INPUT_MODIFIED: "{tensor}_is_left_as_it_was",
     Symptom.NONDETERMINISTIC: "two_runs_give_the_same_{tensor}",
     Symptom.LAYOUT_DEPENDENT: "{tensor}_does_not_depend_on_the_layout",
-    Symptom.WRONG_SHAPE: "{tensor}_has_its_shape_and_dtype",
+    Symptom.WRONG_SHAPE: "{tensor}_has_its_shape",
+    Symptom.WRONG_DTYPE: "{tensor}_has_its_dtype",
+    Symptom.WRONG_DEVICE: "{tensor}_is_on_the_device_of_q",
 }
 DEATHS = {Symptom.CRASH: "killed its process", Symptom.TIMEOUT: "did not return"}
 

@@ -77,6 +77,11 @@ def tensor_facts(case: Case) -> list[TensorFacts]:
     ]
 
 
+def message_details(entry: Entry) -> str:
+    """Lines beside the message: the address that each wrong row read, or the calls that led to an exception."""
+    return "\n".join(str(entry.finding[lines]) for lines in ("reads", "calls") if entry.finding.get(lines))
+
+
 def worst_index(entry: Entry) -> str:
     """`out[sequence 0, q head 1, dim 5]`; empty where the finding names no element."""
     finding: dict[str, Any] = entry.finding
@@ -92,6 +97,8 @@ def worst_index(entry: Entry) -> str:
 def worst_numbers(entry: Entry) -> dict[str, str]:
     """The expected value there, the actual one and the allowed error, as far as the finding has them."""
     numbers = {key: entry.finding.get(key) for key in ("expected", "got", "allowed")}
+    if entry.finding.get("oracle") == "provenance":  # what rounding allows is no matter there
+        numbers["allowed"] = "0: the value spells the address that was read"
     return {key: _number(number) for key, number in numbers.items() if number is not None}
 
 
