@@ -26,7 +26,7 @@ def raised(error: BaseException, *, first_line: bool = False) -> str:
 
 
 def calls_to(error: BaseException) -> str:
-    """The target's lines that led to an exception, a line each; empty if there is one alone. Of a deep recursion the last ones."""
+    """The target's lines that led to an exception, a line each; empty if there is one alone; of many, the last ones."""
     lines = target_lines(error)
     more = ["..."] if len(lines) > LISTED_CALLS else []
     return "\n".join([*more, *lines[-LISTED_CALLS:]]) if len(lines) > 1 else ""

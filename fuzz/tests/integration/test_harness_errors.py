@@ -12,7 +12,6 @@ import sample_targets
 
 from fuzz_decode import check
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.minimize import minimize
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.triage import STILL_FAILS, triage
 from fuzz_decode.cases.case import Case
@@ -93,13 +92,16 @@ def test_the_command_line_names_the_file_with_the_traceback(
     assert all(path.stat().st_size for path in files.values())
 
 
-def test_minimize_keeps_the_smaller_case(target: str, tmp_path: Path) -> None:
+def test_minimize_keeps_and_shows_the_smaller_case(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(tmp_path / "corpus", stored(target, Case(seq_lens=(2, 3))))
 
-    with pytest.raises(HarnessError, match="ValueError: boom"):
-        minimize(path, load(path), WorkerConfig(target, "cpu", 20.0), 5.0)
-    (smaller,) = load_folder(tmp_path / "corpus")[0].values()
+    assert main(["minimize", str(path), "--target", target, "--device", "cpu", "--minimize-time", "5"]) == USAGE
+    ((new, smaller),) = load_folder(tmp_path / "corpus")[0].items()
     assert (smaller.case.num_seqs, smaller.diagnosis) == (1, "")
+    shown = capsys.readouterr()
+    assert "wrong-value:out - minimized in" in shown.out
+    assert f"{path} is replaced by {new}" in shown.out
+    assert "internal error (ValueError: boom)" in shown.err
 
 
 def test_triage_goes_on_and_the_command_writes_the_page(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
