@@ -13,6 +13,7 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import Symptom
 from fuzz_decode.report.facts import changes, headline, message, with_the_default
 from fuzz_decode.report.terminal.finding import clean, worst_element
+from fuzz_decode.shrink.needed import size_in_words
 
 DOCSTRING_WIDTH = 128
 MAX_TEXT = 600  # characters of a text from a file
@@ -76,6 +77,9 @@ def _features(entry: Entry) -> Iterator[str]:
             others.append(f"{name} = {value}")
     if others:
         yield "; ".join(others)
+    sizes = {name: value for name, value in flatten(entry.case) if name in entry.needed and name not in features}
+    for name, value in sizes.items():
+        yield f"{name} = {size_in_words(value)}; {with_the_default(entry.needed[name])}"
     for number, case in enumerate(entry.before, 1):
         yield f"call {number} comes before it: {changes(case, entry.case)}"
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
-from fuzz_decode.cases.case import DEFAULTS, Case
+from fuzz_decode.cases.case import DEFAULTS, Case, flatten
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.shrink.needed import size_in_words
 
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 LISTED_SEQUENCES = 12  # of seq_lens; more are counted
@@ -103,13 +104,15 @@ def worst_numbers(entry: Entry) -> dict[str, str]:
 
 
 def required_features(entry: Entry) -> list[tuple[str, str]]:
-    """Each feature of the case that is not the default, with its value, and the result of the case with the default instead."""
-    features = features_of(entry.case)
-    return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
+    """Each feature or size of the case that the failure needs, with its value, and the result of the case without it."""
+    every = {**{name: size_in_words(value) for name, value in flatten(entry.case)}, **features_of(entry.case)}
+    return [(f"{name} = {every.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
 
 
 def with_the_default(verdict: str) -> str:
-    """The result of a case with a default in words: `passes with the default`."""
+    """The result of a case with a default or another size in words: `passes with the default`, `passes with 16`."""
+    if verdict.startswith("passes with "):
+        return verdict
     return "passes with the default" if verdict == "passes" else f"with the default: {verdict}"
 
 

@@ -13,6 +13,7 @@ from fuzz_decode.report.facts import (
     message_details,
     required_features,
     tensor_facts,
+    with_the_default,
     worst_index,
     worst_numbers,
 )
@@ -71,8 +72,8 @@ def _tables(triaged: Triaged) -> list[Child]:
     if entry.before:
         parts += [el("h3", {}, "Requires the calls before it"), *(el("p", {}, facts) for facts in call_facts(entry))]
     if entry.needed:
-        required: list[tuple[Child, ...]] = [(feature, verdict) for feature, verdict in required_features(entry)]
-        parts += [el("h3", {}, "Required"), table(("feature", "with the default"), required)]
+        required: list[tuple[Child, ...]] = [(name, with_the_default(verdict)) for name, verdict in required_features(entry)]
+        parts += [el("h3", {}, "Required"), table(("feature", "otherwise"), required)]
     return parts
 
 
