@@ -27,12 +27,13 @@ from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.diagnose.diagnosis import SECONDS as DIAGNOSIS_SECONDS
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.report.terminal.campaign import count_findings
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.results import Finding, Result, check_call, replay_command, to_finding
+from fuzz_decode.results import Finding, Result, attach, check_call, replay_command, to_finding
 from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.in_process import InProcessBackend
@@ -70,8 +71,13 @@ def check(
         outcome = worker.run_calls(calls)
         if not outcome.findings:
             return Result(str(outcome.status), outcome.reason)
-        entry = with_diagnosis(raw_entry(config, calls, outcome, worker.ready.versions), worker, DIAGNOSIS_SECONDS)
-    return Result(str(outcome.status), finding=to_finding(entry, entry.signature, check_call(entry, _expression(fn))))
+        entry = raw_entry(config, calls, outcome, worker.ready.versions)
+        try:
+            entry = with_diagnosis(entry, worker, DIAGNOSIS_SECONDS)
+        except (HarnessError, UsageError) as error:
+            attach(error, (_checked(entry, fn),))
+            raise
+    return Result(str(outcome.status), finding=_checked(entry, fn))
 
 
 def fuzz(
@@ -157,9 +163,13 @@ def _run_campaign(fn: Function, corpus: Folder | None, **options: Any) -> tuple[
             why = f"none finds {settings.target}; make it a function of a module"
             raise UsageError(f"sequence needs fresh processes, and {why}")
         with _running(campaign.in_process), contextlib.closing(campaign.events()) as events:
-            for _ in events:
-                pass
-    return campaign, tuple(_finding(campaign, bug, fn, kept=corpus is not None) for bug in campaign.state.bugs.values())
+            try:
+                for _ in events:
+                    pass
+            except (HarnessError, UsageError, KeyboardInterrupt) as error:
+                attach(error, _findings(campaign, fn, kept=corpus is not None))
+                raise
+    return campaign, _findings(campaign, fn, kept=corpus is not None)
 
 
 def _with_fewer_jobs(settings: CampaignSettings) -> CampaignSettings:
@@ -193,6 +203,15 @@ def _in_process_backend(fn: Function, config: WorkerConfig) -> InProcessBackend 
 def _running(in_process: InProcessBackend | None) -> contextlib.AbstractContextManager[None]:
     """Goes around all runs in this process."""
     return in_process.at_work() if in_process else contextlib.nullcontext()
+
+
+def _checked(entry: Entry, fn: Function) -> Finding:
+    """The finding of a single case."""
+    return to_finding(entry, entry.signature, check_call(entry, _expression(fn)))
+
+
+def _findings(campaign: Campaign, fn: Function, *, kept: bool) -> tuple[Finding, ...]:
+    return tuple(_finding(campaign, bug, fn, kept=kept) for bug in campaign.state.bugs.values())
 
 
 def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:

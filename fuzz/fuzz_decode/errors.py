@@ -14,6 +14,9 @@ MAX_REASON = 300  # characters that say what is wrong with a file
 class UsageError(Exception):
     """Wrong input: one sentence that names what is wrong and what would be right. The command line exits with 2."""
 
+    findings: tuple[object, ...] = ()
+    """what the Python API found before: of type fuzz_decode.Finding"""
+
 
 class CaseError(UsageError):
     """A case that describes no decode problem, or a case file that holds none; the sentence names the field."""
@@ -33,6 +36,9 @@ class TargetError(UsageError):
 
 class HarnessError(Exception):
     """A fault of fuzz-decode itself, with its traceback as text; never a finding. The command line exits with 2."""
+
+    findings: tuple[object, ...] = ()
+    """what the Python API found before: of type fuzz_decode.Finding"""
 
 
 def raise_all(errors: Sequence[HarnessError]) -> None:

@@ -55,6 +55,8 @@ class Symptom(_Word):
     NONDETERMINISTIC = "nondeterministic"
     LAYOUT_DEPENDENT = "layout-dependent"
     WRONG_SHAPE = "wrong-shape"
+    WRONG_DTYPE = "wrong-dtype"
+    WRONG_DEVICE = "wrong-device"
     OUT_OF_MEMORY = "out-of-memory"
     TIMEOUT = "timeout"
     EXCEPTION = "exception"
@@ -131,6 +133,8 @@ class Violation:
     """number of elements"""
     reads: str = ""
     """the address that each wrong row read, a line each, if there are several"""
+    calls: str = ""
+    """the lines of the target that led to an exception, the innermost last, a line each, if there are several"""
     detail: str = ""
     """the exception's type, the signal that ended the process, ..."""
 

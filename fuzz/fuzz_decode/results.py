@@ -9,6 +9,7 @@ from pathlib import Path
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import finding_text
 
@@ -64,6 +65,14 @@ class Result:
 
     def __str__(self) -> str:
         return str(self.finding) if self.finding else ": ".join(filter(None, (self.status, self.reason)))
+
+
+def attach(error: UsageError | HarnessError | KeyboardInterrupt, findings: tuple[Finding, ...]) -> None:
+    """Put what was found before an error into its text and, but for an interrupt, its `findings`: it may be kept nowhere else."""
+    if not isinstance(error, KeyboardInterrupt):
+        error.findings = findings
+    if findings:
+        error.args = ("\n".join([*filter(None, [str(error)]), "found before this error:", *map(str, findings)]),)
 
 
 def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path | None = None) -> Finding:

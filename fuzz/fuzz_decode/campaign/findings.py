@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
 from fuzz_decode.campaign.record import minimised_entry, raw_entry, with_diagnosis
-from fuzz_decode.campaign.reproduce import NOT_REPEATED, shrink_in_fresh
+from fuzz_decode.campaign.reproduce import NOT_REPEATED, is_one_bug, shrink_in_fresh
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence
@@ -26,6 +26,7 @@ from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 MIN_SECONDS = 5.0  # with less time left minimizing would not get far
 NO_TIME = "not minimized: the campaign's time was over"
+NOT_SHRUNK = "not minimized: an internal error of fuzz-decode came up"
 
 
 @dataclass(slots=True)
@@ -45,15 +46,15 @@ class FindingRecorder:
     def save(self, calls: CallSequence, outcome: Outcome) -> None:
         """Put a failure that may be new on disk as it arrives: the next case may take the machine down."""
         signature = outcome.signature
-        if signature not in (*self.state.bugs, *self._saved) and not self.ledger.entry(signature, calls):
+        if signature not in self._saved and not self.state.bug_of(signature) and not self.ledger.entry(signature, calls):
             self._saved[signature] = store.save(self.settings.corpus, self._raw_entry(calls, outcome))
 
     def judge(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         """Count the case; if it failed in a way that is new, minimize and store it."""
         if known := self.ledger.entry(outcome.signature, calls):
             self.state.known[known] += 1
-        elif outcome.signature in self.state.bugs:
-            self.state.bugs[outcome.signature].count += 1
+        elif bug := self.state.bug_of(outcome.signature):
+            bug.count += 1
         elif outcome.status == Status.FAILED:
             yield from self._record(number, calls, outcome)
 
@@ -80,25 +81,74 @@ class FindingRecorder:
         if seconds_left < (timeout if bug.is_timeout else MIN_SECONDS):
             return self._keep_raw(bug, NO_TIME)
         config = dataclasses.replace(self.settings.worker_config, timeout=min(timeout, seconds_left))
-        with self.in_process or ResilientWorker(config) as worker:
-            seconds = min(self.settings.minimize_time, seconds_left)
-            # under the ledger, so that a new failure does not shrink into a known one
-            shrunk = shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, self.ledger.apply_ledger)
-            if shrunk is not None:
-                return self._store_minimized(bug, shrunk, worker)
+        try:
+            with self.in_process or ResilientWorker(config) as worker:
+                shrunk = self._shrink(bug, outcome, worker)
+                if isinstance(shrunk, Shrunk):
+                    return self._store_minimized(bug, shrunk, worker)
+                if shrunk.findings:
+                    return self._fails_otherwise(bug, shrunk, worker)
+        except HarnessError as error:  # the finding is worth more than a smaller case
+            self.state.harness_errors.append(error)
+            return self._keep_raw(bug, NOT_SHRUNK)
         if bug.is_timeout and self.settings.device == "cpu":
             return self._forget_timeout(bug)
         return self._keep_raw(bug, self._not_repeated())
 
+    def _shrink(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Shrunk | Outcome:
+        seconds = min(self.settings.minimize_time, self._seconds_left())
+        # under the ledger, so that a new failure does not shrink into a known one
+        return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, self.ledger.apply_ledger)
+
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
-        still_fails = self.ledger.same_bug(bug.entry, worker.failing_as(bug.entry.signature))
-        bug.path, bug.entry = store.replace_and_deduplicate(bug.path, minimised_entry(bug.entry, shrunk), still_fails)
+        bug.entry = minimised_entry(bug.entry, shrunk)
+        bug.path = store.replace(bug.path, bug.entry)
         try:
             bug.entry = with_diagnosis(bug.entry, worker, min(self.settings.minimize_time, self._seconds_left()))
         except HarnessError as error:  # the finding is worth more than its diagnosis
             self.state.harness_errors.append(error)
         bug.path = store.replace(bug.path, bug.entry)
+        still_fails = self.ledger.same_bug(bug.entry, worker.failing_as(bug.entry.signature))
+        best = store.deduplicate(bug.path, bug.entry, still_fails)
+        bug.path, bug.entry = best.path, best.entry
         return Minimized(bug.entry, bug.path, shrunk)
+
+    def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
+        """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""
+        seen, signature = bug.entry.signature, outcome.signature
+        note = f"failed as {signature} in a fresh process"
+        if not is_one_bug(seen, signature) or self.ledger.entry(signature, bug.entry.calls):
+            return self._keep_raw(bug, note)
+        shrunk = self._shrink(bug, outcome, worker)
+        if not isinstance(shrunk, Shrunk):
+            return self._keep_raw(bug, note)
+        other = self.state.bugs.get(signature)
+        if other is None:
+            return self._store_minimized(self._renamed(bug, outcome), shrunk, worker)
+        if other.entry.calls != shrunk.calls:
+            return self._keep_raw(bug, f"{note}, and may be the bug of {other.path}")
+        return self._merged(bug, other, shrunk)
+
+    def _renamed(self, bug: Bug, outcome: Outcome) -> Bug:
+        """The bug under the signature that it has in a fresh process, where anyone can see it."""
+        seen, signature = bug.entry.signature, outcome.signature
+        bug.entry = dataclasses.replace(bug.entry, signature=signature, stage=outcome.stage, note=_one_bug(seen, signature))
+        self.state.bugs[signature] = self.state.bugs.pop(seen)
+        self.state.also[seen] = signature
+        if early := self._saved.pop(signature, None):
+            early.unlink(missing_ok=True)
+        return bug
+
+    def _merged(self, bug: Bug, other: Bug, shrunk: Shrunk) -> Minimized:
+        """One bug of two whose simplest case is the same."""
+        seen, signature = bug.entry.signature, other.entry.signature
+        other.count += bug.count
+        other.entry = dataclasses.replace(other.entry, note=_one_bug(seen, signature))
+        other.path = store.replace(other.path, other.entry)
+        bug.path.unlink(missing_ok=True)
+        del self.state.bugs[seen]
+        self.state.also[seen] = signature
+        return Minimized(other.entry, other.path, shrunk)
 
     def _keep_raw(self, bug: Bug, note: str) -> Minimized:
         bug.entry = dataclasses.replace(bug.entry, note=note)
@@ -120,3 +170,7 @@ class FindingRecorder:
 
     def _seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
+
+
+def _one_bug(seen: str, signature: str) -> str:
+    return f"one bug: {seen} in the campaign's process, {signature} in a fresh one"

@@ -3,44 +3,82 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.campaign.record import minimised_entry, with_diagnosis
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
-from fuzz_decode.corpus.ledger import load_ledger
+from fuzz_decode.corpus.ledger import Ledger, load_ledger
+from fuzz_decode.errors import HarnessError
+from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 
-def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> tuple[Path, Entry, Shrunk] | None:
-    """Shrink the entry's case on the plan's target and store the result beside it; None if the case does not fail there.
+@dataclass(frozen=True, slots=True)
+class MinimizedEntry:
+    """A stored entry that was shrunk."""
 
-    A known failure shrinks like any other, but a new one does not shrink into a known one. Raises UsageError if the ledger is
-    wrong or the target cannot be imported, HarnessError if our own code failed; if that was in the diagnosis, the minimized case
-    is stored without one.
+    path: Path
+    """file that has the bug now"""
+    entry: Entry
+    shrunk: Shrunk
+    removed: tuple[Path, ...]
+    """files that are gone, that of the entry among them if it is another one now"""
+    harness_error: HarnessError | None
+    """our own fault in the diagnosis, for the caller to raise once the entry is shown"""
+
+
+def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> MinimizedEntry | Outcome:
+    """Shrink the entry's case on the plan's target and store the result beside it.
+
+    The outcome there, and nothing changes, if the case does not fail with the entry's signature. A known failure shrinks like any
+    other, but a new one does not shrink into a known one. The entry itself stays if it is one of another target. Raises
+    UsageError if the ledger is wrong or the target cannot be imported, HarnessError if our own code failed.
     """
     ledger = load_ledger(path.parent, plan.target)
     with ResilientWorker(plan) as worker:
-        calls, outcome = first_failure(entry.calls, worker)
-        if not outcome.findings:
-            return None
-        raw = dataclasses.replace(
-            entry,
-            target=plan.target,
-            signature=outcome.signature,
-            stage=outcome.stage,
-            device=plan.device,
-            versions=worker.ready.versions,
-            note="" if entry.note.startswith(NOT_REPEATED) else entry.note,
-        )
+        calls, outcome = first_failure(entry.calls, entry.signature, worker)
+        if outcome.signature != entry.signature:
+            return outcome
         known = ledger.entry(outcome.signature, calls)
         shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.apply_ledger)
-        if shrunk is None:
-            return None
-        smaller = dataclasses.replace(minimised_entry(raw, shrunk), diagnosis="", fault="")
-        path, smaller = store.replace_and_deduplicate(path, smaller, ledger.same_bug(smaller, worker.failing_as(raw.signature)))
+        if not isinstance(shrunk, Shrunk):
+            return shrunk
+        found = _stored(path, _as_run(entry, outcome, worker), shrunk, worker, ledger, seconds)
+    if entry.target != plan.target or path in (found.path, *found.removed):
+        return found
+    path.unlink(missing_ok=True)
+    return dataclasses.replace(found, removed=(path, *found.removed))
+
+
+def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
+    """The entry as it failed now, without a diagnosis."""
+    return dataclasses.replace(
+        entry,
+        target=worker.plan.target,
+        stage=outcome.stage,
+        device=worker.plan.device,
+        versions=worker.ready.versions,
+        note="" if entry.note.startswith(NOT_REPEATED) else entry.note,
+        diagnosis="",
+        fault="",
+    )
+
+
+def _stored(path: Path, entry: Entry, shrunk: Shrunk, worker: CaseRunner, ledger: Ledger, seconds: float) -> MinimizedEntry:
+    """The shrunk entry, on disk before it is diagnosed, instead of others of its bug."""
+    harness_error = None
+    smaller = minimised_entry(entry, shrunk)
+    now = store.save(path.parent, smaller)
+    try:
         smaller = with_diagnosis(smaller, worker, seconds)
-        return store.replace(path, smaller), smaller, shrunk
+    except HarnessError as error:
+        harness_error = error
+    store.save(path.parent, smaller)
+    best = store.deduplicate(now, smaller, ledger.same_bug(smaller, worker.failing_as(smaller.signature)))
+    return MinimizedEntry(best.path, best.entry, shrunk, best.removed, harness_error)

@@ -51,6 +51,8 @@ class CampaignState:
     """reason to number of cases"""
     bugs: dict[Signature, Bug] = field(default_factory=dict)
     """signature to bug, in the order in which they were found"""
+    also: dict[Signature, Signature] = field(default_factory=dict)
+    """signature to that of a bug which shows with either; not kept in a checkpoint, since the next such case tells it again"""
     known: Counter[KnownFailure] = field(default_factory=Counter)
     """entry of the ledger to number of cases that it covers"""
     unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
@@ -61,6 +63,10 @@ class CampaignState:
     """why it ended before its limits; empty: it did not"""
     harness_errors: list[HarnessError] = field(default_factory=list)
     """faults of fuzz-decode while findings were diagnosed; raised at the end"""
+
+    def bug_of(self, signature: Signature) -> Bug | None:
+        """The bug that shows with the signature, if it is not new."""
+        return self.bugs.get(self.also.get(signature, signature))
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Count rejected cases. The number of distinct reasons is bounded, since each is kept and shown."""

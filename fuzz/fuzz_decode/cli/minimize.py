@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, worker_config
+from fuzz_decode.errors import raise_all
+
+if TYPE_CHECKING:
+    from fuzz_decode.campaign.minimize import MinimizedEntry
+    from fuzz_decode.corpus.entry import Entry
+    from fuzz_decode.outcome import Outcome
 
 
 def add_to(commands: Any) -> None:
@@ -21,7 +27,7 @@ def add_to(commands: Any) -> None:
 def _minimize(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from fuzz_decode.campaign.minimize import minimize
+    from fuzz_decode.campaign.minimize import MinimizedEntry, minimize
     from fuzz_decode.corpus.lookup import find_files, target_of
     from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
@@ -31,10 +37,29 @@ def _minimize(arguments: argparse.Namespace) -> int:
     entry = load(path)
     config = worker_config(arguments, target_of(entry, arguments.target))
     result = minimize(path, entry, config, arguments.minimize_time)
-    if result is None:
-        console.print(in_a_line(f"{path} does not fail on {config.target}; nothing to minimize"), soft_wrap=True)
-        return CLEAN
-    smaller_path, smaller, shrunk = result
-    title = f"{smaller.signature} - minimized in {shrunk.runs} runs"
-    show_finding(console, smaller, repro_line(smaller_path, config.target), title)
+    if not isinstance(result, MinimizedEntry):
+        console.print(in_a_line(_why_kept(path, entry, config.target, result)), soft_wrap=True)
+        return FINDINGS if result.findings else CLEAN
+    title = f"{result.entry.signature} - minimized in {result.shrunk.runs} runs"
+    show_finding(console, result.entry, repro_line(result.path, config.target), title)
+    for line in _changes(path, result):
+        console.print(in_a_line(line), soft_wrap=True)
+    raise_all([result.harness_error] if result.harness_error else [])
     return FINDINGS
+
+
+def _why_kept(path: Path, entry: Entry, target: str, outcome: Outcome) -> str:
+    if outcome.findings:
+        return f"{path} fails otherwise on {target}: as {outcome.signature}, not as {entry.signature}; kept"
+    return f"{path} does not fail on {target}; nothing to minimize"
+
+
+def _changes(path: Path, result: MinimizedEntry) -> list[str]:
+    """What became of the files: a line for each that is new, replaced, removed or kept."""
+    if result.path == path:
+        lines = [f"{path} is kept: no simpler case was found"]
+    elif path in result.removed:
+        lines = [f"{path} is replaced by {result.path}"]
+    else:
+        lines = [f"{result.path} is new; {path}, of another target, is kept"]
+    return [*lines, *(f"{other} is removed: the same bug in a case less simple" for other in result.removed if other != path)]

@@ -62,8 +62,13 @@ class Entry:
 
     @property
     def bug(self) -> tuple[str, Signature]:
-        """Entries with the same target and signature are one bug."""
+        """Target and signature. A campaign counts failures that share them as one bug."""
         return self.target, self.signature
+
+    def is_same_bug_as(self, other: Entry) -> bool:
+        """Whether one of the two can stand for both: a signature alone is shared by bugs that have nothing else in common."""
+        same_fault = self.fault != "" and self.fault == other.fault
+        return self.bug == other.bug and (self.raw_case == other.raw_case or same_fault)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Later fields are left out where they are empty, so that older versions can read the file."""

@@ -24,7 +24,7 @@ _CHOICES = {"stage": tuple(Stage), "device": ("cpu", "cuda")}
 _OBJECTS = ("finding", "needed", "versions")
 _PLAIN = (str, int, float, list, type(None))
 _FINDING: dict[str, Any] = {  # types of the fields that are used; other fields hold any plain value
-    **dict.fromkeys(("oracle", "symptom", "tensor", "message", "reads"), str),
+    **dict.fromkeys(("oracle", "symptom", "tensor", "message", "reads", "calls"), str),
     **dict.fromkeys(("expected", "got", "allowed"), (int, float, str, type(None))),
     **dict.fromkeys(("wrong", "total"), int),
     "where": list,

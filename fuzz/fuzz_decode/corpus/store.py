@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.cases.call_sequence import CallSequence, sort_key
@@ -14,6 +15,16 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplicated:
+    """What stayed of several entries of one bug."""
+
+    path: Path
+    entry: Entry
+    removed: tuple[Path, ...]
+    """files of the others"""
 
 
 def save(folder: Path, entry: Entry) -> Path:
@@ -36,15 +47,15 @@ def replace(old: Path, entry: Entry) -> Path:
     return path
 
 
-def replace_and_deduplicate(old: Path, entry: Entry, still_fails: Callable[[CallSequence], bool]) -> tuple[Path, Entry]:
-    """Write the entry instead of `old`, and keep only the simplest of all entries of its bug that still fail.
+def deduplicate(path: Path, entry: Entry, still_fails: Callable[[CallSequence], bool]) -> Deduplicated:
+    """Keep only the simplest of all entries beside this one, stored at `path`, that are of its bug and still fail.
 
-    Returns the path and the entry that stay. An entry that no longer fails guards a fix and is left alone.
+    An entry that no longer fails guards a fix and is left alone, and so is one that may be of another bug.
     """
-    path = replace(old, entry)
     stored = load_folder(path.parent)[0].items()
-    others = {other: e for other, e in stored if other != path and e.bug == entry.bug and still_fails(e.calls)}
+    others = {other: e for other, e in stored if other != path and entry.is_same_bug_as(e) and still_fails(e.calls)}
     best = min([(path, entry), *others.items()], key=lambda item: sort_key(item[1].calls))
-    for other in {path, *others} - {best[0]}:
+    removed = tuple(sorted({path, *others} - {best[0]}))
+    for other in removed:
         other.unlink(missing_ok=True)
-    return best
+    return Deduplicated(*best, removed)

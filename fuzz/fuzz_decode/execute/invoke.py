@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
+import signal
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fuzz_decode.execute.raised import calls_to, raised, unwrapped
 from fuzz_decode.outcome import Symptom, Violation
-from fuzz_decode.problems import poison
 from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
@@ -57,47 +57,45 @@ def _call(problem: Problem, target: Target, passed: frozenset[str], fill: int | 
             result = target.fn(*problem.arguments(), **{name: options[name] for name in sorted(passed)})
         if problem.q.device.type == "cuda":
             torch.cuda.synchronize()  # launches are asynchronous: what a kernel raises, it raises here
-    except Exception as error:
-        raise _failure_of_call(_unwrapped(error)) from error
+    except BaseException as error:
+        if not isinstance(error, (Exception, SystemExit)) and not _only_the_target_raises_here():
+            raise
+        raise _failure_of_call(error) from error
     return result
 
 
-def _failure_of_call(error: BaseException) -> TargetRejected | TargetFailed:
+def _only_the_target_raises_here() -> bool:
+    """Whether this is a worker, which ignores Ctrl-C. Elsewhere an interrupt or a test runner's timeout may come from outside."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def _failure_of_call(wrapped: BaseException) -> TargetRejected | TargetFailed:
     """An exception as what it means: the target refuses the case, or fails on it."""
+    error = unwrapped(wrapped)
     if isinstance(error, NotImplementedError):
         return TargetRejected(" ".join(f"NotImplementedError: {error}".split())[:200])
+    calls = calls_to(wrapped)
     if isinstance(error, OUT_OF_MEMORY_ERRORS):
-        first_line = "".join(traceback.format_exception_only(error)).splitlines()[0]
-        return TargetFailed(Violation("contract", Symptom.OUT_OF_MEMORY, "call", first_line[:300] + _line_of(error)))
-    return TargetFailed(Violation("contract", Symptom.EXCEPTION, "call", _raised(error), detail=type(error).__name__))
+        return TargetFailed(Violation("contract", Symptom.OUT_OF_MEMORY, "call", raised(wrapped, first_line=True), calls=calls))
+    name = type(error).__name__
+    return TargetFailed(Violation("contract", Symptom.EXCEPTION, "call", raised(wrapped), calls=calls, detail=name))
 
 
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:
     """A returned tensor, if its shape, dtype and device are those of the contract. Raises TargetFailed."""
+    if isinstance(got, (tuple, list)):
+        of_them = f"a {type(got).__name__} of {len(got)}"
+        what = f"the target returned {of_them}, not out or (out, lse)" if name == "out" else f"lse is {of_them}, not a tensor"
+        raise TargetFailed(Violation("contract", Symptom.WRONG_SHAPE, name, what))
     if not isinstance(got, Tensor):
         raise TargetFailed(Violation("contract", Symptom.WRONG_SHAPE, name, f"{name} is {type(got).__name__}, not a tensor"))
-    if (got.shape, got.dtype, got.device) != (shape, dtype, problem.q.device):
-        expected = f"{list(shape)} {dtype} on {problem.q.device}"
-        message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {expected}"
-        raise TargetFailed(Violation("contract", Symptom.WRONG_SHAPE, name, message))
+    device = problem.q.device
+    wrong = {
+        Symptom.WRONG_SHAPE: got.shape != shape,
+        Symptom.WRONG_DTYPE: got.dtype != dtype,
+        Symptom.WRONG_DEVICE: got.device != device,
+    }
+    for symptom in (symptom for symptom, is_wrong in wrong.items() if is_wrong):
+        message = f"{name} is {list(got.shape)} {got.dtype} on {got.device}, not {list(shape)} {dtype} on {device}"
+        raise TargetFailed(Violation("contract", symptom, name, message))
     return got
-
-
-def _unwrapped(error: BaseException) -> BaseException:
-    """What a kernel raised, without the errors that Triton's interpreter wraps around it."""
-    while type(error).__name__ == "InterpreterError" and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _raised(error: BaseException) -> str:
-    """The exception and the line that raised it."""
-    text = " ".join("".join(traceback.format_exception_only(error)).split())
-    return text[:300] + _line_of(error)
-
-
-def _line_of(error: BaseException) -> str:
-    """Where an exception was raised: ` at kernel.py:12`."""
-    # torch.empty of a target is called through the mode that poisons allocations
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != poison.__file__]
-    return f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""

@@ -13,6 +13,7 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.outcome import Symptom
 from fuzz_decode.report.facts import changes, headline, message, with_the_default
 from fuzz_decode.report.terminal.finding import clean, worst_element
+from fuzz_decode.shrink.needed import size_in_words
 
 DOCSTRING_WIDTH = 128
 MAX_TEXT = 600  # characters of a text from a file
@@ -26,7 +27,9 @@ CLAIMS = {
     Symptom.INPUT_MODIFIED: "{tensor}_is_left_as_it_was",
     Symptom.NONDETERMINISTIC: "two_runs_give_the_same_{tensor}",
     Symptom.LAYOUT_DEPENDENT: "{tensor}_does_not_depend_on_the_layout",
-    Symptom.WRONG_SHAPE: "{tensor}_has_its_shape_and_dtype",
+    Symptom.WRONG_SHAPE: "{tensor}_has_its_shape",
+    Symptom.WRONG_DTYPE: "{tensor}_has_its_dtype",
+    Symptom.WRONG_DEVICE: "{tensor}_is_on_the_device_of_q",
 }
 DEATHS = {Symptom.CRASH: "killed its process", Symptom.TIMEOUT: "did not return"}
 
@@ -74,6 +77,9 @@ def _features(entry: Entry) -> Iterator[str]:
             others.append(f"{name} = {value}")
     if others:
         yield "; ".join(others)
+    sizes = {name: value for name, value in flatten(entry.case) if name in entry.needed and name not in features}
+    for name, value in sizes.items():
+        yield f"{name} = {size_in_words(value)}; {with_the_default(entry.needed[name])}"
     for number, case in enumerate(entry.before, 1):
         yield f"call {number} comes before it: {changes(case, entry.case)}"
 

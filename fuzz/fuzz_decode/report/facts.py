@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
-from fuzz_decode.cases.case import DEFAULTS, Case
+from fuzz_decode.cases.case import DEFAULTS, Case, flatten
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.shrink.needed import size_in_words
 
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 LISTED_SEQUENCES = 12  # of seq_lens; more are counted
@@ -77,6 +78,11 @@ def tensor_facts(case: Case) -> list[TensorFacts]:
     ]
 
 
+def message_details(entry: Entry) -> str:
+    """Lines beside the message: the address that each wrong row read, or the calls that led to an exception."""
+    return "\n".join(str(entry.finding[lines]) for lines in ("reads", "calls") if entry.finding.get(lines))
+
+
 def worst_index(entry: Entry) -> str:
     """`out[sequence 0, q head 1, dim 5]`; empty where the finding names no element."""
     finding: dict[str, Any] = entry.finding
@@ -92,17 +98,21 @@ def worst_index(entry: Entry) -> str:
 def worst_numbers(entry: Entry) -> dict[str, str]:
     """The expected value there, the actual one and the allowed error, as far as the finding has them."""
     numbers = {key: entry.finding.get(key) for key in ("expected", "got", "allowed")}
+    if entry.finding.get("oracle") == "provenance":  # what rounding allows is no matter there
+        numbers["allowed"] = "0: the value spells the address that was read"
     return {key: _number(number) for key, number in numbers.items() if number is not None}
 
 
 def required_features(entry: Entry) -> list[tuple[str, str]]:
-    """Each feature of the case that is not the default, with its value, and the result of the case with the default instead."""
-    features = features_of(entry.case)
-    return [(f"{name} = {features.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
+    """Each feature or size of the case that the failure needs, with its value, and the result of the case without it."""
+    every = {**{name: size_in_words(value) for name, value in flatten(entry.case)}, **features_of(entry.case)}
+    return [(f"{name} = {every.get(name, '?')}", verdict) for name, verdict in entry.needed.items()]
 
 
 def with_the_default(verdict: str) -> str:
-    """The result of a case with a default in words: `passes with the default`."""
+    """The result of a case with a default or another size in words: `passes with the default`, `passes with 16`."""
+    if verdict.startswith("passes with "):
+        return verdict
     return "passes with the default" if verdict == "passes" else f"with the default: {verdict}"
 
 

@@ -16,8 +16,10 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, without_feature
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.outcome import Outcome, Status
+from fuzz_decode.shrink.needed import in_words, needed_sizes
 from fuzz_decode.shrink.passes import PASSES, Pass
 
+RAN = (Status.PASSED, Status.FAILED, Status.KNOWN)
 CallsPass = Callable[[CallSequence], Iterator[CallSequence]]
 
 
@@ -28,7 +30,7 @@ class Shrunk:
     case: Case
     outcome: Outcome
     needed: dict[str, str]
-    """Feature of the case -> the result without it."""
+    """Feature or size of the case -> the result without it, or with another size, where that was not this failure."""
     runs: int
     complete: bool
     """False if time ran out while simpler calls were still found."""
@@ -49,7 +51,9 @@ def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: fl
         for propose in (fewer_calls, fewer_differences, *map(on_calls, PASSES)):
             gate.exhaust(propose)
     *earlier, case = gate.best
-    needed = {feature: gate.without(feature) for feature in features_of(case)}
+    tried = {feature: gate.without(feature) for feature in features_of(case)}
+    needed = {feature: in_words(outcome) for feature, outcome in tried.items() if gate.differs(outcome)}
+    needed = {**needed_sizes(gate.best, gate.seen), **needed}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
 
@@ -64,8 +68,8 @@ class Gate:
     run: Runner
     deadline: float
     """On the monotonic clock, in seconds."""
-    seen: dict[CallSequence, str] = field(default_factory=dict)
-    """Every candidate that ran, and its verdict."""
+    seen: dict[CallSequence, Outcome] = field(default_factory=dict)
+    """Every candidate that ran, and its outcome."""
 
     @property
     def out_of_time(self) -> bool:
@@ -79,23 +83,22 @@ class Gate:
     def consider(self, candidate: CallSequence) -> bool:
         if self.out_of_time or candidate in self.seen or not _valid(candidate) or sort_key(candidate) >= sort_key(self.best):
             return False
-        outcome = self.run(candidate)
-        self.seen[candidate] = _verdict(outcome)
+        outcome = self.seen[candidate] = self.run(candidate)
         if outcome.signature != self.outcome.signature:
             return False
         self.best, self.outcome = candidate, outcome
         return True
 
-    def without(self, feature: str) -> str:
-        """The verdict on the best calls without one feature."""
+    def without(self, feature: str) -> Outcome | None:
+        """The outcome of the best calls without one feature; None if they were not tried."""
         candidate = tuple(without_feature(case, feature) for case in self.best)
-        if not _valid(candidate):
-            return "no valid case"
-        if candidate not in self.seen:
-            if self.out_of_time:
-                return "not tried"
-            self.seen[candidate] = _verdict(self.run(candidate))
-        return self.seen[candidate]
+        if candidate not in self.seen and _valid(candidate) and not self.out_of_time:
+            self.seen[candidate] = self.run(candidate)
+        return self.seen.get(candidate)
+
+    def differs(self, outcome: Outcome | None) -> bool:
+        """Whether a case ran, and did not fail like the best one."""
+        return outcome is not None and outcome.status in RAN and outcome.signature != self.outcome.signature
 
 
 def fewer_calls(calls: CallSequence) -> Iterator[CallSequence]:
@@ -158,9 +161,3 @@ def with_equal_shapes(calls: CallSequence) -> CallSequence:
 
 def _valid(calls: CallSequence) -> bool:
     return all(is_valid(case) for case in calls)
-
-
-def _verdict(outcome: Outcome) -> str:
-    if outcome.findings:
-        return f"fails as {outcome.signature}"
-    return "passes" if outcome.status == Status.PASSED else f"is {outcome.status}: {outcome.reason}"

@@ -111,6 +111,42 @@ def test_minimize_shrinks_a_raw_case_in_place(found: Path, tmp_path: Path) -> No
     assert [entry.minimised for entry in load_folder(tmp_path)[0].values()] == [True]
 
 
+def test_minimize_of_a_case_that_fails_otherwise_changes_nothing(
+    found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = (found / "corpus").iterdir()
+    copy = tmp_path / path.name
+    copy.write_text(json.dumps({**json.loads(path.read_text()), "signature": "wrong-value:lse"}))
+    before = copy.read_bytes()
+
+    assert main(["minimize", str(copy), *ON_CPU]) == FINDINGS
+    assert f"{copy} fails otherwise on {BUG}: as wrong-value:out, not as wrong-value:lse; kept\n" in capsys.readouterr().out
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == {copy: before}
+
+
+def test_minimize_removes_no_case_of_another_bug_and_says_what_it_removes(
+    found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = (found / "corpus").iterdir()
+    stored = json.loads(path.read_text())
+    of_the_same, of_another = tmp_path / "same.json", tmp_path / "another.json"
+    of_the_same.write_text(json.dumps({**stored, "case": stored["raw_case"]}))
+    of_another.write_text(
+        json.dumps({**stored, "case": {**stored["case"], "group": 3}, "raw_case": stored["case"], "fault": "x"})
+    )
+    raw = tmp_path / "raw.json"
+    raw.write_text(json.dumps({**stored, "case": stored["raw_case"], "minimised": False}))
+
+    assert main(["minimize", str(raw), *ON_CPU]) == FINDINGS
+    shown = capsys.readouterr().out
+    assert f"{raw} is replaced by {tmp_path / path.name}\n" in shown
+    assert f"{of_the_same} is removed: the same bug in a case less simple\n" in shown
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, "another.json"}
+
+    assert main(["minimize", str(tmp_path / path.name), *ON_CPU]) == FINDINGS
+    assert f"{tmp_path / path.name} is kept: no simpler case was found\n" in capsys.readouterr().out
+
+
 def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: Path) -> None:
     (path,) = (found / "corpus").iterdir()
     copy = shutil.copy(path, tmp_path)

@@ -9,7 +9,7 @@ import sample_faults
 from factories import entry, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.minimize import minimize
+from fuzz_decode.campaign.minimize import MinimizedEntry, minimize
 from fuzz_decode.campaign.record import with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
@@ -66,5 +66,5 @@ def test_a_campaign_stores_the_diagnosis_and_minimizing_renews_it(tmp_path: Path
     assert "(block_size * slot stride) instead of" in stored.diagnosis
 
     again = minimize(bug.path, stored, target, 20.0)
-    assert again is not None
-    assert load(again[0]).diagnosis == stored.diagnosis
+    assert isinstance(again, MinimizedEntry)
+    assert load(again.path).diagnosis == stored.diagnosis

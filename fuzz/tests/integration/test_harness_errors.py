@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 import pytest
 import sample_targets
 
-from fuzz_decode import check
+from fuzz_decode import Finding, check, fuzz
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.minimize import minimize
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.triage import STILL_FAILS, triage
 from fuzz_decode.cases.case import Case
@@ -20,8 +19,9 @@ from fuzz_decode.cli import USAGE, main
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.corpus.store import save
-from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Signature, Stage
+from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.outcome import Outcome, Signature, Stage
+from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
 
 CASE = Case(seq_lens=(2,))
@@ -93,13 +93,16 @@ def test_the_command_line_names_the_file_with_the_traceback(
     assert all(path.stat().st_size for path in files.values())
 
 
-def test_minimize_keeps_the_smaller_case(target: str, tmp_path: Path) -> None:
+def test_minimize_keeps_and_shows_the_smaller_case(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(tmp_path / "corpus", stored(target, Case(seq_lens=(2, 3))))
 
-    with pytest.raises(HarnessError, match="ValueError: boom"):
-        minimize(path, load(path), WorkerConfig(target, "cpu", 20.0), 5.0)
-    (smaller,) = load_folder(tmp_path / "corpus")[0].values()
+    assert main(["minimize", str(path), "--target", target, "--device", "cpu", "--minimize-time", "5"]) == USAGE
+    ((new, smaller),) = load_folder(tmp_path / "corpus")[0].items()
     assert (smaller.case.num_seqs, smaller.diagnosis) == (1, "")
+    shown = capsys.readouterr()
+    assert "wrong-value:out - minimized in" in shown.out
+    assert f"{path} is replaced by {new}" in shown.out
+    assert "internal error (ValueError: boom)" in shown.err
 
 
 def test_triage_goes_on_and_the_command_writes_the_page(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,5 +124,39 @@ def test_check_raises_it_with_the_workers_traceback(monkeypatch: pytest.MonkeyPa
         raise ValueError("boom")
 
     monkeypatch.setattr("fuzz_decode.diagnose.examine.examine", fails)
-    with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom"):
+    with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom") as raised:
         check(functools.partial(sample_targets.five_percent_off), CASE, device="cpu")
+    assert [(found.signature, found.case) for found in found_before(raised.value)] == [("wrong-value:out", CASE)]
+
+
+def found_before(error: HarnessError | UsageError) -> list[Finding]:
+    """The findings of an error, which its text tells, too."""
+    found = [finding for finding in error.findings if isinstance(finding, Finding)]
+    assert all(str(finding) in str(error) for finding in found)
+    return found
+
+
+def test_fuzz_raises_it_with_what_was_found(target: str) -> None:
+    """Without a corpus nothing else keeps it."""
+    with pytest.raises(HarnessError, match="ValueError: boom") as raised:
+        fuzz(target, iters=12, jobs=1, device="cpu", minimize_time=2.0)
+    assert [(found.signature, found.path) for found in found_before(raised.value)] == [("wrong-value:out", None)]
+
+
+ERRORS = [UsageError("this target has gone"), HarnessError("Traceback\nValueError: boom"), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_in_the_middle_of_a_campaign_tells_what_was_found(
+    error: UsageError | HarnessError | KeyboardInterrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, cases = InProcessBackend.run, iter(range(150))
+
+    def ends_at_last(self: InProcessBackend, case: Case) -> Outcome:
+        if next(cases, None) is None:
+            raise error
+        return run(self, case)
+
+    monkeypatch.setattr(InProcessBackend, "run", ends_at_last)
+    with pytest.raises(type(error), match=r"(?s)found before this error:.*wrong-value:out"):
+        fuzz(functools.partial(sample_targets.five_percent_off), iters=None, time=60.0, device="cpu", minimize_time=1.0)

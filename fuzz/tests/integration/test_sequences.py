@@ -18,6 +18,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
 from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
+from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = pytest.mark.slow
@@ -94,7 +95,8 @@ def test_minimizing_on_a_target_that_fails_earlier_stops_there(stale: Path, tmp_
     copy.write_bytes(path.read_bytes())
 
     assert main(["minimize", str(copy), "--target", f"{SAMPLES}:five_percent_off", *ON_CPU]) == FINDINGS
-    assert [entry.calls for entry in load_folder(tmp_path)[0].values()] == [(Case(),)]
+    stored = {entry.target: entry.calls for entry in load_folder(tmp_path)[0].values()}
+    assert stored == {f"{SAMPLES}:five_percent_off": (Case(),), load(path).target: load(path).calls}
 
 
 def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path) -> None:
@@ -170,12 +172,12 @@ class Polluted(ResilientWorker):
 def test_a_result_that_does_not_hold_in_a_fresh_process_is_shrunk_again_in_fresh_ones() -> None:
     shrunk = shrink_in_fresh((Case(), Case(seq_lens=(5, 9), group=3, scale=0.3)), WRONG, Polluted(), 60.0)
 
-    assert shrunk is not None
+    assert isinstance(shrunk, Shrunk)
     assert (shrunk.calls, shrunk.complete) == ((Case(seq_lens=(0,), group=3),), True)
 
 
 def test_what_does_not_fail_again_is_not_shrunk() -> None:
     worker = Polluted()
 
-    assert shrink_in_fresh((Case(), Case(group=2)), WRONG, worker, 60.0) is None
+    assert shrink_in_fresh((Case(), Case(group=2)), WRONG, worker, 60.0) == Outcome(Status.PASSED)
     assert worker.runs_in_fresh == [(Case(group=2),), (Case(), Case(group=2))]

@@ -13,6 +13,9 @@ from torch import Tensor
 from triton.language.extra import libdevice
 from triton.language.extra.cuda import libdevice as cuda_libdevice
 
+from fuzz_decode.cases.case import Case
+from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.triton_interpreter import narrow_floats, self_test
 
 pytestmark = [
@@ -47,6 +50,17 @@ def reductions(x, total, largest, place, running, SIZE: tl.constexpr):  # type: 
     tl.store(largest, top)
     tl.store(place, at)
     tl.store(running + tl.arange(0, SIZE), tl.cumsum(values, 0))
+
+
+@triton.jit
+def take_third(values):  # type: ignore[no-untyped-def]  # device code
+    return values[0, 3]
+
+
+@triton.jit
+def indexes_in_a_helper(x, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    values = tl.load(x + tl.arange(0, SIZE))
+    tl.store(x, take_third(values))
 
 
 def all_bfloat16() -> Tensor:
@@ -211,3 +225,19 @@ def test_a_kernel_may_ask_for_a_driver_and_an_architecture() -> None:
     target = triton.runtime.driver.active.get_current_target()
     assert (target.backend, target.arch) == ("cuda", 90)
     assert triton.runtime.driver.active.utils.get_device_properties(0)["multiprocessor_count"] > 0
+
+
+def test_an_exception_has_its_line_in_the_kernel_and_the_calls_that_led_there() -> None:
+    def decode(q: Tensor, *rest: Any) -> Tensor:
+        indexes_in_a_helper[(1,)](q, SIZE=16)
+        return q
+
+    (finding,) = run_case(Case(), target_from_function("sample", decode), "cpu").findings
+
+    assert finding.signature == "exception-ValueError:call"
+    assert finding.message.endswith(": return values[0, 3]")
+    assert [line.split(": ", 1)[1] for line in finding.calls.splitlines()] == [
+        "indexes_in_a_helper[(1,)](q, SIZE=16)",
+        "tl.store(x, take_third(values))",
+        "return values[0, 3]",
+    ]

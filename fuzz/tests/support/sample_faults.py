@@ -80,3 +80,22 @@ def wrong_and_wild(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> T
     if len(q) == 2:
         ctypes.string_at(0)
     return v_heads_taken_to_be_dense(q, k_cache, v_cache, *rest)[0]
+
+
+def sees_one_more_within_blocks(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """A loop over the blocks of a sequence whose mask is `token <= seq_len`: a full last block hides it."""
+    return honest(q, k_cache, v_cache, block_table, _one_more(seq_lens, k_cache.shape[1]), scale)
+
+
+def sees_one_more_within_tiles(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The same in a loop over tiles of 16 tokens, of which those beyond the table's last block read its last column."""
+    lengths = torch.minimum(_one_more(seq_lens, 16), torch.tensor(block_table.shape[1] * k_cache.shape[1]))
+    return honest(q, k_cache, v_cache, block_table, lengths, scale)
+
+
+def _one_more(seq_lens: Tensor, size: int) -> Tensor:
+    return seq_lens + (seq_lens % size != 0).int()

@@ -252,6 +252,11 @@ def raises_key_error(q: Tensor, *rest: Any) -> NoReturn:
     raise KeyError("no such\nkernel")
 
 
+def asserts_other_strides(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Tensor:
+    assert k_cache.stride() != v_cache.stride()
+    return q
+
+
 def cannot(q: Tensor, *rest: Any) -> NoReturn:
     raise NotImplementedError("head_dim of 16")
 
@@ -262,6 +267,18 @@ def returns_none(q: Tensor, *rest: Any) -> None:
 
 def returns_double(q: Tensor, *rest: Any) -> Tensor:
     return honest(q, *rest)[0].double()
+
+
+def returns_three(q: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return q, q, q
+
+
+def returns_a_list_for_lse(q: Tensor, *rest: Any) -> tuple[Tensor, list[Tensor]]:
+    return honest(q, *rest)[0], [q, q]
+
+
+def returns_out_elsewhere(q: Tensor, *rest: Any) -> Tensor:
+    return honest(q, *rest)[0].to("meta")
 
 
 def returns_a_flat_out(q: Tensor, *rest: Any) -> Tensor:

@@ -83,6 +83,7 @@ def tokens() -> Iterator[Fault]:
         resized(lambda c, seq: c.seq_lens[seq] + 1, within_table=True),
     ):
         yield simple("tail-one-more", "one token past the end of the sequence is visible", further)
+    yield from _wide_mask("block", lambda c: c.block_size)
     words = "the last token of the sequence is not visible"
     yield simple("tail-one-less", words, _moved_end(lambda c, n: n - 1))
     yield simple("tail-one-less", words, resized(lambda c, seq: c.seq_lens[seq] - 1))
@@ -132,8 +133,29 @@ def _tiled(tile: int) -> Iterator[Fault]:
     down = _moved_end(lambda c, n: n // tile * tile)
     yield simple(f"partial-{tile}-dropped", f"tokens beyond the last multiple of {tile} are not visible", down)
     yield simple(f"only-first-{tile}", f"only the first {tile} tokens are visible", _moved_end(lambda c, n: min(n, tile)))
+    yield from _wide_mask(f"tile of {tile}", lambda c: tile)
     last = _respanned(lambda c, n: visible(n, min(tile, c.window or tile)))
     yield simple(f"only-last-{tile}", f"only the last {tile} tokens are visible", last)
+
+
+def _wide_mask(unit: str, size: Callable[[Case], int]) -> Iterator[Fault]:
+    """A loop over whole blocks or tiles whose mask has `<=` for `<`: where the last one is filled, nothing is wrong."""
+    words = f"token seq_len is visible if it lies in the last, partly filled {unit}: the mask is `<=` instead of `<`"
+    yield simple("tail-mask-one-more", words, _one_more_below(lambda c, last: -(-last // size(c)) * size(c)))
+    within_table = _one_more_below(lambda c, last: min(-(-last // size(c)) * size(c), _table_tokens(c)))
+    yield simple("tail-mask-one-more", words, within_table)
+
+
+def _one_more_below(limit: Callable[[Case, int], int]) -> Callable[[Problem, AccessModel], AccessModel]:
+    """One more token for each row that sees any, below a limit given the length of its sequence."""
+
+    def change(problem: Problem, model: AccessModel) -> AccessModel:
+        case = problem.case
+        ends = [(end, limit(case, case.seq_lens[row // case.q_len])) for row, end in enumerate(row_ends(case))]
+        spans = (_cut(case, end, min(end + 1, most)) if end > 0 else () for end, most in ends)
+        return replace(model, "visibility", spans=tuple(spans))
+
+    return change
 
 
 def _respanned(rule: Callable[[Case, int], tuple[Span, ...]]) -> Callable[[Problem, AccessModel], AccessModel]:

@@ -10,8 +10,10 @@ from fuzz_decode.report.facts import (
     case_facts,
     headline,
     message,
+    message_details,
     required_features,
     tensor_facts,
+    with_the_default,
     worst_index,
     worst_numbers,
 )
@@ -30,7 +32,7 @@ def bug_section(number: int, triaged: Triaged) -> Element:
         el("p", {"class": "bad" if triaged.failing else "good"}, title(triaged) + reason),
         el("p", {}, entry.note) if entry.note else None,
         el("p", {}, message(entry)) if entry.diagnosis else None,
-        el("pre", {}, str(entry.finding["reads"])) if entry.finding.get("reads") else None,
+        el("pre", {}, message_details(entry)) if message_details(entry) else None,
         _worst(triaged),
         el("div", {"class": "sides"}, _memory(triaged), el("div", {"class": "facts"}, *_tables(triaged))),
         el("h3", {}, "Reproduce"),
@@ -70,8 +72,8 @@ def _tables(triaged: Triaged) -> list[Child]:
     if entry.before:
         parts += [el("h3", {}, "Requires the calls before it"), *(el("p", {}, facts) for facts in call_facts(entry))]
     if entry.needed:
-        required: list[tuple[Child, ...]] = [(feature, verdict) for feature, verdict in required_features(entry)]
-        parts += [el("h3", {}, "Required"), table(("feature", "with the default"), required)]
+        required: list[tuple[Child, ...]] = [(name, with_the_default(verdict)) for name, verdict in required_features(entry)]
+        parts += [el("h3", {}, "Required"), table(("feature", "otherwise"), required)]
     return parts
 
 

@@ -21,6 +21,7 @@ from fuzz_decode.report.facts import (
     call_facts,
     case_facts,
     message,
+    message_details,
     required_features,
     tensor_facts,
     with_the_default,
@@ -58,8 +59,8 @@ def repro_line(path: Path, target: str) -> str:
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
     """The failure, the case and the features that it requires; with a trace, the memory that the kernel reads, too."""
     parts: list[RenderableType] = [clean(message(entry)), worst_element(entry), Text()]
-    if entry.finding.get("reads"):
-        parts.insert(1, clean(str(entry.finding["reads"]), "dim"))
+    if details := message_details(entry):
+        parts.insert(1, clean(details, "dim"))
     if entry.diagnosis:
         parts.insert(0, clean(entry.diagnosis, "bold"))
     if entry.note:

@@ -18,7 +18,7 @@ from fuzz_decode.cases.serialization import case_to_json
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import SCHEMA, Entry
 from fuzz_decode.corpus.read import load, load_folder
-from fuzz_decode.corpus.store import save
+from fuzz_decode.corpus.store import Deduplicated, save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
 from fuzz_decode.generate.strategies import decode_cases
@@ -358,7 +358,7 @@ def settled(folder: Path, new: Entry, *stored: Entry, still_fails: bool = True) 
     """Cases in the folder after `new` was settled among the stored ones."""
     for entry in stored:
         save(folder, entry)
-    store.replace_and_deduplicate(save(folder, replace(new, case=RAW)), new, lambda case: still_fails)
+    store.deduplicate(save(folder, new), new, lambda case: still_fails)
     return {entry.case for entry in load_folder(folder)[0].values()}
 
 
@@ -380,9 +380,9 @@ def test_a_case_beats_a_sequence_and_fewer_calls_beat_more(tmp_path: Path) -> No
         folder = tmp_path / new.digest
         for entry in (stored, new):
             save(folder, entry)
-        best = store.replace_and_deduplicate(folder / f"{new.digest}.json", new, lambda calls: True)[1]
-        assert list(load_folder(folder)[0].values()) == [best]
-        assert best == min((stored, new), key=lambda entry: len(entry.before))
+        best = store.deduplicate(folder / f"{new.digest}.json", new, lambda calls: True)
+        assert load_folder(folder)[0] == {best.path: best.entry}
+        assert best.entry == min((stored, new), key=lambda entry: len(entry.before))
 
 
 def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
@@ -391,12 +391,19 @@ def test_other_bugs_are_left_alone(tmp_path: Path) -> None:
     assert settled(tmp_path, ENTRY, *others) == {SMALL, MIDDLE, RAW}
 
 
+@pytest.mark.parametrize(("fault", "stays"), [("", True), ("other-fault", True), ("tail-one-more", False)])
+def test_a_signature_alone_makes_no_two_cases_one_bug(fault: str, stays: bool, tmp_path: Path) -> None:
+    """Wrong values have many causes: cases that were drawn apart are one bug only if the same fault explains both."""
+    new = replace(ENTRY, fault="tail-one-more")
+    other = replace(ENTRY, case=MIDDLE, raw_case=MIDDLE, fault=fault)
+
+    assert settled(tmp_path, new, other) == ({SMALL, MIDDLE} if stays else {SMALL})
+    assert settled(tmp_path / "undiagnosed", replace(new, fault=""), replace(other, fault="")) == {SMALL, MIDDLE}
+
+
 def test_settling_tells_what_stayed(tmp_path: Path) -> None:
     path = save(tmp_path, ENTRY)
 
-    assert store.replace_and_deduplicate(
-        save(tmp_path, replace(ENTRY, case=RAW)), replace(ENTRY, case=MIDDLE), lambda case: True
-    ) == (
-        path,
-        ENTRY,
-    )
+    other = save(tmp_path, replace(ENTRY, case=MIDDLE))
+
+    assert store.deduplicate(other, replace(ENTRY, case=MIDDLE), lambda case: True) == Deduplicated(path, ENTRY, (other,))

@@ -89,6 +89,9 @@ def test_a_mutant_is_named(name: str) -> None:
         ("k_and_v_blocks_taken_to_be_dense", Case(seq_lens=(3,), block_size=2, k=INTERLEAVED, v=None), "kv-block-stride-dense"),
         ("k_and_v_blocks_taken_to_be_dense", RICH, "kv-block-stride-dense"),
         ("out_rows_taken_to_be_dense", Case(seq_lens=(1, 1), out=Layout(QUERY_AXES, (8, 0, 0))), "out-row-stride-dense"),
+        ("sees_one_more_within_blocks", Case(seq_lens=(1,), block_size=2), "tail-mask-one-more"),
+        ("sees_one_more_within_blocks", Case(seq_lens=(13, 16, 33), block_size=16), "tail-mask-one-more"),
+        ("sees_one_more_within_tiles", Case(seq_lens=(13, 16, 33), block_size=4), "tail-mask-one-more"),
         ("multiplies_the_tail_by_zero", Case(seq_lens=(1,), block_size=3), "tail-v-unmasked"),
         ("adds_to_unwritten_scratch", Case(), "uninitialised-scratch"),
         ("flickers", Case(), "nondeterministic"),
@@ -97,6 +100,12 @@ def test_a_mutant_is_named(name: str) -> None:
 def test_a_user_s_target_is_named(function: str, case: Case, fault: str) -> None:
     found = diagnosed(case, function)
     assert (found.fault, found.confident) == (fault, bool(fault))
+
+
+def test_a_mask_that_is_one_too_wide_inside_a_block_says_so() -> None:
+    found = diagnosed(Case(seq_lens=(1,), block_size=2), "sees_one_more_within_blocks")
+    where = "token seq_len is visible if it lies in the last, partly filled block"
+    assert found.sentence == f"{where}: the mask is `<=` instead of `<`"
 
 
 def test_a_correct_kernel_has_no_diagnosis() -> None:

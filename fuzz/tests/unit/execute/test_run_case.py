@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import re
+import signal
 import weakref
 from typing import Any
 
@@ -22,7 +26,7 @@ CASE = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 64 GiB"), MemoryError("scratch of 64 GiB")]
 
 
-def raising(error: Exception) -> Any:
+def raising(error: BaseException) -> Any:
     def target(q: Tensor, *rest: Any) -> Tensor:
         raise error
 
@@ -85,3 +89,68 @@ def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
     assert run_case(CASE, target_from_function("sample", keeps_scratch_in_its_frame), "cpu").status == Status.FAILED
     assert [reference() for reference in scratch] == [None]
     assert run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu").status == Status.PASSED
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), SystemExit("no GPU")])
+def test_a_target_that_exits_is_a_finding_with_its_line(error: SystemExit) -> None:
+    result = run_case(CASE, raising(error), "cpu")
+    assert (result.status, result.stage, result.signature) == (Status.FAILED, "run", "exception-SystemExit:call")
+    assert re.fullmatch(rf"SystemExit: {error} at test_run_case.py:\d+: raise error", result.findings[0].message)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()], ids=repr)
+def test_an_interrupt_ends_this_process_unless_only_the_target_can_raise_it(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        run_case(CASE, raising(error), "cpu")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a worker
+    try:
+        assert run_case(CASE, raising(error), "cpu").signature == f"exception-{type(error).__name__}:call"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_assertion_without_a_text_is_shown_with_its_line() -> None:
+    (finding,) = run_case(CASE, target_from_function("sample", sample_targets.asserts_other_strides), "cpu").findings
+    assert re.fullmatch(
+        r"AssertionError at sample_targets.py:\d+: assert k_cache.stride\(\) != v_cache.stride\(\)", finding.message
+    )
+    assert finding.calls == ""
+
+
+def test_the_calls_lead_from_the_target_through_decorators_and_torch_to_the_line() -> None:
+    def decorated(fn: Any) -> Any:
+        @functools.wraps(fn)
+        def wrapper(*arguments: Any) -> Any:
+            return fn(*arguments)
+
+        return wrapper
+
+    @decorated
+    def launch(q: Tensor) -> Tensor:
+        return torch.einsum("a,b->ab", q, q)
+
+    def decode(q: Tensor, *rest: Any) -> Tensor:
+        return launch(q)  # type: ignore[no-any-return]
+
+    (finding,) = run_case(CASE, target_from_function("sample", decode), "cpu").findings
+    assert finding.message.endswith(': return torch.einsum("a,b->ab", q, q)')
+    assert [line.split(": ", 1)[1].split("  #")[0] for line in finding.calls.splitlines()] == [
+        "return launch(q)",
+        "return fn(*arguments)",
+        'return torch.einsum("a,b->ab", q, q)',
+    ]
+
+
+def test_a_long_message_leaves_room_for_the_line() -> None:
+    (finding,) = run_case(CASE, raising(ValueError("long " * 200)), "cpu").findings
+    assert len(finding.message) == 300
+    assert finding.message.endswith(": raise error")
+
+
+def test_of_a_deep_recursion_the_last_calls_are_kept() -> None:
+    def recurses(q: Tensor, *rest: Any) -> Tensor:
+        return recurses(q)
+
+    (finding,) = run_case(CASE, target_from_function("sample", recurses), "cpu").findings
+    assert finding.signature == "exception-RecursionError:call"
+    assert len(finding.calls.splitlines()) == 13

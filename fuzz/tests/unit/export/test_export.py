@@ -175,7 +175,7 @@ SYMPTOMS = {
         Case(k=Layout(CACHE_AXES, (4, 0, 0, 0))),
         "out differs in its bits from that of the layout above",
     ),
-    "wrong-shape:out": ("returns_double", Case(), "AssertionError: out is [1, 1, 16] torch.float64"),
+    "wrong-dtype:out": ("returns_double", Case(), "AssertionError: out is [1, 1, 16] torch.float64"),
     "exception-KeyError:call": ("raises_key_error", Case(), "KeyError"),
 }
 

@@ -367,17 +367,25 @@ def test_an_unsupported_case_is_rejected_before_anything_is_built() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fn", "words"),
+    ("fn", "what", "words"),
     [
-        (sample_targets.returns_none, "out is NoneType, not a tensor"),
-        (sample_targets.returns_double, "out is [2, 2, 16] torch.float64 on cpu, not [2, 2, 16] torch.float32 on cpu"),
-        (sample_targets.returns_a_flat_out, "out is [2, 32] torch.float32 on cpu, not [2, 2, 16] torch.float32 on cpu"),
-        (sample_targets.returns_a_half_lse, "lse is [2, 2] torch.float16 on cpu, not [2, 2] torch.float32 on cpu"),
+        (sample_targets.returns_none, "shape", "out is NoneType, not a tensor"),
+        (sample_targets.returns_three, "shape", "the target returned a tuple of 3, not out or (out, lse)"),
+        (sample_targets.returns_double, "dtype", "out is [2, 2, 16] torch.float64 on cpu, not [2, 2, 16] torch.float32 on cpu"),
+        (sample_targets.returns_a_flat_out, "shape", "out is [2, 32] torch.float32 on cpu, not [2, 2, 16] torch.float32 on cpu"),
+        (sample_targets.returns_a_half_lse, "dtype", "lse is [2, 2] torch.float16 on cpu, not [2, 2] torch.float32 on cpu"),
+        (sample_targets.returns_a_list_for_lse, "shape", "lse is a list of 2, not a tensor"),
+        (
+            sample_targets.returns_out_elsewhere,
+            "device",
+            "out is [2, 2, 16] torch.float32 on meta, not [2, 2, 16] torch.float32 on cpu",
+        ),
     ],
 )
-def test_a_wrong_shape_or_dtype_is_a_finding(fn: Callable[..., Any], words: str) -> None:
+def test_a_wrong_shape_dtype_or_device_is_a_finding(fn: Callable[..., Any], what: str, words: str) -> None:
     result = outcome(TWO, fn)
-    assert (result.status, result.signature, result.findings[0].message) == (Status.FAILED, f"wrong-shape:{words[:3]}", words)
+    tensor = "lse" if words.startswith("lse") else "out"
+    assert (result.status, result.signature, result.findings[0].message) == (Status.FAILED, f"wrong-{what}:{tensor}", words)
 
 
 def test_a_transposed_lse_is_a_finding() -> None:

@@ -19,7 +19,7 @@ from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status
 from fuzz_decode.report.terminal.campaign import CampaignView
 from fuzz_decode.report.terminal.coverage import coverage_table
-from fuzz_decode.report.terminal.finding import finding_panel
+from fuzz_decode.report.terminal.finding import finding_panel, worst_element
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerInfo
@@ -43,6 +43,20 @@ def entry(case: Case, **finding: object) -> Entry:
     return Entry(
         case, case, "mutant:x", Signature("wrong-value:out"), Stage.COMPARE, "cpu", finding=finding, needed={"k": "passes"}
     )
+
+
+def test_a_panel_shows_the_calls_that_led_to_an_exception() -> None:
+    calls = "launch.py:40: kernel[(1,)](q)\nkernel.py:12: x = tl.load(q[3])"
+    shown = rendered(finding_panel(entry(INTERLEAVED, message="ValueError: no at kernel.py:12", calls=calls), "title"))
+
+    assert [line.strip("│ ") for line in shown.splitlines()[1:4]] == ["ValueError: no at kernel.py:12", *calls.splitlines()]
+
+
+def test_a_value_that_spells_an_address_has_no_tolerance() -> None:
+    numbers = {"oracle": "provenance", "expected": 63.0, "got": 0.0, "allowed": 106.0}
+    shown = worst_element(entry(INTERLEAVED, tensor="out", where=[0, 0, 5], **numbers)).plain
+
+    assert shown.endswith("expected 63  got 0  allowed ±0: the value spells the address that was read")
 
 
 def test_a_finding_panel_says_it_all() -> None:

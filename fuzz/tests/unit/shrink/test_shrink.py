@@ -24,6 +24,7 @@ from fuzz_decode.errors import CaseError
 from fuzz_decode.generate.strategies import decode_cases
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.shrink import shrinker as shrinking
+from fuzz_decode.shrink.needed import SIZES
 from fuzz_decode.shrink.shrinker import PASSES, Shrunk, shrink_calls
 
 Predicate = Callable[[Case], bool]
@@ -244,16 +245,16 @@ def test_without_any_feature_of_the_result_nothing_fails(name: str, data: st.Dat
     result = shrunk(predicate, start)
 
     assert result.complete
-    assert features_of(result.case).keys() == result.needed.keys()
-    for feature, verdict in result.needed.items():
+    assert result.needed.keys() <= {*features_of(result.case), *SIZES}
+    for feature in features_of(result.case):
         fewer = without_feature(result.case, feature)
         try:
             validate(fewer)
         except CaseError:
-            assert verdict == "no valid case"
+            assert feature not in result.needed
         else:
             assert not predicate(fewer)
-            assert verdict == "passes"
+            assert result.needed[feature] == "passes"
 
 
 @given(start=decode_cases(max_seq_len=100))
@@ -345,7 +346,51 @@ def test_a_rejected_case_is_never_accepted() -> None:
     result = shrink(RICH, WRONG, run)
 
     assert result.case == Case(seq_lens=(0,), dtype="float16", head_dim=40)
-    assert result.needed == {"dtype": "is rejected: dtype float32"}
+    assert result.needed == {}
+
+
+NEEDED: dict[str, tuple[Predicate, dict[str, str]]] = {
+    "group": (lambda case: case.group >= 3, {"group": "passes with 2"}),
+    "heads": (lambda case: case.num_kv_heads > 1, {"num_kv_heads": "passes with 1"}),
+    "lengths": (lambda case: max(case.seq_lens) > 20, {"seq_lens": "passes with [20]"}),
+    "sequences": (lambda case: case.num_seqs > 1, {"seq_lens": "passes with [0]"}),
+    "two lengths": (
+        lambda case: sum(length > 3 for length in case.seq_lens) > 1,
+        {"seq_lens": "passes with [4] or [4, 3]"},
+    ),
+    "block_size": (lambda case: case.block_size >= 4, {"block_size": "passes with 3"}),
+    "head_dim": (lambda case: case.head_dim > 32, {"head_dim": "passes with 32"}),
+    "rows": (lambda case: case.head_dim == case.value_head_dim > 32, {"head_dim": "passes with 32"}),
+    "dtype": (lambda case: case.dtype != "float32", {"dtype": "passes"}),
+    "one token": (lambda case: case.seq_lens[0] > 0, {}),
+    "nothing": (lambda case: True, {}),
+}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_size_that_is_needed_comes_with_the_nearest_that_passes(name: str) -> None:
+    predicate, needed = NEEDED[name]
+    result = shrunk(predicate, replace(RICH, value_head_dim=64))
+
+    assert {key: result.needed[key] for key in needed} == needed
+    assert bool(result.needed) == bool(needed)
+
+
+def test_of_two_dtypes_that_a_target_takes_the_one_that_passes_is_named() -> None:
+    """The default dtype is rejected, which says nothing of the failure."""
+
+    def run(case: Case) -> Outcome:
+        if case.dtype == "float32":
+            return Outcome(Status.REJECTED, Stage.BUILD, reason="dtype float32")
+        return WRONG if case.dtype == "bfloat16" else FINE
+
+    assert shrink(RICH, WRONG, run).needed == {"dtype": "passes with float16"}
+
+
+def test_what_was_not_tried_is_not_needed() -> None:
+    result = shrink(RICH, WRONG, lambda case: FINE, seconds=0.0)
+
+    assert (result.complete, result.runs, result.needed) == (False, 0, {})
 
 
 def test_a_failure_that_never_comes_back_leaves_the_case_as_it_was() -> None:
@@ -354,7 +399,8 @@ def test_a_failure_that_never_comes_back_leaves_the_case_as_it_was() -> None:
     assert result.case == RICH
     assert result.outcome == WRONG
     assert result.complete
-    assert set(result.needed.values()) == {"passes"}
+    assert all(verdict.startswith("passes") for verdict in result.needed.values())
+    assert features_of(RICH).keys() <= result.needed.keys()
 
 
 def test_the_default_case_is_minimal_at_once() -> None:

@@ -1,0 +1,67 @@
+"""An exception of a target in words: what was raised, and the lines of the target that led to it."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+MAX_MESSAGE, MAX_LINE = 300, 120  # characters
+LISTED_CALLS = 12
+BETWEEN = ("contextlib", "functools", "torch", "triton")  # decorators and the interpreter: among the lines of a target
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """What a kernel raised, without the errors that Triton's interpreter wraps around it."""
+    return _chain(error)[-1]
+
+
+def raised(error: BaseException, *, first_line: bool = False) -> str:
+    """The exception and the line of the target that led to it: `KeyError: 3 at kernel.py:12: tl.load(x)`."""
+    text = "".join(traceback.format_exception_only(unwrapped(error)))
+    text = text.splitlines()[0] if first_line else " ".join(text.split())
+    place = "".join(f" at {line}" for line in target_lines(error)[-1:])
+    return text[: MAX_MESSAGE - len(place)] + place
+
+
+def calls_to(error: BaseException) -> str:
+    """The target's lines that led to an exception, a line each; empty if there is one alone; of many, the last ones."""
+    lines = target_lines(error)
+    more = ["..."] if len(lines) > LISTED_CALLS else []
+    return "\n".join([*more, *lines[-LISTED_CALLS:]]) if len(lines) > 1 else ""
+
+
+def target_lines(error: BaseException) -> list[str]:
+    """The lines of the target that were active when it was raised, the innermost last: `kernel.py:12: tl.load(x)`.
+
+    Without any, the line that raised it.
+    """
+    frames = list(_frames(error))
+    own = [frame for frame in frames if not _is_foreign(frame[0])]
+    return [_line(*frame) for frame in own or frames[-1:]]
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and those that Triton's interpreter wrapped, the innermost last."""
+    chain = [error]
+    while type(chain[-1]).__name__ == "InterpreterError" and chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    return chain
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Frame and line number of each call, from the harness inwards."""
+    for each in _chain(error):
+        yield from traceback.walk_tb(each.__traceback__)
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    package, _, module = str(frame.f_globals.get("__name__", "")).partition(".")
+    return package in BETWEEN or (package == "fuzz_decode" and not module.startswith("targets"))
+
+
+def _line(frame: FrameType, number: int) -> str:
+    name = frame.f_code.co_filename
+    source = linecache.getline(name, number, frame.f_globals).strip()[:MAX_LINE]
+    return f"{name.rsplit('/', 1)[-1]}:{number}" + (f": {source}" if source else "")
