@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, worker_config
+from fuzz_decode.text import counted
 
 
 def add_to(commands: Any) -> None:
@@ -35,6 +36,6 @@ def _minimize(arguments: argparse.Namespace) -> int:
         console.print(in_a_line(f"{path} does not fail on {config.target}; nothing to minimize"), soft_wrap=True)
         return CLEAN
     smaller_path, smaller, shrunk = result
-    title = f"{smaller.signature} - minimized in {shrunk.runs} runs"
+    title = f"{smaller.signature} - minimized in {counted(shrunk.runs, 'run')}"
     show_finding(console, smaller, repro_line(smaller_path, config.target), title)
     return FINDINGS

@@ -11,6 +11,7 @@ from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedL
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.text import counted
 
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 LISTED_SEQUENCES = 12  # of seq_lens; more are counted
@@ -43,10 +44,10 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     lengths = ", ".join(map(str, case.seq_lens[:LISTED_SEQUENCES])) + (", ..." if case.num_seqs > LISTED_SEQUENCES else "")
     caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
     facts = [
-        ("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})"),
+        ("seq_lens", f"{lengths}  ({counted(case.num_seqs, 'sequence')})"),
         ("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}"),
         ("head_dim", f"{case.head_dim}, V {case.value_head_dim}"),
-        ("block_size", f"{case.block_size}  ({case.num_blocks} block{'s' * (case.num_blocks > 1)} in the pool)"),
+        ("block_size", f"{case.block_size}  ({counted(case.num_blocks, 'block')} in the pool)"),
         ("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}"),
     ]
     facts += [(name, str(getattr(case, name))) for name in _option_fields() if getattr(case, name) != DEFAULTS[name]]

@@ -19,6 +19,7 @@ from fuzz_decode.report.terminal.coverage import coverage_table
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.text import counted
 from fuzz_decode.workers.protocol import WorkerInfo
 
 PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: seconds between lines, later 1/30 of the time so far: a night is a page
@@ -70,7 +71,7 @@ class CampaignView:
         print_()
         print_(coverage_table(state.coverage))
         if state.rejected:
-            print_(f"\nrejected {state.rejected.total()} of {state.done} cases:")
+            print_(f"\nrejected {state.rejected.total()} of {counted(state.done, 'case')}:")
             for reason, count in state.rejected.most_common(8):
                 print_(clean(f"  {count} x {reason}"))
         print_()
@@ -78,20 +79,20 @@ class CampaignView:
             print_(clean(state.stopped_because))
         for known, count in state.known.items():
             word = Status.QUARANTINED if known.expect == CRASH else Status.KNOWN
-            print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
+            print_(clean(f"{word}: {known.signature} {counted(count, 'case')} ({known.issue})", "yellow"), soft_wrap=True)
         for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
-            words = f"{signature}: {bug.count} of {state.done} cases, the first is case {bug.first_case_index}; {bug.path}"
-            print_(clean(words, "red"), soft_wrap=True)
+            cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
+            print_(clean(f"{signature}: {cases}; {bug.path}", "red"), soft_wrap=True)
         verdict = Text(self.verdict)
-        verdict.stylize("bold red" if state.bugs else "bold green", 0, len(count_findings(len(state.bugs))))
+        verdict.stylize("bold red" if state.bugs else "bold green", 0, len(counted(len(state.bugs), "finding")))
         print_(verdict)
 
     @property
     def verdict(self) -> str:
-        found = count_findings(len(self.campaign.state.bugs))
-        return f"{found} in {self.campaign.state.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
+        found = counted(len(self.campaign.state.bugs), "finding")
+        return f"{found} in {counted(self.campaign.state.done, 'case')}, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
 
     @property
     def seconds(self) -> float:
@@ -105,8 +106,8 @@ class CampaignView:
         settings, done = self.campaign.settings, self.campaign.state.done
         sequences = f", sequences of {settings.sequence}" if settings.sequence else ""
         gpus = f" on {len(settings.gpus)} GPUs" if len(settings.gpus) > 1 else ""
-        resumed = f", resumed after {done} cases" if done else ""
-        jobs = f"Ray at {settings.ray}" if settings.ray else f"{settings.job_count} jobs{gpus}"
+        resumed = f", resumed after {counted(done, 'case')}" if done else ""
+        jobs = f"Ray at {settings.ray}" if settings.ray else f"{counted(settings.job_count, 'job')}{gpus}"
         more = f", seed {settings.seed}{sequences}, {jobs}{resumed}"
         show_header(self.console, settings.worker_config, ready, more)
 
@@ -124,9 +125,9 @@ class CampaignView:
 
     def _status(self) -> str:
         limit, done = self.campaign.settings.iters, self.campaign.state.done
-        cases = f"{done}/{limit} cases" if limit else f"{done} cases"
+        cases = f"{done}/{counted(limit, 'case')}" if limit else counted(done, "case")
         visited = f"{self.campaign.state.coverage.families}/{len(ALL_FAMILIES)} families"
-        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.state.bugs))}  {visited}"
+        return f"{cases}  {self.rate:.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
 
     def _total(self) -> float | None:
         return self.campaign.settings.iters or self.campaign.settings.time
@@ -135,8 +136,4 @@ class CampaignView:
 def how_it_shrank(shrunk: Shrunk | None) -> str:
     if shrunk is None:
         return "not minimized"
-    return f"minimized in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
-
-
-def count_findings(number: int) -> str:
-    return f"{number} finding{'s' * (number != 1)}"
+    return f"minimized in {counted(shrunk.runs, 'run')}" + ("" if shrunk.complete else ", out of time")

@@ -10,14 +10,15 @@ from rich.text import Text
 
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.generate.coverage import Coverage, option_labels
+from fuzz_decode.text import counted
 
 
 def coverage_table(coverage: Coverage) -> Group:
     """Families by dtype, then groups, block sizes, options and kernels in a line each."""
     lines = [_line(coverage, "group", 2), _line(coverage, "block size", 3), _options(coverage)]
     if spread := coverage.spread:
-        words = "{kernels} kernels compiled, for {fewest} to {most} cases each, median {median}".format(**spread)
-        lines.append(Text(words, "dim"))
+        kernels, most = counted(spread["kernels"], "kernel"), counted(spread["most"], "case")
+        lines.append(Text(f"{kernels} compiled, for {spread['fewest']} to {most} each, median {spread['median']}", "dim"))
     return Group(_families(coverage), Text(), *lines, Text(coverage.combinations, "dim"))
 
 

@@ -29,7 +29,7 @@ from fuzz_decode.report.facts import (
 )
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.terminal.memory_map import memory_text
-from fuzz_decode.text import one_line, printable
+from fuzz_decode.text import counted, one_line, printable
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 WRONG_STYLE = "bold red"
@@ -132,8 +132,7 @@ def required_table(entry: Entry) -> Table:
 def calls_table(entry: Entry) -> Table:
     """The calls before the failing one, and how they differ from it."""
     table = Table.grid(padding=(0, 2))
-    count = len(entry.before)
-    table.add_row(Text(f"requires the {count} call{'s' * (count > 1)} before it", "bold"))
+    table.add_row(Text(f"requires the {counted(len(entry.before), 'call')} before it", "bold"))
     for facts in call_facts(entry):
         table.add_row(clean(facts))
     return table

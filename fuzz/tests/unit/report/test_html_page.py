@@ -125,7 +125,7 @@ def test_a_clean_campaign_shows_its_coverage() -> None:
     shown = page().words
 
     assert "no findings" in shown
-    assert "1 cases of the corpus" in shown
+    assert "1 case of the corpus" in shown
 
 
 def test_the_score_is_shown_where_there_is_one() -> None:
