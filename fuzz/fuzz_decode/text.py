@@ -29,5 +29,5 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`; did you mean replay?`, to end a sentence about a wrong word; empty if no name is close to it."""
     known = list(names)
     begun = [name for name in known if len(word) > 1 and name.startswith(word)]
-    close = list(dict.fromkeys([*difflib.get_close_matches(word, known, cutoff=CLOSE), *begun]))[:3]
+    close = difflib.get_close_matches(word, known, 1, CLOSE) or begun[:3]
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -49,7 +49,9 @@ def _replay(arguments: argparse.Namespace) -> int:
             print_error(error)
         more = f", and {known} as the ledger says" if known else ""
         fail = "fails" if failed == 1 else "fail"
-        report.lines.append(f"{failed} of {counted(len(entries), 'case')} {fail} on {config.target}{more}")
+        none = f"no case file in {', '.join(arguments.names) or arguments.corpus}; nothing was replayed"
+        some = f"{failed} of {counted(len(entries), 'case')} {fail} on {config.target}{more}"
+        report.lines.append(some if entries or errors else none)
         console.print(in_a_line(report.lines[0]), soft_wrap=True)
     return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 

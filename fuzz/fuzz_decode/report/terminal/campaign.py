@@ -110,6 +110,9 @@ class CampaignView:
         jobs = f"Ray at {settings.ray}" if settings.ray else f"{counted(settings.job_count, 'job')}{gpus}"
         more = f", seed {settings.seed}{sequences}, {jobs}{resumed}"
         show_header(self.console, settings.worker_config, ready, more)
+        if settings.resume and not done:
+            why = f"there is no {settings.checkpoint}, which a campaign leaves only if it is cut off"
+            self.console.print(clean(f"nothing to resume: {why}; this one starts at case 0", "yellow"), soft_wrap=True)
 
     def _tick(self) -> None:
         now = time.monotonic()
