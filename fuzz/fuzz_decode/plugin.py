@@ -14,6 +14,7 @@ is replayed is an xfail, one that is gone a failure, and a known crash is skippe
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import pytest
 
 from fuzz_decode.errors import FileError, UsageError
 from fuzz_decode.files import MAX_BYTES, read_whole
-from fuzz_decode.text import one_line
+from fuzz_decode.text import one_line, plain
 
 if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
@@ -154,4 +155,5 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
         entry = with_outcome(load(self.path), outcome, self.target)
-        return ReplayFailed(finding_text(entry, repro_line(self.path, self.target), outcome.signature), headline(entry))
+        report = finding_text(entry, repro_line(self.path, self.target), outcome.signature)
+        return ReplayFailed(plain(report, getattr(sys.__stdout__, "encoding", None)), headline(entry))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 import tempfile
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from fuzz_decode._version import __version__
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, print_error
 from fuzz_decode.report.ci.github import commands_stopped
-from fuzz_decode.text import did_you_mean
+from fuzz_decode.text import PLAIN, did_you_mean
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
@@ -42,6 +43,7 @@ PRINTS_A_FILE = ("export",)  # its output must not have the lines that stop comm
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _print_plainly()
     try:
         if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
             words.insert(0, "run")
@@ -58,6 +60,13 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; findings are kept", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _print_plainly() -> None:
+    """Let nothing fail because the terminal's encoding lacks a character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN)
 
 
 def _last_line(error: HarnessError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case
-from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, PlacedLayout
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
@@ -70,11 +70,11 @@ def tensor_facts(case: Case) -> list[TensorFacts]:
     layouts = case.layouts()
     v = layouts.get("v", layouts["k"])
     return [
-        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), str(case.q)),
-        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), _in_words(case.q)),
+        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), _in_words(case.k)),
         TensorFacts("v_cache", *_shape_and_strides(v, CACHE_AXES, case.value_head_dim), _location_of_v(case)),
-        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), str(case.table.layout)),
-        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), str(case.out)),
+        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), _in_words(case.table.layout)),
+        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), _in_words(case.out)),
     ]
 
 
@@ -130,9 +130,14 @@ def _number(number: Any) -> str:
     return f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
 
 
+def _in_words(layout: Layout) -> str:
+    """With blanks where a line may break."""
+    return str(layout).replace(">", " > ")
+
+
 def _location_of_v(case: Case) -> str:
     if case.v is not None:
-        return str(case.v)
+        return _in_words(case.v)
     if case.v_prefix_of_k:
         return "the first elements of K's rows"
     return f"K's buffer, {case.layouts()['k'].strides['kv']} elements further on"

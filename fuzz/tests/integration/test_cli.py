@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -90,6 +91,20 @@ def test_a_finding_shows_what_was_wrong_and_how_to_see_it_again(found: Path, cap
     for words in ("expected", "got", "allowed", "k_cache", "strides", "repro", "passes with the default"):
         assert words in shown
     assert f"fuzz-decode replay {path} --target {BUG}\n" in shown
+
+
+@pytest.mark.parametrize(("encoding", "words"), [("ascii", "allowed ~"), ("latin-1", "allowed ±")])
+def test_a_terminal_with_few_characters_gets_a_plain_form(
+    encoding: str, words: str, found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, write_through=True))
+
+    assert main(["triage", "--corpus", str(found / "corpus"), *ON_CPU]) == FINDINGS
+    shown = printed.getvalue().decode(encoding)
+    assert words in shown
+    assert "x is read as K of token 0" in shown
+    assert len({len(line) for line in shown.splitlines() if line.startswith(("+", "|"))}) == 1
 
 
 def test_the_fixed_kernel_passes_what_the_mutant_fails(found: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz_decode.text import counted, did_you_mean, one_line, printable
+from fuzz_decode.text import counted, did_you_mean, one_line, plain, printable
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,11 @@ def test_one_of_a_kind_is_no_plural() -> None:
 )
 def test_a_close_name_is_suggested(word: str, suggestion: str) -> None:
     assert did_you_mean(word, ["run", "replay", "report", "minimize"]) == suggestion
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", "├ ±1 ✓ ▒ ä"), ("latin-1", "? ±1 v % ä"), ("ascii", "? ~1 v % ?"), (None, "? ~1 v % ?")],
+)
+def test_what_an_encoding_lacks_has_a_plain_form(encoding: str | None, shown: str) -> None:
+    assert plain("├ ±1 ✓ ▒ ä", encoding) == shown

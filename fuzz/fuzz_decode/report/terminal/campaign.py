@@ -15,11 +15,12 @@ from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, Spuri
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import Status
-from fuzz_decode.report.terminal.coverage import coverage_table
+from fuzz_decode.report.facts import headline
+from fuzz_decode.report.terminal.coverage import coverage_summary
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.shrink.shrinker import Shrunk
-from fuzz_decode.text import counted
+from fuzz_decode.text import counted, one_line
 from fuzz_decode.workers.protocol import WorkerInfo
 
 PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: seconds between lines, later 1/30 of the time so far: a night is a page
@@ -36,6 +37,8 @@ class CampaignView:
     _progress: Progress | None = None
     _task: TaskID = TaskID(0)
     _next_update: float = 0.0
+    _shrunk: dict[str, str] = field(default_factory=dict)
+    """signature to how its case was minimized"""
 
     def __enter__(self) -> CampaignView:
         self._next_update = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
@@ -59,17 +62,17 @@ class CampaignView:
                 self._tick()
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimizing", "red"), soft_wrap=True)
-            case Minimized(entry, path, shrunk):
-                again = repro_line(path, entry.target)
-                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
+            case Minimized(entry, _, shrunk):
+                self._shrunk[entry.signature] = how_it_shrank(shrunk)
+                self.console.print(clean(one_line(f"{how_it_shrank(shrunk)}: {headline(entry)}")), soft_wrap=True)
             case SpuriousTimeout(path, reason):
                 self.console.print(clean(f"{path} is not a finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
-        """What was covered, what was rejected, what was found."""
+        """What was covered, what was rejected, and last what was found."""
         state, print_ = self.campaign.state, self.console.print
         print_()
-        print_(coverage_table(state.coverage))
+        print_(coverage_summary(state.coverage))
         if state.rejected:
             print_(f"\nrejected {state.rejected.total()} of {counted(state.done, 'case')}:")
             for reason, count in state.rejected.most_common(8):
@@ -82,6 +85,10 @@ class CampaignView:
             print_(clean(f"{word}: {known.signature} {counted(count, 'case')} ({known.issue})", "yellow"), soft_wrap=True)
         for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
+        for signature, bug in state.bugs.items():
+            title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
+            show_finding(self.console, bug.entry, repro_line(bug.path, bug.entry.target), title)
+            print_()
         for signature, bug in state.bugs.items():
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
             print_(clean(f"{signature}: {cases}; {bug.path}", "red"), soft_wrap=True)

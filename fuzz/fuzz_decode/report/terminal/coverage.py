@@ -12,6 +12,15 @@ from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.generate.coverage import Coverage, option_labels
 from fuzz_decode.text import counted
 
+SHORT = 100  # cases: in fewer, most cells of the table are 0 or 1
+
+
+def coverage_summary(coverage: Coverage) -> Group:
+    """The table; after a short campaign two lines."""
+    if coverage.cells.total() >= SHORT:
+        return coverage_table(coverage)
+    return Group(Text.assemble(("covered  ", "dim"), coverage.in_a_line()), _options(coverage))
+
 
 def coverage_table(coverage: Coverage) -> Group:
     """Families by dtype, then groups, block sizes, options and kernels in a line each."""
