@@ -148,7 +148,8 @@ class _ReportFiles:
         if self.html_path:
             settings, state = self.view.campaign.settings, self.view.campaign.state
             stored = {bug.path: bug.entry for bug in state.bugs.values()}
-            found = [*triage(stored, settings.worker_config, settings.target, settings.minimize_time)]
+            seen = triage(stored, settings.worker_config, settings.target, settings.minimize_time)
+            found = [triaged.as_new for triaged in seen]
             write_report(self.html_path, Page(found, state.coverage, "this campaign").html())
             if not state.harness_errors:  # which are raised anyway, and most likely the same
                 raise_all([triaged.harness_error for triaged in found if triaged.harness_error])

@@ -97,6 +97,7 @@ def test_a_finding_shows_what_was_wrong_and_how_to_see_it_again(found: Path, cap
 def test_a_terminal_with_few_characters_gets_a_plain_form(
     encoding: str, words: str, found: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, write_through=True))
 

@@ -13,7 +13,7 @@ from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.html.bug_section import bug_section
 from fuzz_decode.report.html.elements import Child, document, el, table
-from fuzz_decode.report.html.heat_map import heat_maps
+from fuzz_decode.report.html.heat_map import heat_map
 from fuzz_decode.text import counted
 
 
@@ -57,8 +57,7 @@ class Page:
             return []
         cases = sum(self.coverage.cells.values())
         words = f"{counted(cases, 'case')} of {self.what}: layout families by dtype, group of query heads and block size."
-        maps = el("div", {"class": "sides"}, *heat_maps(self.coverage))
-        return [el("h2", {}, "Coverage of the layout space"), el("p", {"class": "faint"}, words), maps]
+        return [el("h2", {}, "Coverage of the layout space"), el("p", {"class": "faint"}, words), heat_map(self.coverage)]
 
     def _power(self) -> list[Child]:
         if self.score is None:
