@@ -31,10 +31,10 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.diagnose.diagnosis import SECONDS as DIAGNOSIS_SECONDS
 from fuzz_decode.errors import HarnessError, UsageError
-from fuzz_decode.report.terminal.campaign import count_findings
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.results import Finding, Result, attach, check_call, replay_command, to_finding
 from fuzz_decode.targets.import_name import label, name_of
+from fuzz_decode.text import counted
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -233,11 +233,11 @@ def _summary(campaign: Campaign, findings: tuple[Finding, ...]) -> list[str]:
         return []
     settings, first = campaign.settings, findings[0].diagnosis or findings[0].message
     where = f"{settings.target} on {settings.device}, seed {settings.seed}"
-    return [clean(" ".join(first.split())).plain, f"{count_findings(len(findings))} in {_cases(campaign)} of {where}"]
+    return [clean(" ".join(first.split())).plain, f"{counted(len(findings), 'finding')} in {_cases(campaign)} of {where}"]
 
 
 def _cases(campaign: Campaign) -> str:
-    return f"{campaign.state.done} case{'s' * (campaign.state.done != 1)}"
+    return counted(campaign.state.done, "case")
 
 
 def _caveats(campaign: Campaign) -> list[str]:

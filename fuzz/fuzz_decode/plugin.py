@@ -1,5 +1,9 @@
 """pytest plugin: every case file of the corpus folder is a test. Imports nothing heavy until one is run.
 
+A folder called corpus is common, and the plugin is active wherever fuzz-decode is installed. So a file of it that is no case
+file is left alone, unless `--decode-target` or the ini option `decode_corpus` says that the folder is one of case files; then
+such a file is a failure.
+
     pytest --decode-target mypackage.kernels:decode
 
 replays corpus/*.json on that function. Without the option the bundled kernel must pass each case, and where a file names a
@@ -9,13 +13,17 @@ is replayed is an xfail, one that is gone a failure, and a known crash is skippe
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import FileError, UsageError
+from fuzz_decode.files import MAX_BYTES, read_whole
+from fuzz_decode.text import one_line, plain
 
 if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
@@ -25,14 +33,18 @@ WORKERS = pytest.StashKey[dict[tuple[str, str], "ResilientWorker"]]()
 
 
 class ReplayFailed(Exception):
-    """A stored case failed; the text is the report."""
+    """A stored case failed; the text is the report, and `headline` its essence."""
+
+    def __init__(self, report: str, headline: str = "") -> None:
+        super().__init__(report)
+        self.headline = headline or report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fuzz-decode", "replay of stored decode attention cases")
     group.addoption("--decode-target", metavar="T", help="replay the corpus on module:function or path/to/file.py:function")
     group.addoption("--decode-device", choices=("auto", "cpu", "cuda"), default="auto", help="where to replay it")
-    parser.addini("decode_corpus", "folder of case files, relative to the rootdir", default="corpus")
+    parser.addini("decode_corpus", "folder of case files, relative to the rootdir (default: corpus)", default="")
     parser.addini("decode_timeout", "seconds that one replayed case may take", default="60")
 
 
@@ -46,10 +58,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    folder = parent.config.rootpath / str(parent.config.getini("decode_corpus"))
-    if file_path.suffix == ".json" and file_path.parent == folder:
+    named = str(parent.config.getini("decode_corpus"))
+    if file_path.suffix != ".json" or file_path.parent != parent.config.rootpath / (named or "corpus"):
+        return None
+    if named or parent.config.getoption("--decode-target") or is_case_file(file_path):
         return CaseFile.from_parent(parent, path=file_path)
     return None
+
+
+def is_case_file(path: Path) -> bool:
+    """Whether the file is a case file of some version, valid or not. Of a larger file nothing is read."""
+    try:
+        data = json.loads(read_whole(path)) if path.stat().st_size <= MAX_BYTES else None
+    except (OSError, FileError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and type(data.get("schema")) is int and isinstance(data.get("case"), dict)
 
 
 class CaseFile(pytest.File):
@@ -94,12 +117,17 @@ class ReplayItem(pytest.Item):
         if self.must_fail and outcome.signature != entry.signature:
             raise ReplayFailed(f"{self.target} should fail as {entry.signature}, but {outcome.signature or 'passes'}")
         if outcome.findings and not self.must_fail:
-            raise ReplayFailed(self._story(outcome))
+            raise self._failure(outcome)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
-        if isinstance(excinfo.value, (ReplayFailed, UsageError)):
-            return str(excinfo.value)
-        return str(super().repr_failure(excinfo))
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> Any:
+        """pytest's, but of a failed replay and bad input the text alone, and its essence in the short summary."""
+        error = excinfo.value
+        if not isinstance(error, (ReplayFailed, UsageError)):
+            return super().repr_failure(excinfo)
+        shown = excinfo.getrepr(style="value")
+        if shown.reprcrash is not None:
+            shown.reprcrash.message = one_line(error.headline if isinstance(error, ReplayFailed) else error)
+        return shown
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"{self.path.name}: {self.name}"
@@ -119,11 +147,13 @@ class ReplayItem(pytest.Item):
             workers[self.target, device] = ResilientWorker(WorkerConfig(self.target, device, timeout))
         return workers[self.target, device]
 
-    def _story(self, outcome: Outcome) -> str:
-        """The finding as text."""
+    def _failure(self, outcome: Outcome) -> ReplayFailed:
+        """The finding as text, and its diagnosis."""
         from fuzz_decode.corpus.lookup import with_outcome
         from fuzz_decode.corpus.read import load
+        from fuzz_decode.report.facts import headline
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
         entry = with_outcome(load(self.path), outcome, self.target)
-        return finding_text(entry, repro_line(self.path, self.target), outcome.signature)
+        report = finding_text(entry, repro_line(self.path, self.target), outcome.signature)
+        return ReplayFailed(plain(report, getattr(sys.__stdout__, "encoding", None)), headline(entry))

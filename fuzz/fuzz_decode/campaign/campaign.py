@@ -28,6 +28,7 @@ from fuzz_decode.errors import FileError, raise_all
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import Outcome, Status
+from fuzz_decode.text import counted
 from fuzz_decode.workers.backend import Schedule, WorkerBackend, WorkItem
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.pool import ProcessPool
@@ -127,11 +128,11 @@ class Campaign:
         """Whether there are findings enough to end before all cases are run; the state says why."""
         state, limit = self.state, self.settings.stop_after
         if limit is not None and len(state.bugs) >= limit:
-            state.stopped_because = f"stopped after {limit} finding{'s' * (limit > 1)}"
+            state.stopped_because = f"stopped after {counted(limit, 'finding')}"
         timeouts = sum(bug.count for bug in state.bugs.values() if bug.is_timeout)
         if timeouts >= MAX_TIMEOUTS:
             within = f"within {self.settings.timeout:g} s"
-            state.stopped_because = f"stopped: the target gave no answer {within} for {timeouts} cases"
+            state.stopped_because = f"stopped: the target gave no answer {within} for {counted(timeouts, 'case')}"
         return bool(state.stopped_because)
 
     @property

@@ -18,7 +18,7 @@ from fuzz_decode.campaign.option_values import (
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.workers.devices import default_jobs, pick_device, pick_gpus
-from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 
 RULES = {
     "device": DEVICE,
@@ -30,6 +30,7 @@ RULES = {
     "sequence": SEQUENCE,
     "dtypes": DTYPE_NAMES,
     "timeout": SECONDS,
+    "import_timeout": SECONDS,
     "minimize_time": SECONDS,
 }
 MAY_BE_NONE = ("iters", "time", "stop_after", "jobs", "sequence", "dtypes")
@@ -66,6 +67,8 @@ class CampaignSettings:
     """dtypes of q; None: all"""
     timeout: float = DEFAULT_SECONDS
     """seconds for a case"""
+    import_timeout: float = IMPORT_SECONDS
+    """seconds until an import of the target is given up"""
     minimize_time: float = DEFAULT_SECONDS
     """seconds for minimizing a finding"""
     ray: str | None = None
@@ -110,7 +113,7 @@ class CampaignSettings:
     @property
     def worker_config(self) -> WorkerConfig:
         """How a worker is started; of several GPUs, on the first."""
-        config = WorkerConfig(self.target, self.device, self.timeout, self.dtypes or ())
+        config = WorkerConfig(self.target, self.device, self.timeout, self.dtypes or (), import_timeout=self.import_timeout)
         return config.on(self.gpus[0]) if self.gpus else config
 
     @property

@@ -20,7 +20,8 @@ from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
-FAILING = (STILL_FAILS, FAILS_OTHERWISE)
+NEW, NOT_REPEATED = "new", "not failing again"  # of a campaign that is just over
+FAILING = (STILL_FAILS, FAILS_OTHERWISE, NEW)
 WORDS = {Status.PASSED: FIXED, Status.REJECTED: "not taken", Status.KNOWN: "known", Status.QUARANTINED: "quarantined"}
 
 
@@ -35,7 +36,8 @@ class Triaged:
     entry: Entry
     """as it was found now"""
     status: str
-    """STILL_FAILS, FAILS_OTHERWISE (under another signature), FIXED, NOT_RUN (its target cannot be loaded), or one of WORDS"""
+    """STILL_FAILS, FAILS_OTHERWISE (under another signature), FIXED, NOT_RUN (its target cannot be loaded), NEW, NOT_REPEATED, or
+    one of WORDS"""
     reason: str = ""
     """why it was not run or not taken"""
     others: tuple[Path, ...] = ()
@@ -48,6 +50,12 @@ class Triaged:
     @property
     def failing(self) -> bool:
         return self.status in FAILING
+
+    @property
+    def as_new(self) -> Triaged:
+        """The same of a bug that a campaign has just found: it cannot be fixed, nor fail still."""
+        status = {STILL_FAILS: NEW, FIXED: NOT_REPEATED}.get(self.status, self.status)
+        return dataclasses.replace(self, status=status)
 
 
 def triage(entries: dict[Path, Entry], plan: WorkerConfig, chosen: str | None, seconds: float) -> Iterator[Triaged]:

@@ -108,4 +108,4 @@ def _must_be_drawable(path: Path | None) -> None:
         raise UsageError(f"--plot {path}: must be a file that ends in .svg or .png")
     must_be_writable("--plot", path)
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib; pip install fuzz-decode[plot]")
+        raise UsageError("--plot needs matplotlib; pip install 'matplotlib>=3.6'")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 import tempfile
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import fuzz_decode.cli.bench as bench
 import fuzz_decode.cli.export as export
@@ -21,6 +22,7 @@ from fuzz_decode._version import __version__
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, print_error
 from fuzz_decode.report.ci.github import commands_stopped
+from fuzz_decode.text import PLAIN, did_you_mean
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
@@ -41,9 +43,10 @@ PRINTS_A_FILE = ("export",)  # its output must not have the lines that stop comm
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] not in (*COMMANDS, "-h", "--help", "--version"):
-        words.insert(0, "run")
+    _print_plainly()
     try:
+        if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+            words.insert(0, "run")
         arguments = _parser().parse_args(words)
         with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
             code: int = arguments.call(arguments)
@@ -59,6 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _print_plainly() -> None:
+    """Let nothing fail because the terminal's encoding lacks a character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN)
+
+
 def _last_line(error: HarnessError) -> str:
     """The last line of a traceback names the exception."""
     return str(error).strip().splitlines()[-1]
@@ -72,8 +82,24 @@ def _write_traceback(error: HarnessError) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Errors are UsageErrors, and a wrong option or command comes with those that are close to it."""
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse's, but a subcommand names what it does not know itself, since the main parser has other options."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            close = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            raise UsageError(f"unrecognized arguments: {' '.join(unknown)}{close or f'; see {self.prog} --help'}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.dest == "command" and value not in COMMANDS:
+            close = did_you_mean(str(value), COMMANDS)
+            raise UsageError(f"there is no command {value!r}; there are {', '.join(COMMANDS)}{close}")
+        super()._check_value(action, value)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_minimize_time, add_target, worker_config
 from fuzz_decode.errors import raise_all
+from fuzz_decode.text import counted
 
 if TYPE_CHECKING:
     from fuzz_decode.campaign.minimize import MinimizedEntry
@@ -40,7 +41,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
     if not isinstance(result, MinimizedEntry):
         console.print(in_a_line(_why_kept(path, entry, config.target, result)), soft_wrap=True)
         return FINDINGS if result.findings else CLEAN
-    title = f"{result.entry.signature} - minimized in {result.shrunk.runs} runs"
+    title = f"{result.entry.signature} - minimized in {counted(result.shrunk.runs, 'run')}"
     show_finding(console, result.entry, repro_line(result.path, config.target), title)
     for line in _changes(path, result):
         console.print(in_a_line(line), soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, worker_config
 from fuzz_decode.errors import print_error
 from fuzz_decode.files import must_be_writable
+from fuzz_decode.text import counted
 
 
 def add_to(commands: Any) -> None:
@@ -47,7 +48,10 @@ def _replay(arguments: argparse.Namespace) -> int:
         for error in errors:
             print_error(error)
         more = f", and {known} as the ledger says" if known else ""
-        report.lines.append(f"{failed} of {len(entries)} cases fail on {config.target}{more}")
+        fail = "fails" if failed == 1 else "fail"
+        none = f"no case file in {', '.join(arguments.names) or arguments.corpus}; nothing was replayed"
+        some = f"{failed} of {counted(len(entries), 'case')} {fail} on {config.target}{more}"
+        report.lines.append(some if entries or errors else none)
         console.print(in_a_line(report.lines[0]), soft_wrap=True)
     return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 

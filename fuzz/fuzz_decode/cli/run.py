@@ -26,9 +26,9 @@ JSON_SECONDS = 30.0  # between two writes of the report for machines
 def add_to(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
     run = commands.add_parser("run", help="draw cases, compare, minimize and store failures (the default command)")
-    limit = run.add_mutually_exclusive_group()
-    limit.add_argument("--iters", type=types.positive, metavar="N", help=f"number of cases (default {DEFAULT_ITERS})")
-    limit.add_argument("--time", type=types.duration, metavar="T", help="stop after this time: 90s, 10m, 8h")
+    limit = f"number of cases (default {DEFAULT_ITERS}, or no limit with --time)"
+    run.add_argument("--iters", type=types.positive, metavar="N", help=limit)
+    run.add_argument("--time", type=types.duration, metavar="T", help="stop after this time: 90s, 10m, 8h")
     run.add_argument("--seed", type=types.natural, default=0, metavar="S", help="same seed, same cases (default 0)")
     run.add_argument("--dtypes", type=types.dtypes, metavar="D,D", help=f"only these of {', '.join(DTYPES)}")
     run.add_argument("--jobs", type=types.positive, metavar="J", help="worker processes (default: one per core)")
@@ -78,6 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> CampaignSettings:
     from fuzz_decode.campaign.checkpoint import NAME
     from fuzz_decode.campaign.settings import CampaignSettings
+    from fuzz_decode.workers.protocol import IMPORT_SECONDS
 
     return CampaignSettings(
         target=arguments.target,
@@ -92,6 +93,7 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
         sequence=arguments.sequence,
         dtypes=arguments.dtypes,
         timeout=arguments.timeout,
+        import_timeout=arguments.import_timeout or IMPORT_SECONDS,
         minimize_time=arguments.minimize_time,
         ray=arguments.ray,
         checkpoint=arguments.corpus / NAME,
@@ -146,7 +148,8 @@ class _ReportFiles:
         if self.html_path:
             settings, state = self.view.campaign.settings, self.view.campaign.state
             stored = {bug.path: bug.entry for bug in state.bugs.values()}
-            found = [*triage(stored, settings.worker_config, settings.target, settings.minimize_time)]
+            seen = triage(stored, settings.worker_config, settings.target, settings.minimize_time)
+            found = [triaged.as_new for triaged in seen]
             write_report(self.html_path, Page(found, state.coverage, "this campaign").html())
             if not state.harness_errors:  # which are raised anyway, and most likely the same
                 raise_all([triaged.harness_error for triaged in found if triaged.harness_error])

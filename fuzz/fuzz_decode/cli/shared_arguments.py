@@ -20,6 +20,7 @@ def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
     otherwise = default or "the one in the file, if it is built in"
     parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {otherwise})")
     add_where(parser)
+    add_import_timeout(parser)
     add_corpus(parser)
 
 
@@ -28,6 +29,11 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=types.duration, default=DEFAULT_SECONDS, metavar="SECONDS", help="per case (default 60)"
     )
+
+
+def add_import_timeout(parser: argparse.ArgumentParser) -> None:
+    words = "until an import of the target is given up (default 120)"
+    parser.add_argument("--import-timeout", type=types.duration, metavar="SECONDS", help=words)
 
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +51,10 @@ def add_minimize_time(parser: argparse.ArgumentParser) -> None:
 def worker_config(arguments: argparse.Namespace, target: str) -> WorkerConfig:
     """How to start workers for a target, as the arguments say."""
     from fuzz_decode.workers.devices import pick_device
-    from fuzz_decode.workers.protocol import WorkerConfig
+    from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 
-    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout)
+    limit = arguments.import_timeout or IMPORT_SECONDS
+    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout, import_timeout=limit)
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,8 @@ def find_files(names: list[str], folder: Path) -> list[Path]:
     Raises UsageError for a name that is none of these.
     """
     found: list[Path] = []
+    if not names and not os.path.exists(folder):
+        raise UsageError(f"there is no corpus {folder}; name the folder with --corpus DIR, or name case files")
     for name in names or [str(folder)]:
         if os.path.isdir(name):  # unlike methods of Path, these answer False to a name that is too long or has a null byte
             found += sorted(Path(name).glob("*.json"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fuzz_decode.errors import UsageError
 from fuzz_decode.targets.names import BUNDLED, mutant_target
+from fuzz_decode.text import did_you_mean
 from fuzz_decode_kernels.mutants import MUTANTS, Mutant, mutant_source
 from fuzz_decode_kernels.mutants.load import SOURCE
 from fuzz_decode_kernels.mutation import generic as mutation
@@ -46,7 +47,8 @@ def subjects(mutants: str) -> tuple[Subject, ...]:
     names = [mutants] if mutants in known else mutants.split(",")  # names of generic mutants contain commas
     for name in names:
         if name not in known:
-            raise UsageError(f"--mutants: there is no mutant {name!r}; there are {', '.join(real())}, and generic ones")
+            close = did_you_mean(name, known) or "; `fuzz-decode targets --mutants` lists those of released kernels"
+            raise UsageError(f"--mutants: there is no mutant {name!r}{close}")
     return tuple(known[name] for name in dict.fromkeys(names))
 
 

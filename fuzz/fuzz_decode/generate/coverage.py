@@ -10,6 +10,7 @@ from typing import Any
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import ALL_FAMILIES, family
 from fuzz_decode.cases.optional_arguments import all_options
+from fuzz_decode.text import counted
 
 
 def option_labels() -> list[str]:
@@ -54,10 +55,11 @@ class Coverage:
 
     @property
     def combinations(self) -> str:
-        return f"{len(self.cells)} combinations of family, dtype, group and block size"
+        return f"{counted(len(self.cells), 'combination')} of family, dtype, group and block size"
 
     def in_a_line(self) -> str:
-        return f"{self.families} of {len(ALL_FAMILIES)} layout families, {len(self.along(1))} dtypes, {self.combinations}"
+        dtypes = counted(len(self.along(1)), "dtype")
+        return f"{self.families} of {len(ALL_FAMILIES)} layout families, {dtypes}, {self.combinations}"
 
     @property
     def spread(self) -> dict[str, int]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case, flatten
-from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, PlacedLayout
+from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, PlacedLayout
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.shrink.needed import size_in_words
+from fuzz_decode.text import counted
 
 AXES = {"out": ("sequence", "q head", "dim"), "lse": ("sequence", "q head")}
 LISTED_SEQUENCES = 12  # of seq_lens; more are counted
@@ -44,10 +45,10 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     lengths = ", ".join(map(str, case.seq_lens[:LISTED_SEQUENCES])) + (", ..." if case.num_seqs > LISTED_SEQUENCES else "")
     caches = f", caches {case.cache_dtype}" if case.cache_dtype else ""
     facts = [
-        ("seq_lens", f"{lengths}  ({case.num_seqs} sequence{'s' * (case.num_seqs > 1)})"),
+        ("seq_lens", f"{lengths}  ({counted(case.num_seqs, 'sequence')})"),
         ("heads", f"{case.num_q_heads} q, {case.num_kv_heads} KV, group {case.group}"),
         ("head_dim", f"{case.head_dim}, V {case.value_head_dim}"),
-        ("block_size", f"{case.block_size}  ({case.num_blocks} block{'s' * (case.num_blocks > 1)} in the pool)"),
+        ("block_size", f"{case.block_size}  ({counted(case.num_blocks, 'block')} in the pool)"),
         ("dtype, data", f"{case.dtype}{caches}, {case.data}, seed {case.seed}"),
     ]
     facts += [(name, str(getattr(case, name))) for name in _option_fields() if getattr(case, name) != DEFAULTS[name]]
@@ -70,11 +71,11 @@ def tensor_facts(case: Case) -> list[TensorFacts]:
     layouts = case.layouts()
     v = layouts.get("v", layouts["k"])
     return [
-        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), str(case.q)),
-        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), str(case.k)),
+        TensorFacts("q", *_shape_and_strides(layouts["q"], QUERY_AXES), _in_words(case.q)),
+        TensorFacts("k_cache", *_shape_and_strides(layouts["k"], CACHE_AXES, case.head_dim), _in_words(case.k)),
         TensorFacts("v_cache", *_shape_and_strides(v, CACHE_AXES, case.value_head_dim), _location_of_v(case)),
-        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), str(case.table.layout)),
-        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), str(case.out)),
+        TensorFacts("block_table", *_shape_and_strides(layouts["table.layout"], TABLE_AXES), _in_words(case.table.layout)),
+        TensorFacts("out", *_shape_and_strides(layouts["out"], QUERY_AXES), _in_words(case.out)),
     ]
 
 
@@ -139,9 +140,14 @@ def _number(number: Any) -> str:
     return f"{number:.6g}" if isinstance(number, (int, float)) else str(number)
 
 
+def _in_words(layout: Layout) -> str:
+    """With blanks where a line may break."""
+    return str(layout).replace(">", " > ")
+
+
 def _location_of_v(case: Case) -> str:
     if case.v is not None:
-        return str(case.v)
+        return _in_words(case.v)
     if case.v_prefix_of_k:
         return "the first elements of K's rows"
     return f"K's buffer, {case.layouts()['k'].strides['kv']} elements further on"

@@ -10,6 +10,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.diagnose.diagnosis import Access
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Cell, Mark, Rows
+from fuzz_decode.text import counted
 
 RIGHT, EXPECTED, WRONG = "right", "expected", "wrong"
 SIGNS = {RIGHT: "✓", EXPECTED: "◄", WRONG: "✗"}
@@ -125,4 +126,4 @@ def _steps(access: Access, other: Access | None) -> str:
     """The other differences between two accesses to the same address."""
     if other is None or other == access:
         return ""
-    return f", {access.length} elements" + (f" in steps of {access.step}" if {access.step, other.step} != {1} else "")
+    return f", {counted(access.length, 'element')}" + (f" in steps of {access.step}" if {access.step, other.step} != {1} else "")

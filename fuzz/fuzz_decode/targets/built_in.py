@@ -26,7 +26,7 @@ class BuiltIn:
     unavailable: str
     """Why this machine cannot run it; empty if it can."""
     install: str
-    """How to install the package."""
+    """The command that installs the package."""
     target: Target | None
     """None if its adapter does not import."""
 

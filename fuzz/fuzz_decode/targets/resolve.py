@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +16,13 @@ import fuzz_decode.targets.bundled_kernel as bundled_kernel
 import fuzz_decode.targets.partial_import as partial_import
 from fuzz_decode.errors import TargetError
 from fuzz_decode.targets.adapters import ADAPTERS
-from fuzz_decode.targets.names import BUNDLED, MUTANT_PREFIX, is_mutant
+from fuzz_decode.targets.names import BUNDLED, MUTANT_PREFIX, is_mutant, mutant_target
 from fuzz_decode.targets.target import Target, target_from_function
+from fuzz_decode.text import did_you_mean
 from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant
 from fuzz_decode_kernels.mutation.generic import generic_mutants, load_generic
 
+RELATIVE = "; a target file is loaded without its package: name the target as module:function, or import without the leading dot"
 Loaded = TypeVar("Loaded")
 BUNDLED_DECLARATION: dict[str, Any] = {"arithmetic": bundled_kernel.arithmetic, "compiles_for": bundled_kernel.compiles_for}
 
@@ -35,13 +39,18 @@ def resolve(name: str) -> Target:
     if not colon or not module_name or not function:
         raise TargetError(
             f"target {name!r} is none of {BUNDLED}, {MUTANT_PREFIX}NAME, module:function, path/to/file.py:function, "
-            "or an adapter that `fuzz-decode targets` lists"
+            f"or an adapter that `fuzz-decode targets` lists{did_you_mean(name, _built_in_names())}"
         )
-    module = _load_file(module_name) if module_name.endswith(".py") else _import(module_name)
+    module = _load_file(module_name) if module_name.endswith(".py") else _import(module_name, function)
     found = getattr(module, function, None)
     if not callable(found):
-        raise TargetError(f"target {name}: {module_name} has no function {function!r}")
+        functions = [each for each, value in vars(module).items() if callable(value)]
+        raise TargetError(f"target {name}: {module_name} has no function {function!r}{did_you_mean(function, functions)}")
     return target_from_function(name, found)
+
+
+def _built_in_names() -> tuple[str, ...]:
+    return BUNDLED, *ADAPTERS, *map(mutant_target, MUTANTS)
 
 
 def _bundled() -> Callable[..., Any]:
@@ -56,7 +65,8 @@ def _mutant(name: str) -> Callable[..., Any]:
     if name in MUTANTS:
         return load_mutant(name)
     if ":" not in name:
-        raise TargetError(f"there is no mutant {name!r}; there are {', '.join(sorted(MUTANTS))}")
+        close = did_you_mean(name, MUTANTS) or "; `fuzz-decode targets --mutants` lists them"
+        raise TargetError(f"there is no mutant {name!r}{close}")
     if name not in generic_mutants():
         raise TargetError(f"there is no generic mutant {name!r}; its name changes with the source line that it edits")
     return load_generic(name)
@@ -77,17 +87,23 @@ def declared(name: str) -> Target:
     return target_from_function(name, _guarded(name, adapter.decode_function))
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, function: str) -> ModuleType:
+    target = f"{name}:{function}"
+    if not all(part.isidentifier() for part in name.split(".")):
+        file = f"; did you mean {name}.py:{function}?" if Path(f"{name}.py").is_file() else ""
+        raise TargetError(f"target {target!r}: {name!r} is neither a module nor a file that ends in .py{file}")
     if "" not in sys.path:
         sys.path.insert(0, "")
-    return _guarded(name, lambda: importlib.import_module(name))
+    return _guarded(name, lambda: importlib.import_module(name), did_you_mean(target, _built_in_names()))
 
 
 def _load_file(name: str) -> ModuleType:
     path = Path(name).resolve()
     if not path.is_file():
-        raise TargetError(f"target file {name} does not exist")
-    private = f"fuzz_decode_target_{path.stem}"  # a file called queue.py must not shadow the standard module
+        close = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
+        raise TargetError(f"target file {name} does not exist{close}")
+    # a file called queue.py must not shadow the standard module, and a dot would name a package
+    private = re.sub(r"\W", "_", f"fuzz_decode_target_{path.stem}")
     spec = importlib.util.spec_from_file_location(private, path)
     assert spec is not None
     loader = spec.loader
@@ -95,15 +111,26 @@ def _load_file(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[private] = module
     sys.path.insert(0, str(path.parent))
-    _guarded(name, lambda: loader.exec_module(module))
+    _guarded(name, lambda: loader.exec_module(module), RELATIVE if _imports_relatively(path) else "")
     return module
 
 
-def _guarded(name: str, load: Callable[[], Loaded]) -> Loaded:
-    """The loaded value. Any exception of a user's module is bad input, not a crash of this program: raises TargetError."""
+def _imports_relatively(path: Path) -> bool:
+    """Whether a statement of the file begins with `from .`."""
+    try:
+        statements = ast.walk(ast.parse(path.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return False  # importing it says what is wrong
+    return any(isinstance(each, ast.ImportFrom) and each.level > 0 for each in statements)
+
+
+def _guarded(name: str, load: Callable[[], Loaded], hint: str = "") -> Loaded:
+    """The loaded value. Any exception of a user's module is bad input, not a crash of this program: raises TargetError, with the
+    hint if an import failed."""
     try:
         return load()
     except TargetError:
         raise
     except (Exception, SystemExit) as error:
-        raise TargetError(f"target {name} does not import: {type(error).__name__}: {error}") from error
+        more = hint if isinstance(error, ImportError) else ""
+        raise TargetError(f"target {name} does not import: {type(error).__name__}: {error}{more}") from error

@@ -22,6 +22,7 @@ from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.targets.description import Description
 
 Response_co = TypeVar("Response_co", covariant=True)
+IMPORT_SECONDS = 120.0  # a target may import half of vLLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class WorkerConfig:
     """dtypes of q to draw; empty: all that the target takes"""
     preload: str = ""
     """another target, loaded before the first fork for the modules that it imports"""
+    import_timeout: float = IMPORT_SECONDS
+    """seconds that importing the target may take"""
     gpu: str = ""
     """the GPU to use, as CUDA_VISIBLE_DEVICES names it; empty: the first"""
 

@@ -95,7 +95,7 @@ def _connected(address: str, jobs: int | None) -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("--ray needs Ray, which is not installed; pip install 'fuzz-decode[ray]'") from None
+        raise UsageError("--ray needs Ray, which is not installed; pip install 'ray>=2.9'") from None
     local = {"num_cpus": jobs, "include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)

@@ -24,7 +24,6 @@ from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, Wor
 
 Response = TypeVar("Response")
 
-START_SECONDS = 120.0  # importing a target may import half of vLLM
 KILL_SECONDS = 5.0
 LOG_TAIL = 2000  # bytes
 
@@ -45,7 +44,7 @@ class Worker:
 
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
-        self.deadline = time.monotonic() + START_SECONDS
+        self.deadline = time.monotonic() + plan.import_timeout
         self._log = tempfile.NamedTemporaryFile(prefix="fuzz-decode-", suffix=".log")  # noqa: SIM115  closed by close()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch"])
@@ -63,7 +62,8 @@ class Worker:
         try:
             answer = self._receive()
         except TimeoutError:
-            answer = TargetError(f"target {self.plan.target} was still importing after {START_SECONDS:.0f} s")
+            limit = f"{self.plan.import_timeout:g} s, the limit of --import-timeout"
+            answer = TargetError(f"target {self.plan.target} was still importing after {limit}")
         except WorkerDied as death:
             answer = TargetError(f"target {self.plan.target} {_how_it_died(death)}, while it was imported")
         if isinstance(answer, UsageError):

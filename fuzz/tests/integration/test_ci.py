@@ -280,7 +280,7 @@ def test_the_summary_has_the_verdict_a_table_and_what_to_type(campaign: Ran, rep
     assert re.match(r"\| exception&#45;ValueError&#58;call \| \d+ \| ValueError&#58; ", lines[8])
     assert lines[10:13] == ["```console", *lines[11:12], "```"]
     assert lines[11].startswith(f"fuzz-decode replay {file} --target ")
-    assert "\n1 of 6 cases fail on " in replayed.summary
+    assert "\n1 of 6 cases fails on " in replayed.summary
     assert replayed.summary.count("\n| ") == 4
 
 

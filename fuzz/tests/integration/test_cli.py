@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,6 +93,21 @@ def test_a_finding_shows_what_was_wrong_and_how_to_see_it_again(found: Path, cap
     assert f"fuzz-decode replay {path} --target {BUG}\n" in shown
 
 
+@pytest.mark.parametrize(("encoding", "words"), [("ascii", "allowed ~"), ("latin-1", "allowed ±")])
+def test_a_terminal_with_few_characters_gets_a_plain_form(
+    encoding: str, words: str, found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, write_through=True))
+
+    assert main(["triage", "--corpus", str(found / "corpus"), *ON_CPU]) == FINDINGS
+    shown = printed.getvalue().decode(encoding)
+    assert words in shown
+    assert "x is read as K of token 0" in shown
+    assert len({len(line) for line in shown.splitlines() if line.startswith(("+", "|"))}) == 1
+
+
 def test_the_fixed_kernel_passes_what_the_mutant_fails(found: Path) -> None:
     assert main(["replay", str(found / "corpus"), *ON_CPU]) == CLEAN
 
@@ -161,7 +178,6 @@ def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: P
         (["--iters", "-1"], "--iters: must be a whole number, 1 or more"),
         (["--iters", "0"], "--iters: must be a whole number, 1 or more"),
         (["--iters", "many"], "--iters: must be a whole number"),
-        (["--iters", "5", "--time", "3"], "not allowed with"),
         (["--time", "soon"], "--time: must be a time such as"),
         (["--seed", "-3"], "--seed: must be a whole number, 0 or more"),
         (["--jobs", "0"], "--jobs: must be a whole number, 1 or more"),
@@ -171,9 +187,21 @@ def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: P
         (["--sequence", "four"], "--sequence: must be a whole number, 2 to 100, not 'four'"),
         (["--sequence", "101"], "--sequence: must be a whole number, 2 to 100"),
         (["--device", "tpu"], "--device"),
-        (["--frobnicate"], "--frobnicate"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate; see fuzz-decode run --help"),
+        (["--sede", "3"], "unrecognized arguments: --sede 3; did you mean --seed?"),
+        (["replay", "--targt=bundled"], "unrecognized arguments: --targt=bundled; did you mean --target?"),
+        (
+            ["repaly"],
+            "no command 'repaly'; there are run, replay, minimize, triage, export, merge, targets, score, bench;",
+        ),
+        (["repaly"], "did you mean replay?"),
+        (["corpus/a.json"], "there is no command 'corpus/a.json'; there are run, replay"),
+        (["--import-timeout", "0"], "--import-timeout: must be a time such as"),
         (["--target", "nothing"], "target 'nothing' is none of bundled"),
-        (["--target", "mutant:nothing"], "there is no mutant 'nothing'"),
+        (["--target", "mutant:nothing"], "there is no mutant 'nothing'; `fuzz-decode targets --mutants` lists them"),
+        (["--target", "mutant:gqa-modul"], "there is no mutant 'gqa-modul'; did you mean gqa-modulo?"),
+        (["score", "--mutants", "gqa-modul"], "there is no mutant 'gqa-modul'; did you mean gqa-modulo?"),
+        (["--target", "flashinfr"], "did you mean flashinfer"),
         (["--target", "no_such_module:decode"], "does not import: ModuleNotFoundError"),
         (["--target", "no_such_file.py:decode"], "no_such_file.py does not exist"),
         (["--target", f"{SAMPLES}:no_such_function"], "has no function 'no_such_function'"),
@@ -182,6 +210,8 @@ def test_minimize_of_a_case_that_passes_changes_nothing(found: Path, tmp_path: P
         (["--json", "/no/such/folder/report.json"], "--json /no/such/folder/report.json"),
         (["replay", "no-such-digest"], "is no file, folder or digest"),
         (["replay", "/no/such/folder"], "is no file, folder or digest"),
+        (["replay"], "there is no corpus corpus; name the folder with --corpus DIR, or name case files"),
+        (["triage", "--corpus", "crpus"], "there is no corpus crpus; name"),
         (["minimize", "nothing"], "is no file, folder or digest"),
     ],
 )
@@ -255,7 +285,46 @@ def test_targets_lists_every_built_in_target(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["targets"]) == CLEAN
     printed = capsys.readouterr().out
-    shown = " ".join(printed.split())
     assert all(f"\n{name}  {adapter.about}\n" in printed for name, adapter in ADAPTERS.items())
+    assert all(f"  {adapter.install}\n" in re.sub(" +\n", "\n", printed) for adapter in ADAPTERS.values() if adapter.install)
+    assert max(map(len, printed.splitlines())) <= 80
+    assert len(printed.splitlines()) < 120
+
+
+def test_mutants_are_listed_if_that_is_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["targets", "--mutants"]) == CLEAN
+    printed = capsys.readouterr().out
+    shown = " ".join(printed.split())
     assert all(f"mutant:{name} {mutant.fault.split()[0]}" in shown for name, mutant in MUTANTS.items())
     assert max(map(len, printed.splitlines())) <= 80
+    assert "flashinfer" not in printed
+
+
+@pytest.mark.parametrize(("limits", "cases"), [((3, 600), range(3, 4)), ((100_000, 1), range(100_000))])
+def test_a_campaign_with_two_limits_ends_at_the_first(limits: tuple[int, int], cases: range, tmp_path: Path) -> None:
+    iters, seconds = map(str, limits)
+    report = tmp_path / "report.json"
+    options = ["--corpus", str(tmp_path / "corpus"), "--json", str(report), "--jobs", "1", *ON_CPU]
+
+    assert main(["--iters", iters, "--time", seconds, *options]) == CLEAN
+    assert json.loads(report.read_text())["cases"] in cases
+
+
+def test_a_campaign_with_nothing_to_resume_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--resume", "--iters", "1", "--corpus", str(tmp_path), *ON_CPU]) == CLEAN
+    shown = capsys.readouterr().out
+    assert f"nothing to resume: there is no {tmp_path / '.campaign'}" in shown
+
+
+def test_replaying_an_empty_corpus_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--corpus", str(tmp_path), *ON_CPU]) == CLEAN
+    assert capsys.readouterr().out == f"no case file in {tmp_path}; nothing was replayed\n"
+
+
+def test_an_import_that_takes_too_long_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(60)\n")
+    target = f"{tmp_path}/slow_to_import.py:decode"
+
+    assert main(["--target", target, "--import-timeout", "0.5", "--corpus", str(tmp_path), *ON_CPU]) == USAGE
+    assert f"target {target} was still importing after 0.5 s, the limit of --import-timeout" in capsys.readouterr().err

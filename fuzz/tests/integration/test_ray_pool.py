@@ -76,8 +76,4 @@ def test_without_ray_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setitem(sys.modules, "ray", None)
 
     assert main(["--iters", "3", "--ray", "local", "--device", "cpu"]) == USAGE
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .endswith("--ray needs Ray, which is not installed; pip install 'fuzz-decode[ray]'")
-    )
+    assert capsys.readouterr().err.splitlines()[-1].endswith("--ray needs Ray, which is not installed; pip install 'ray>=2.9'")

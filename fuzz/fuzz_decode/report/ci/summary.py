@@ -21,6 +21,7 @@ from fuzz_decode.report.ci.junit import junit
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.terminal.campaign import CampaignView
 from fuzz_decode.report.terminal.finding import finding_text, repro_line
+from fuzz_decode.text import counted
 
 MAX_DETAILS = 2**16  # characters of a check: texts in a case file may be much longer
 
@@ -95,5 +96,5 @@ def _stale(name: str, known: KnownFailure, path: Path) -> Check:
 
 
 def _known_failure(known: KnownFailure, count: int) -> Check:
-    message = f"{known.outcome().status}: {known.reason}, {count} case{'s' * (count > 1)} ({known.issue})"
+    message = f"{known.outcome().status}: {known.reason}, {counted(count, 'case')} ({known.issue})"
     return Check(f"{known.signature} ({known.issue})", SKIPPED, message, known.signature, count=count)

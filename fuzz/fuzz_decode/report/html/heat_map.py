@@ -1,4 +1,4 @@
-"""The coverage of the layout space as tables; a cell is the darker the more cases it had."""
+"""The coverage of the layout space as a table; a cell is the darker the more cases it had."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from fuzz_decode.report.html.elements import el
 
 AXES = (("dtype", 1), ("group", 2), ("block size", 3))
 
-
-def heat_maps(coverage: Coverage) -> list[Element]:
-    """Layout families by dtype, by group and by block size."""
-    return [_heat_map(coverage, word, axis) for word, axis in AXES]
+Column = tuple[int, int | str]
+"""An axis of a coverage cell, and a value on it."""
 
 
-def _heat_map(coverage: Coverage, word: str, axis: int) -> Element:
-    counts: Counter[tuple[str, int | str]] = Counter()
+def heat_map(coverage: Coverage) -> Element:
+    """Layout families by dtype, by group and by block size, side by side."""
+    counts: Counter[tuple[str, Column]] = Counter()
     for cell, count in coverage.cells.items():
-        counts[cell[0], cell[axis]] += count
-    columns = sorted({column for _, column in counts}, key=lambda value: (isinstance(value, str), value))
-    most = max(counts.values(), default=1)
-    head = el("tr", {}, el("th", {}, f"family \\ {word}"), *(el("th", {}, str(column)) for column in columns))
-    rows = [el("tr", {}, el("th", {}, name), *(_heat(counts[name, column], most) for column in columns)) for name in ALL_FAMILIES]
-    return el("div", {"class": "wide"}, el("table", {"class": "heat"}, el("thead", {}, head), el("tbody", {}, *rows)))
+        for _, axis in AXES:
+            counts[cell[0], (axis, cell[axis])] += count
+    columns = sorted({column for _, column in counts})
+    most = {axis: max(count for (_, column), count in counts.items() if column[0] == axis) for _, axis in AXES}
+    head = el("thead", {}, _axes(columns), el("tr", {}, el("th", {}, "family"), *(_head(columns, each) for each in columns)))
+    rows = [
+        el("tr", {}, el("th", {}, name), *(_heat(counts[name, column], most[column[0]]) for column in columns))
+        for name in ALL_FAMILIES
+    ]
+    return el("div", {"class": "wide"}, el("table", {"class": "heat"}, head, el("tbody", {}, *rows)))
+
+
+def _axes(columns: list[Column]) -> Element:
+    """The names of the axes, each over its columns."""
+    spans = Counter(axis for axis, _ in columns)
+    return el("tr", {}, el("th"), *(el("th", {"colspan": spans[axis], "class": "first"}, word) for word, axis in AXES))
+
+
+def _head(columns: list[Column], column: Column) -> Element:
+    is_first = column == next(each for each in columns if each[0] == column[0])
+    return el("th", {"class": "first"} if is_first else {}, str(column[1]))
 
 
 def _heat(count: int, most: int) -> Element:

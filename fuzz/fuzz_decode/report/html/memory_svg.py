@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 from fuzz_decode.report.html.elements import el
 from fuzz_decode.report.memory_map import EXPECTED, RIGHT, SHOWN_MARKS, SIGNS, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
+from fuzz_decode.text import counted
 
 # pixels
 DRAWING_WIDTH, ADDRESS_WIDTH, ROW_WIDTH = 352, 58, 262
@@ -21,7 +22,7 @@ def memory_svg(memory: MemoryMap) -> Element:
     top, end, page = 0.0, 0, None
     for cell in memory.cells:
         if cell.start > end:
-            drawn.append(_text(ADDRESS_WIDTH + 8, top + OMISSION_HEIGHT - 4, f"⋮ {cell.start - end} elements", "faint"))
+            drawn.append(_omission(top, counted(cell.start - end, "element")))
             top += OMISSION_HEIGHT
         elif page not in (None, cell.page):
             top += PAGE_GAP
@@ -31,7 +32,7 @@ def memory_svg(memory: MemoryMap) -> Element:
             middles.setdefault(mark.kind, top + height / 2)
         top, end, page = top + height + ROW_GAP, cell.end, cell.page
     if memory.more:
-        drawn.append(_text(ADDRESS_WIDTH + 8, top + OMISSION_HEIGHT - 4, f"⋮ and {memory.more} more rows like these", "faint"))
+        drawn.append(_omission(top, f"and {counted(memory.more, 'more row')} like these"))
         top += OMISSION_HEIGHT
     if EXPECTED in middles and WRONG in middles and middles[EXPECTED] != middles[WRONG]:
         drawn.append(_arrow(middles[EXPECTED], middles[WRONG]))
@@ -43,6 +44,11 @@ def memory_svg(memory: MemoryMap) -> Element:
         "role": "img",
     }
     return el("svg", size, el("title", {}, f"memory of {memory.tensors}, for {memory.whose}"), *drawn)
+
+
+def _omission(top: float, words: str) -> Element:
+    """What is left out between two rows."""
+    return _text(ADDRESS_WIDTH + 8, top + OMISSION_HEIGHT - 4, f"⋮ {words}", "faint")
 
 
 def _cell(cell: Cell, top: float, height: float) -> list[Element]:

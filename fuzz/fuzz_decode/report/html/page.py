@@ -13,7 +13,8 @@ from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.html.bug_section import bug_section
 from fuzz_decode.report.html.elements import Child, document, el, table
-from fuzz_decode.report.html.heat_map import heat_maps
+from fuzz_decode.report.html.heat_map import heat_map
+from fuzz_decode.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Page:
 
     def _verdict(self) -> str:
         failing = sum(triaged.failing for triaged in self.found)
-        return f"{failing} bug{'s' * (failing != 1)} of {len(self.found)} failing" if self.found else "no findings"
+        return f"{counted(failing, 'bug')} of {len(self.found)} failing" if self.found else "no findings"
 
     def _head(self) -> list[Child]:
         bad = any(triaged.failing for triaged in self.found)
@@ -55,9 +56,8 @@ class Page:
         if not self.coverage.cells:
             return []
         cases = sum(self.coverage.cells.values())
-        words = f"{cases} cases of {self.what}: layout families by dtype, group of query heads and block size."
-        maps = el("div", {"class": "sides"}, *heat_maps(self.coverage))
-        return [el("h2", {}, "Coverage of the layout space"), el("p", {"class": "faint"}, words), maps]
+        words = f"{counted(cases, 'case')} of {self.what}: layout families by dtype, group of query heads and block size."
+        return [el("h2", {}, "Coverage of the layout space"), el("p", {"class": "faint"}, words), heat_map(self.coverage)]
 
     def _power(self) -> list[Child]:
         if self.score is None:

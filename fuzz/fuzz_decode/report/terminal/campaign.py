@@ -15,10 +15,12 @@ from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, Spuri
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import Status
-from fuzz_decode.report.terminal.coverage import coverage_table
+from fuzz_decode.report.facts import headline
+from fuzz_decode.report.terminal.coverage import coverage_summary
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.shrink.shrinker import Shrunk
+from fuzz_decode.text import counted, one_line
 from fuzz_decode.workers.protocol import WorkerInfo
 
 PLAIN_LINE_SECONDS, PLAIN_LINES = 10.0, 30  # in a pipe: seconds between lines, later 1/30 of the time so far: a night is a page
@@ -35,6 +37,8 @@ class CampaignView:
     _progress: Progress | None = None
     _task: TaskID = TaskID(0)
     _next_update: float = 0.0
+    _shrunk: dict[str, str] = field(default_factory=dict)
+    """signature to how its case was minimized"""
 
     def __enter__(self) -> CampaignView:
         self._next_update = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
@@ -58,19 +62,19 @@ class CampaignView:
                 self._tick()
             case Found(entry, path, index):
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimizing", "red"), soft_wrap=True)
-            case Minimized(entry, path, shrunk):
-                again = repro_line(path, entry.target)
-                show_finding(self.console, entry, again, f"{entry.signature} - {how_it_shrank(shrunk)}")
+            case Minimized(entry, _, shrunk):
+                self._shrunk[entry.signature] = how_it_shrank(shrunk)
+                self.console.print(clean(one_line(f"{how_it_shrank(shrunk)}: {headline(entry)}")), soft_wrap=True)
             case SpuriousTimeout(path, reason):
                 self.console.print(clean(f"{path} is not a finding and is removed: {reason}", "yellow"), soft_wrap=True)
 
     def summary(self) -> None:
-        """What was covered, what was rejected, what was found."""
+        """What was covered, what was rejected, and last what was found."""
         state, print_ = self.campaign.state, self.console.print
         print_()
-        print_(coverage_table(state.coverage))
+        print_(coverage_summary(state.coverage))
         if state.rejected:
-            print_(f"\nrejected {state.rejected.total()} of {state.done} cases:")
+            print_(f"\nrejected {state.rejected.total()} of {counted(state.done, 'case')}:")
             for reason, count in state.rejected.most_common(8):
                 print_(clean(f"  {count} x {reason}"))
         print_()
@@ -78,20 +82,24 @@ class CampaignView:
             print_(clean(state.stopped_because))
         for known, count in state.known.items():
             word = Status.QUARANTINED if known.expect == CRASH else Status.KNOWN
-            print_(clean(f"{word}: {known.signature} {count} case{'s' * (count > 1)} ({known.issue})", "yellow"), soft_wrap=True)
+            print_(clean(f"{word}: {known.signature} {counted(count, 'case')} ({known.issue})", "yellow"), soft_wrap=True)
         for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
-            words = f"{signature}: {bug.count} of {state.done} cases, the first is case {bug.first_case_index}; {bug.path}"
-            print_(clean(words, "red"), soft_wrap=True)
+            title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
+            show_finding(self.console, bug.entry, repro_line(bug.path, bug.entry.target), title)
+            print_()
+        for signature, bug in state.bugs.items():
+            cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
+            print_(clean(f"{signature}: {cases}; {bug.path}", "red"), soft_wrap=True)
         verdict = Text(self.verdict)
-        verdict.stylize("bold red" if state.bugs else "bold green", 0, len(count_findings(len(state.bugs))))
+        verdict.stylize("bold red" if state.bugs else "bold green", 0, len(counted(len(state.bugs), "finding")))
         print_(verdict)
 
     @property
     def verdict(self) -> str:
-        found = count_findings(len(self.campaign.state.bugs))
-        return f"{found} in {self.campaign.state.done} cases, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
+        found = counted(len(self.campaign.state.bugs), "finding")
+        return f"{found} in {counted(self.campaign.state.done, 'case')}, {self.seconds:.1f} s, {self.rate:.1f} cases/s"
 
     @property
     def seconds(self) -> float:
@@ -105,10 +113,13 @@ class CampaignView:
         settings, done = self.campaign.settings, self.campaign.state.done
         sequences = f", sequences of {settings.sequence}" if settings.sequence else ""
         gpus = f" on {len(settings.gpus)} GPUs" if len(settings.gpus) > 1 else ""
-        resumed = f", resumed after {done} cases" if done else ""
-        jobs = f"Ray at {settings.ray}" if settings.ray else f"{settings.job_count} jobs{gpus}"
+        resumed = f", resumed after {counted(done, 'case')}" if done else ""
+        jobs = f"Ray at {settings.ray}" if settings.ray else f"{counted(settings.job_count, 'job')}{gpus}"
         more = f", seed {settings.seed}{sequences}, {jobs}{resumed}"
         show_header(self.console, settings.worker_config, ready, more)
+        if settings.resume and not done:
+            why = f"there is no {settings.checkpoint}, which a campaign leaves only if it is cut off"
+            self.console.print(clean(f"nothing to resume: {why}; this one starts at case 0", "yellow"), soft_wrap=True)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -124,9 +135,9 @@ class CampaignView:
 
     def _status(self) -> str:
         limit, done = self.campaign.settings.iters, self.campaign.state.done
-        cases = f"{done}/{limit} cases" if limit else f"{done} cases"
+        cases = f"{done}/{counted(limit, 'case')}" if limit else counted(done, "case")
         visited = f"{self.campaign.state.coverage.families}/{len(ALL_FAMILIES)} families"
-        return f"{cases}  {self.rate:.1f}/s  {count_findings(len(self.campaign.state.bugs))}  {visited}"
+        return f"{cases}  {self.rate:.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
 
     def _total(self) -> float | None:
         return self.campaign.settings.iters or self.campaign.settings.time
@@ -135,8 +146,4 @@ class CampaignView:
 def how_it_shrank(shrunk: Shrunk | None) -> str:
     if shrunk is None:
         return "not minimized"
-    return f"minimized in {shrunk.runs} runs" + ("" if shrunk.complete else ", out of time")
-
-
-def count_findings(number: int) -> str:
-    return f"{number} finding{'s' * (number != 1)}"
+    return f"minimized in {counted(shrunk.runs, 'run')}" + ("" if shrunk.complete else ", out of time")

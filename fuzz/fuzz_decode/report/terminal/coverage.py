@@ -10,14 +10,24 @@ from rich.text import Text
 
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.generate.coverage import Coverage, option_labels
+from fuzz_decode.text import counted
+
+SHORT = 100  # cases: in fewer, most cells of the table are 0 or 1
+
+
+def coverage_summary(coverage: Coverage) -> Group:
+    """The table; after a short campaign two lines."""
+    if coverage.cells.total() >= SHORT:
+        return coverage_table(coverage)
+    return Group(Text.assemble(("covered  ", "dim"), coverage.in_a_line()), _options(coverage))
 
 
 def coverage_table(coverage: Coverage) -> Group:
     """Families by dtype, then groups, block sizes, options and kernels in a line each."""
     lines = [_line(coverage, "group", 2), _line(coverage, "block size", 3), _options(coverage)]
     if spread := coverage.spread:
-        words = "{kernels} kernels compiled, for {fewest} to {most} cases each, median {median}".format(**spread)
-        lines.append(Text(words, "dim"))
+        kernels, most = counted(spread["kernels"], "kernel"), counted(spread["most"], "case")
+        lines.append(Text(f"{kernels} compiled, for {spread['fewest']} to {most} each, median {spread['median']}", "dim"))
     return Group(_families(coverage), Text(), *lines, Text(coverage.combinations, "dim"))
 
 

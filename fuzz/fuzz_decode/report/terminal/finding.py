@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -30,20 +31,31 @@ from fuzz_decode.report.facts import (
 )
 from fuzz_decode.report.memory_map import memory_maps, why_no_map
 from fuzz_decode.report.terminal.memory_map import memory_text
-from fuzz_decode.text import one_line, printable
+from fuzz_decode.text import counted, one_line, printable
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+PANEL_WIDTH = 110  # columns, at most: longer lines are hard to read
+BORDER = 6  # columns of the corners, lines and blanks around a title
 WRONG_STYLE = "bold red"
 NUMBERS = {"expected": ("expected ", "green"), "got": ("got ", "red"), "allowed": ("allowed ±", "cyan")}
 
 
 def show_finding(console: Console, entry: Entry, repro: str, title: str, trace: Trace | None = None) -> None:
     """The panel of a finding, and the command that reproduces it, in one line so that it can be copied."""
-    console.print(finding_panel(entry, title, trace))
+    show_panel(console, entry, title, trace)
     console.print(Text.assemble(("repro  ", "dim"), in_a_line(repro, "bold")), soft_wrap=True)
 
 
-def finding_text(entry: Entry, repro: str, title: str, width: int = 110) -> str:
+def show_panel(console: Console, entry: Entry, title: str, trace: Trace | None = None) -> None:
+    """The panel of a finding. A title that does not fit into its border stands above it."""
+    width, title = min(console.width, PANEL_WIDTH), one_line(title)
+    fits = cell_len(title) <= width - BORDER
+    if not fits:
+        console.print(clean(title, "red"), soft_wrap=True)
+    console.print(finding_panel(entry, title if fits else "", trace), width=width)
+
+
+def finding_text(entry: Entry, repro: str, title: str, width: int = PANEL_WIDTH) -> str:
     """The same as plain text, whatever the terminal, notebook and settings."""
     file = io.StringIO()
     plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False, "highlight": False}
@@ -72,7 +84,7 @@ def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel
         parts += [Text(), calls_table(entry)]
     if entry.needed:
         parts += [Text(), required_table(entry)]
-    return Panel(Group(*parts), title=clean(title), title_align="left", border_style="red", expand=False)
+    return Panel(Group(*parts), title=clean(title) if title else None, title_align="left", border_style="red", expand=False)
 
 
 def worst_element(entry: Entry) -> Text:
@@ -133,8 +145,7 @@ def required_table(entry: Entry) -> Table:
 def calls_table(entry: Entry) -> Table:
     """The calls before the failing one, and how they differ from it."""
     table = Table.grid(padding=(0, 2))
-    count = len(entry.before)
-    table.add_row(Text(f"requires the {count} call{'s' * (count > 1)} before it", "bold"))
+    table.add_row(Text(f"requires the {counted(len(entry.before), 'call')} before it", "bold"))
     for facts in call_facts(entry):
         table.add_row(clean(facts))
     return table

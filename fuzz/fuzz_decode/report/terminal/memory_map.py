@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fuzz_decode.report.memory_map import EXPECTED, RIGHT, SHOWN_MARKS, SIGNS, WRONG, MemoryMap
 from fuzz_decode.report.memory_rows import Cell
+from fuzz_decode.text import counted
 
 COLOURS = {"K": "blue", "V": "magenta", "q": "cyan", "out": "cyan", "entry": "yellow"}
 STYLES = {RIGHT: "green", EXPECTED: "bold green", WRONG: "bold red"}
@@ -30,13 +31,13 @@ def _lines(memory: MemoryMap) -> Table:
     page, end = None, 0
     for cell in memory.cells:
         if cell.start > end:
-            table.add_row("⋮", "", Text(f"{cell.start - end} elements", "dim"))
+            table.add_row("⋮", "", Text(counted(cell.start - end, "element"), "dim"))
         elif page not in (None, cell.page) and pages < len(memory.cells):
             table.add_row()
         table.add_row(str(cell.start), _glyph(cell), _name(cell), _marks(cell))
         page, end = cell.page, cell.end
     if memory.more:
-        table.add_row("⋮", "", Text(f"and {memory.more} more rows like these", "dim"))
+        table.add_row("⋮", "", Text(f"and {counted(memory.more, 'more row')} like these", "dim"))
     return table
 
 

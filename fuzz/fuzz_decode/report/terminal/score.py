@@ -16,6 +16,7 @@ from fuzz_decode.evaluate.measurements import Measurement
 from fuzz_decode.evaluate.score import Score
 from fuzz_decode.evaluate.tally import Tally, TallyRow
 from fuzz_decode.report.terminal.finding import clean
+from fuzz_decode.text import counted
 
 COLUMNS = ("mutant", "class", "killed", "median", "90%", "oracle", "diagnosis right")
 PLAIN_LINE_SECONDS = 10.0  # between lines of progress in a pipe
@@ -95,8 +96,9 @@ class ScoreView:
         """The totals, in sentences."""
         cases = f"the grid of {self.score.setting.grid}" if self.score.setting.grid else "the fuzzer"
         ablation = f", {self.score.setting.ablate}" if self.score.setting.ablate else ""
-        most = f"up to {self.score.setting.limit} cases, seeds 0 to {self.score.seeds - 1}"
-        yield f"{cases}{ablation} on {self.score.setting.device}, {most}: {tally.detected} of {tally.mutants} mutants killed"
+        most = f"up to {counted(self.score.setting.limit, 'case')}, seeds 0 to {self.score.seeds - 1}"
+        killed = f"{tally.detected} of {counted(tally.mutants, 'mutant')} killed"
+        yield f"{cases}{ablation} on {self.score.setting.device}, {most}: {killed}"
         strides = f", stride classes {self._cases(tally.stride_median)}" if tally.strides else ""
         yield f"median cases to kill: {self._cases(tally.median)}{strides}"
         beyond = sum(bool(row.beyond) for row in tally.rows)
@@ -106,8 +108,8 @@ class ScoreView:
         if equivalent:
             yield f"{equivalent} more are equivalent to the kernel and count in neither number"
         if tally.clean:
-            rate = f"{tally.alarm_rate:.2g}"
-            yield f"false alarms on the kernel itself: {tally.alarms} in {tally.clean} cases, a rate of at most {rate} (95%)"
+            rate, cases = f"{tally.alarm_rate:.2g}", counted(tally.clean, "case")
+            yield f"false alarms on the kernel itself: {tally.alarms} in {cases}, a rate of at most {rate} (95%)"
 
     def _cells(self, row: TallyRow) -> tuple[str, ...]:
         wrong = f", {row.wrong} wrong" if row.wrong else ""

@@ -13,7 +13,7 @@ from rich.text import Text
 from fuzz_decode.campaign.record import raw_entry
 from fuzz_decode.campaign.smoke_test import Answer
 from fuzz_decode.outcome import Status
-from fuzz_decode.report.terminal.finding import clean, finding_panel
+from fuzz_decode.report.terminal.finding import clean, show_panel
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.targets.description import Description
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
@@ -30,7 +30,7 @@ def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo
             continue
         _show_answer(console, event)
         if event.outcome.findings and Status.FAILED not in statuses:
-            console.print(finding_panel(raw_entry(plan, (event.probe.case,), event.outcome, {}), event.outcome.signature))
+            show_panel(console, raw_entry(plan, (event.probe.case,), event.outcome, {}), event.outcome.signature)
         statuses.append(event.outcome.status)
     _show_next(console, plan, statuses)
     return Status.FAILED in statuses

@@ -14,15 +14,31 @@ from fuzz_decode.targets.names import mutant_target
 from fuzz_decode.targets.target import Target
 from fuzz_decode_kernels.mutants import MUTANTS
 
+NEXT = (
+    "",
+    "--no-deps: only the kernel's own file is loaded, so no GPU stack is needed",
+    "the mutants: fuzz-decode targets --mutants",
+    "what is derived from a target: fuzz-decode targets --check TARGET",
+)
+
 
 def show_targets(console: Console, device: str) -> None:
     """Every built-in target; `device` is the one to check them for."""
     for built_in in built_ins(device):
         _show(console, built_in)
     console.print(Text.assemble((mutant_target("NAME"), "bold"), "  the bundled kernel with one fault of a released one"))
-    console.print(_indented(_mutants()), Text())
     console.print(Text.assemble(("module:function", "bold"), " or ", ("path/to/file.py:function", "bold"), "  your function"))
-    console.print("To show the declaration of a target and run five cases: fuzz-decode targets --check TARGET")
+    for line in NEXT:
+        console.print(line, soft_wrap=True)
+
+
+def show_mutants(console: Console) -> None:
+    """The mutants with faults of released kernels, a row each."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    for name, mutant in MUTANTS.items():
+        table.add_row(mutant_target(name), mutant.fault)
+    console.print(table)
 
 
 def _show(console: Console, built_in: BuiltIn) -> None:
@@ -49,14 +65,6 @@ def _declared(target: Target) -> dict[str, str]:
     rows = {"takes": "; ".join(supported)}
     declared_limits = "; ".join(limit for limit, _ in limits(target))
     return rows | ({"limits": declared_limits} if declared_limits else {})
-
-
-def _mutants() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    for name, mutant in MUTANTS.items():
-        table.add_row(mutant_target(name), mutant.fault)
-    return table
 
 
 def _indented(table: Table) -> Padding:

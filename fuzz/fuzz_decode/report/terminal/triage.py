@@ -9,6 +9,7 @@ from rich.text import Text
 
 from fuzz_decode.campaign.triage import FAILS_OTHERWISE, FIXED, NOT_RUN, STILL_FAILS, Triaged
 from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+from fuzz_decode.text import counted
 
 STYLES = {STILL_FAILS: "red", FAILS_OTHERWISE: "red", FIXED: "green", NOT_RUN: "yellow"}
 
@@ -44,5 +45,4 @@ def style(triaged: Triaged) -> str:
 def count_statuses(statuses: Counter[str], files: int) -> str:
     """`13 bugs in 14 files: 12 still failing, 1 fixed`."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-    bugs = statuses.total()
-    return f"{bugs} bug{'s' * (bugs != 1)} in {files} file{'s' * (files != 1)}" + (f": {counts}" if counts else "")
+    return f"{counted(statuses.total(), 'bug')} in {counted(files, 'file')}" + (f": {counts}" if counts else "")

@@ -22,7 +22,7 @@ class Adapter:
     distribution: str | None
     """What must be installed; None: nothing but torch."""
     install: str
-    """How to install it."""
+    """The command that installs it."""
     about: str
     """The kernel that it runs, in a line."""
 
@@ -76,7 +76,9 @@ def _torch() -> ModuleType:
     return torch_attention
 
 
-_FILES_ONLY = "pip install --no-deps {}  # only the kernel's own file is loaded, no GPU stack is needed"
+# fuzz-decode is on no index: these name the packages of its extras, with the versions that pyproject.toml states
+_FLASHINFER, _FLASH_ATTN = "pip install 'flashinfer-python>=0.6.1'", "pip install --no-build-isolation 'flash-attn>=2.8'"
+_FILES_ONLY = "pip install --no-deps {}"  # of the package only the kernel's own file is loaded
 
 ADAPTERS = {
     "vllm-unified": Adapter(_vllm, "unified_2d", "vllm", _FILES_ONLY.format("vllm"), "vLLM's Triton unified_attention, one pass"),
@@ -97,21 +99,21 @@ ADAPTERS = {
         _flashinfer,
         "cuda_cores",
         "flashinfer-python",
-        "pip install fuzz-decode[flashinfer]",
+        _FLASHINFER,
         "FlashInfer's BatchDecodeWithPagedKVCacheWrapper",
     ),
     "flashinfer-tensor-cores": Adapter(
         _flashinfer,
         "tensor_cores",
         "flashinfer-python",
-        "pip install fuzz-decode[flashinfer]",
+        _FLASHINFER,
         "the same with use_tensor_cores",
     ),
     "flash-attn": Adapter(
         _flash_attn,
         "with_kvcache",
         "flash-attn",
-        "pip install --no-build-isolation fuzz-decode[flash-attn]",
+        _FLASH_ATTN,
         "FlashAttention's flash_attn_with_kvcache",
     ),
     "torch-sdpa": Adapter(_torch, "sdpa", None, "", "gather, then torch scaled_dot_product_attention"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz_decode.campaign.triage import FIXED, STILL_FAILS, Triaged
+from fuzz_decode.campaign.triage import FIXED, NOT_RUN, STILL_FAILS, Triaged
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
@@ -121,11 +121,47 @@ def test_a_fixed_bug_is_no_failure() -> None:
     assert "wrong-value:out on mutant:x: fixed" in shown
 
 
+def test_a_finding_of_the_campaign_itself_is_new() -> None:
+    shown = page(FOUND.as_new).words
+
+    assert FOUND.as_new.failing
+    assert "1 bug of 1 failing" in shown
+    assert "wrong-value:out on mutant:x: new" in shown
+    assert "still" not in shown
+    assert replace(FOUND, status=FIXED).as_new.status == "not failing again"
+    assert replace(FOUND, status=NOT_RUN).as_new.status == NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("k", "pages", "key"),
+    [
+        (Layout(FAMILIES["interleaved"]), BlockTable(first_block=1), "; dashed: unreferenced, NaN"),
+        (Layout(FAMILIES["interleaved"]), BlockTable(), ""),
+        (Layout(FAMILIES["interleaved"], pad=(0, 0, 0, 0, 3)), BlockTable(), "; dashed: between rows, NaN"),
+    ],
+)
+def test_the_key_names_what_is_drawn(k: Layout, pages: BlockTable, key: str) -> None:
+    case = replace(CASE, k=k, table=pages)
+    wrong = trace(TraceRequest(case, ""))
+    shown = page(replace(FOUND, entry=replace(ENTRY, case=case), trace=wrong)).words
+
+    assert f"for sequence 0, q head 0{key} " in shown
+    assert ("dashed" in shown) == bool(key)
+
+
+def test_tables_show_that_they_scroll_and_coverage_is_one_of_them() -> None:
+    reader = page(FOUND)
+
+    assert [attributes.get("class") for tag, attributes in reader.tags if tag == "table"].count("heat") == 1
+    assert "background-attachment: local, local, scroll, scroll" in "".join(reader.text)
+    assert "dtype group block size family float32" in reader.words
+
+
 def test_a_clean_campaign_shows_its_coverage() -> None:
     shown = page().words
 
     assert "no findings" in shown
-    assert "1 cases of the corpus" in shown
+    assert "1 case of the corpus" in shown
 
 
 def test_the_score_is_shown_where_there_is_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import pytest
 from rich.console import Console
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseDone, Minimized, SpuriousTimeout, Started
 from fuzz_decode.campaign.settings import CampaignSettings
+from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status
+from fuzz_decode.report.facts import tensor_facts
 from fuzz_decode.report.terminal.campaign import CampaignView
-from fuzz_decode.report.terminal.coverage import coverage_table
-from fuzz_decode.report.terminal.finding import finding_panel, worst_element
+from fuzz_decode.report.terminal.coverage import coverage_summary, coverage_table
+from fuzz_decode.report.terminal.finding import finding_panel, show_finding, stride_table, worst_element
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerInfo
@@ -160,3 +165,56 @@ def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.
         while view.seconds < 8 * 3600:
             view.show(CaseDone(Case(), Outcome(Status.PASSED)))
     assert 100 < len(capture.get().splitlines()) < 250
+
+
+def test_a_panel_is_no_wider_than_a_line_can_be_read() -> None:
+    console = Console(width=200, no_color=True, highlight=False)
+    with console.capture() as capture:
+        show_finding(console, entry(INTERLEAVED, message="wrong " * 60), "fuzz-decode replay x", "title")
+    assert max(map(len, capture.get().splitlines())) == 110
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_title_is_not_cut(width: int) -> None:
+    console = Console(width=width, no_color=True, highlight=False)
+    title = f"wrong-value:out on {'path/' * 40}kernel.py:decode: still failing"
+    with console.capture() as capture:
+        show_finding(console, entry(INTERLEAVED), "fuzz-decode replay x", title)
+    assert capture.get().splitlines()[0] == title
+
+
+@pytest.mark.parametrize("width", [72, 80, 110])
+def test_no_word_of_a_layout_is_broken(width: int) -> None:
+    with closing(case_stream(3, CaseSpace())) as stream:
+        for case in itertools.islice(stream, 60):
+            shown = rendered(stride_table(case), width - 4).split()
+            words = [word for facts in tensor_facts(case) for word in f"{facts.name} {facts.strides} {facts.layout}".split()]
+            assert set(words) <= set(shown)
+
+
+def test_findings_come_last(tmp_path: Path) -> None:
+    running = campaign(tmp_path)
+    console = Console(width=80, no_color=True, highlight=False)
+    view = CampaignView(running, console)
+    found = replace(entry(INTERLEAVED, message="16 of 16 elements"), diagnosis="block stride of K", minimised=True)
+    running.state.bugs["wrong-value:out"] = Bug(found, tmp_path / "a.json", 0)
+    running.state.coverage.add(INTERLEAVED)
+    with console.capture() as capture:
+        view.show(Minimized(found, tmp_path / "a.json", None))
+        view.summary()
+    first, *lines = capture.get().splitlines()
+
+    assert first == "not minimized: block stride of K"
+    (covered,) = (number for number, line in enumerate(lines) if line.startswith("covered"))
+    (panel,) = (number for number, line in enumerate(lines) if line.startswith("╭"))
+    assert covered < panel
+    assert lines[-2].startswith("wrong-value:out: 1 of 0 cases")
+
+
+def test_a_short_campaign_has_no_table() -> None:
+    short = rendered(coverage_summary(Coverage.of([INTERLEAVED] * 99))).splitlines()
+    long = rendered(coverage_summary(Coverage.of([INTERLEAVED] * 100))).splitlines()
+
+    assert short[0] == "covered  1 of 15 layout families, 1 dtype, 1 combination of family, dtype, group and block size"
+    assert len(short) == 2
+    assert len(long) > 15

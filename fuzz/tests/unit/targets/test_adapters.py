@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from itertools import islice, pairwise
@@ -244,3 +246,14 @@ def test_another_version_of_a_package_is_bad_input_and_no_finding(
 
     with pytest.raises(TargetError, match=rf"^{package} 99.9 has no {package}[.\w]+ that can be loaded alone: No module named"):
         resolve(name)
+
+
+def test_what_is_to_be_installed_is_what_the_extras_say(repo: Path) -> None:
+    """fuzz-decode is on no index, so that a hint names the package itself."""
+    extras = dict(re.findall(r'^([a-z-]+) = \["([^"]+)"\]', (repo / "pyproject.toml").read_text(), re.MULTILINE))
+    hints = [shlex.split(adapter.install)[-1] for adapter in ADAPTERS.values() if adapter.install]
+
+    assert {extras["flashinfer"], extras["flash-attn"]} <= set(hints)
+    assert not any("fuzz-decode" in hint for hint in hints)
+    assert f"pip install '{extras['plot']}'" in (repo / "fuzz/fuzz_decode/cli/bench.py").read_text()
+    assert f"pip install '{extras['ray']}'" in (repo / "fuzz/fuzz_decode/workers/ray_pool.py").read_text()

@@ -241,13 +241,54 @@ def test_a_target_file_may_hold_dataclasses_and_its_own_declaration(tmp_path: Pa
 @pytest.mark.parametrize("name", ["", "paged", "bundeld", ":", ":decode", "module:", "some/file.py"])
 def test_a_name_of_no_known_form_says_which_forms_there_are(name: str) -> None:
     forms = "bundled, mutant:NAME, module:function, path/to/file.py:function, or an adapter that `fuzz-decode targets` lists"
-    assert error_of(name) == f"target {name!r} is none of {forms}"
+    close = "; did you mean bundled?" if name == "bundeld" else ""
+    assert error_of(name) == f"target {name!r} is none of {forms}{close}"
 
 
-def test_an_unknown_mutant_says_which_there_are() -> None:
-    message = error_of("mutant:nonesuch")
-    assert message.startswith("there is no mutant 'nonesuch'; there are alibi-ignored, ")
-    assert all(name in message for name in MUTANTS)
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("flashinfr", "flashinfer"),
+        ("gqa-modulo", "mutant:gqa-modulo"),
+        ("mutants:gqa-modulo", "mutant:gqa-modulo"),
+        ("mutant:gqa-moduol", "gqa-modulo"),
+        ("vllm", "vllm-unified or vllm-unified-3d or vllm-decode"),
+        ("sample_targets:honst", "honest"),
+        (f"{HERE}/sample_targets.py:honst", "honest"),
+        (f"{HERE}/sample_target.py:honest", "sample_targets.py"),
+        (f"{HERE}/sample_targets:honest", f"{HERE}/sample_targets.py:honest"),
+    ],
+)
+def test_a_name_that_is_close_is_suggested(name: str, close: str) -> None:
+    assert error_of(name).endswith(f"; did you mean {close}?")
+
+
+def test_an_unknown_mutant_says_where_they_are_listed() -> None:
+    assert error_of("mutant:nonesuch") == "there is no mutant 'nonesuch'; `fuzz-decode targets --mutants` lists them"
+
+
+@pytest.mark.parametrize("name", ["./here/mine", "a-b", "a..b", ".a", "a b", "/"])
+def test_what_is_neither_a_module_nor_a_file_is_no_target(name: str) -> None:
+    assert error_of(f"{name}:f") == f"target '{name}:f': {name!r} is neither a module nor a file that ends in .py"
+
+
+@pytest.mark.parametrize("path", ["a.b/k.py", "a.b/k.v2.py", "a b/k-1.py", "a/../a.b/k.py"])
+def test_a_path_may_have_dots_and_other_characters(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(ANSWER)
+    assert resolve(f"{path}:decode").fn(*"abcdef") == resolve(f"./{path}:decode").fn(*"abcdef") == "a"
+
+
+def test_a_relative_import_in_a_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text(ANSWER)
+    (tmp_path / "mine_relative.py").write_text("from .neighbour import decode\n")
+    path = f"{tmp_path}/mine_relative.py"
+    assert error_of(f"{path}:decode") == (
+        f"target {path} does not import: ImportError: attempted relative import with no known parent package; "
+        "a target file is loaded without its package: name the target as module:function, or import without the leading dot"
+    )
 
 
 def test_a_missing_module_is_named() -> None:
