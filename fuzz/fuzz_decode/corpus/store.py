@@ -12,19 +12,29 @@ from pathlib import Path
 from fuzz_decode.cases.call_sequence import CallSequence, sort_key
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load_folder
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import FileError, UsageError
 from fuzz_decode.files import write_whole
 
 
+class NotSaved(UsageError):
+    """A finding that could not be written; the sentence says why."""
+
+    def __init__(self, sentence: str, entry: Entry) -> None:
+        super().__init__(sentence)
+        self.entry = entry
+
+
 def save(folder: Path, entry: Entry) -> Path:
-    """Write the entry, and make the folder if it does not exist; idempotent. Raises UsageError if it cannot be written."""
+    """Write the entry, and make the folder if it does not exist; idempotent. Raises NotSaved if it cannot be written."""
     path = folder / f"{entry.digest}.json"
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
     except OSError as error:
-        raise UsageError(f"corpus folder {folder} cannot be written: {error.strerror}") from error
-    write_whole(path, text)
+        raise NotSaved(f"corpus folder {folder} cannot be written: {error.strerror}", entry) from error
+    except FileError as error:
+        raise NotSaved(str(error), entry) from error
     return path
 
 
@@ -32,7 +42,7 @@ def replace(old: Path, entry: Entry) -> Path:
     """Write the entry into the folder of `old`, then remove `old`: at no time is neither on disk."""
     path = save(old.parent, entry)
     if path != old:
-        old.unlink(missing_ok=True)
+        remove(old)
     return path
 
 
@@ -46,5 +56,22 @@ def replace_and_deduplicate(old: Path, entry: Entry, still_fails: Callable[[Call
     others = {other: e for other, e in stored if other != path and e.bug == entry.bug and still_fails(e.calls)}
     best = min([(path, entry), *others.items()], key=lambda item: sort_key(item[1].calls))
     for other in {path, *others} - {best[0]}:
-        other.unlink(missing_ok=True)
+        remove(other)
     return best
+
+
+def remove(path: Path) -> None:
+    """Remove an entry, if it is there. Raises FileError if that is not permitted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(path, f"cannot be removed: {error.strerror}") from error
+
+
+def where_kept(path: Path, entry: Entry) -> tuple[Path, Entry]:
+    """The file of the entry's bug, and what it holds: another campaign on the same corpus may have removed `path` for a simpler
+    case."""
+    if path.exists():
+        return path, entry
+    same = {other: e for other, e in load_folder(path.parent)[0].items() if e.bug == entry.bug}
+    return min(same.items(), key=lambda item: sort_key(item[1].calls)) if same else (save(path.parent, entry), entry)
