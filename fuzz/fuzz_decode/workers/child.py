@@ -38,12 +38,12 @@ from fuzz_decode.workers.protocol import (
 from fuzz_decode.workers.supervisor import supervise
 
 
-def serve(connection: Connection, plan: WorkerConfig, output: Connection) -> None:
+def serve(connection: Connection, plan: WorkerConfig, output: Connection, campaign: int, temporary: str) -> None:
     """Send a WorkerInfo, or the UsageError that prevents it; then answer requests until the parent hangs up. Whatever a target
-    prints goes to `output`."""
+    prints goes to `output`. `campaign` is the parent's number, `temporary` its folder for multiprocessing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     begin_output(output)
-    supervise()  # returns in a process of its own
+    supervise(campaign, temporary)  # returns in a process of its own
     warnings.simplefilter("ignore")  # children inherit `python -W error`, which would turn a kernel's warnings into exceptions
     if plan.device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"

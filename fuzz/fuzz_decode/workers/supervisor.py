@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,18 +22,25 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SECONDS = 4.0  # for descendants to end
 
 
-def supervise() -> None:
-    """Return in a child of this process. This process waits for it, kills all its descendants, and ends as it ended."""
+def supervise(campaign: int, temporary: str) -> None:
+    """Return in a child of this process. This process waits for it, kills all its descendants, and ends as it ended. If the
+    process `campaign` has been killed, it also removes the folder `temporary`, which that one can no longer."""
     os.setsid()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the handler knows the child
     if child := os.fork():
-        signal.signal(signal.SIGTERM, lambda *_: _end_all(child, -signal.SIGKILL))
+
+        def end(code: int) -> NoReturn:
+            if _was_killed(campaign):
+                shutil.rmtree(temporary, ignore_errors=True)
+            _end_all(child, code)
+
+        signal.signal(signal.SIGTERM, lambda *_: end(-signal.SIGKILL))
         end_with_parent(signal.SIGTERM)
         with contextlib.suppress(OSError):  # the child does it, too, and one of them is first
             os.setpgid(child, child)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        _end_all(child, wait_for(child))
+        end(wait_for(child))
     end_with_parent(signal.SIGKILL)
     os.setpgid(0, 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -80,10 +88,22 @@ def _kill(process: int) -> None:
 def _children() -> Iterator[int]:
     """The children of this process, as far as the operating system lists them."""
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            number, _, rest = path.read_text(errors="replace").partition(" ")
-            if int(rest.rpartition(")")[2].split()[1]) == os.getpid():
-                yield int(number)
+        if _stat(int(path.parent.name))[1] == str(os.getpid()):
+            yield int(path.parent.name)
+
+
+def _was_killed(process: int) -> bool:
+    """Whether a process is gone, as far as the operating system tells."""
+    return bool(_stat(os.getpid())[0]) and _stat(process)[0] in ("", "Z")
+
+
+def _stat(process: int) -> tuple[str, str]:
+    """State and parent of a process; empty if there is none."""
+    try:
+        state, parent, *_ = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return "", ""
+    return state, parent
 
 
 def _prctl(option: int, value: int) -> None:

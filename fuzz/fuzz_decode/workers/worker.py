@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -49,7 +51,7 @@ class Worker:
         context.set_forkserver_preload(["torch"])
         self.connection, theirs = context.Pipe()
         pipe, output = context.Pipe(duplex=False)
-        self._process = context.Process(target=serve, args=(theirs, plan, output), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), get_temp_dir()), daemon=True)
         with _hidden_main():
             self._process.start()
         theirs.close()

@@ -110,6 +110,7 @@ def test_no_process_outlives_a_campaign(number: int, tmp_path: Path) -> None:
         processes = [int(word) for word in (tmp_path / "pids").read_text().split()]
 
         assert len(processes) > 2
+        assert wait_for(lambda: not list(tmp_path.glob("pymp-*")), 10)
         assert wait_for(lambda: not any(map(is_running, processes)), 10)
 
 
