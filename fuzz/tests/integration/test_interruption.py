@@ -238,7 +238,7 @@ def test_ten_interruptions_change_nothing(number: int, tmp_path: Path) -> None:
         folder.mkdir()
         with started(campaign_of(folder, target), tmp_path) as running:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                running.communicate(timeout=random.uniform(0.2, 1.0) * seconds)
+                running.communicate(timeout=random.uniform(0.1, 0.6) * seconds)
             interrupted += running.poll() is None
             running.send_signal(number)
             running.communicate()
