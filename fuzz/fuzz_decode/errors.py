@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,8 @@ def raise_all(errors: Sequence[HarnessError]) -> None:
 
 
 def print_error(error: object) -> None:
-    """Print one line to stderr. GitHub's runner obeys ##[word] as a command wherever it stands in a line, so it is broken up."""
+    """Print one line to stderr, if that can be written. GitHub's runner obeys ##[word] as a command wherever it stands in a line,
+    so it is broken up."""
     line = one_line(" ".join(str(error).split())).replace("##[", "# #[")
-    print(f"fuzz-decode: error: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"fuzz-decode: error: {line}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from fuzz_decode.errors import FileError, UsageError
@@ -28,7 +29,7 @@ def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 def write_whole(path: Path, text: str) -> None:
     """Write to a temporary file of the same folder, then rename it to `path`, even if that is a link. Raises FileError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
@@ -39,6 +40,25 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove the temporary files of `write_whole` in processes of this machine that were killed."""
+    for path in folder.glob(f".*.{os.uname().nodename}.*.tmp"):
+        writer = path.name.split(".")[-2]
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def write_report(path: Path, text: str) -> None:
@@ -54,14 +74,31 @@ def write_report(path: Path, text: str) -> None:
 
 def corpus_must_be_writable(corpus: Path) -> None:
     """To find out before the campaign, not after. Raises UsageError if `corpus` is no folder that exists or can be made."""
-    if corpus.exists() and not corpus.is_dir():
-        raise UsageError(f"corpus {corpus} is a file; it must be a folder, or not exist yet")
-    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"corpus {corpus}: no permission to write into {existing}")
+    existing = next(folder for folder in (corpus, *corpus.absolute().parents) if os.path.lexists(folder))
+    if not os.path.isdir(existing):
+        kind = "a file" if os.path.exists(existing) else "a link to nothing"
+        where = "" if existing == corpus else f": {existing}"
+        raise UsageError(f"corpus {corpus}{where} is {kind}; it must be a folder, or not exist yet")
+    if problem := _why_not_writable(existing):
+        raise UsageError(f"corpus {corpus}: no file can be made in {existing}: {problem}")
 
 
 def must_be_writable(option: str, path: Path | None) -> None:
     """To find out before the work, not after. Raises UsageError if `path` is given and cannot be written as a file."""
-    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+    if path is None:
+        return
+    if os.path.exists(path) and not os.path.isfile(path):
+        refused = os.path.isdir(path) or not os.access(path, os.W_OK)  # a pipe or a device is written in place
+    else:
+        refused = bool(_why_not_writable(Path(os.path.realpath(path)).parent))
+    if refused:
         raise UsageError(f"{option} {path}: must be a file in a folder that exists and can be written")
+
+
+def _why_not_writable(folder: Path) -> str:
+    """Why no file can be made in a folder; empty if one can. Permissions alone do not tell: nobody can make one in /proc."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__

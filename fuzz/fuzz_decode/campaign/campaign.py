@@ -16,7 +16,7 @@ from typing import Any
 
 from fuzz_decode._version import __version__
 from fuzz_decode.campaign.checkpoint import Checkpoint, as_text
-from fuzz_decode.campaign.events import CaseDone, Event, Started
+from fuzz_decode.campaign.events import CaseDone, Event, NotResumable, Started
 from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import CampaignState
@@ -24,7 +24,9 @@ from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.corpus.ledger import Ledger, load_ledger
 from fuzz_decode.corpus.read import load_folder
-from fuzz_decode.errors import FileError, raise_all
+from fuzz_decode.corpus.store import NotSaved, where_kept
+from fuzz_decode.errors import FileError, UsageError, raise_all
+from fuzz_decode.files import sweep_temporary
 from fuzz_decode.generate.case_stream import call_stream
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import Outcome, Status
@@ -63,16 +65,24 @@ class Campaign:
         backend = self._backend()
         try:
             ready = backend.start()
-            self._open_checkpoint(ready.space)
+            is_kept = self._open_checkpoint(ready.space)
             self.state.versions = ready.versions
             self._started_at = time.monotonic()
             yield Started(ready)
+            if not is_kept:
+                yield NotResumable(self.settings.corpus)
             self._check_known_failures()
             yield from self._judge_all(backend, ready.space)
             if self._checkpoint:
                 self._checkpoint.remove()
+        except NotSaved:
+            self.state.stopped_because = "stopped: a finding could not be saved"
+            raise
         finally:
             backend.close()
+            if self._checkpoint:
+                self._checkpoint.close()
+            self._follow_files()
         raise_all(self.state.harness_errors)
 
     def _backend(self) -> WorkerBackend:
@@ -151,14 +161,26 @@ class Campaign:
                     if run(stored[path].calls).status == Status.PASSED:
                         self.state.unexpected_passes.setdefault(known, path)
 
-    def _open_checkpoint(self, space: CaseSpace) -> None:
-        """Raises UsageError if the campaign to resume is another one."""
+    def _follow_files(self) -> None:
+        """No finding is lost, and none is said to be in a file that another campaign on the same corpus removed."""
+        for bug in self.state.bugs.values():
+            bug.path, bug.entry = where_kept(bug.path, bug.entry)
+
+    def _open_checkpoint(self, space: CaseSpace) -> bool:
+        """Whether the campaign can be resumed, if it is to be. Raises UsageError if the campaign to resume is another one."""
         if self.settings.checkpoint is None:
-            return
+            return True
+        sweep_temporary(self.settings.corpus)
         self._checkpoint = Checkpoint(self.settings.checkpoint, self._identity(space))
+        if not self._checkpoint.claim():
+            if self.settings.resume:
+                raise UsageError(f"--resume: another campaign runs on {self.settings.corpus}; wait for its end, or kill it")
+            self._checkpoint = None
+            return False
         state = self._checkpoint.read() if self.settings.resume else None
         if state is not None:
             self._restore(state)
+        return True
 
     def _identity(self, space: CaseSpace) -> dict[str, Any]:
         """All that decides which cases are drawn; the same in every process."""

@@ -7,7 +7,9 @@ are listed in this file; cases run since the last write are run again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,22 @@ class Checkpoint:
     """name to value of all that decides which cases are drawn; a campaign with other values is not resumed"""
     _due: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     _made_folder: bool = False
+    _lock: int | None = None
+    """descriptor of the folder, locked as long as it is open: a campaign that is killed leaves no lock"""
+
+    def claim(self) -> bool:
+        """Whether the file is this campaign's: no other campaign that runs keeps its own there."""
+        if self._lock is None and self.path.parent.is_dir():
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(folder)
+                return False
+            except OSError:  # a file system without locks
+                pass
+            self._lock = folder
+        return True
 
     def read(self) -> dict[str, Any] | None:
         """The state that was written; None if there is no file. Raises UsageError if it is the state of another campaign."""
@@ -68,20 +86,33 @@ class Checkpoint:
         return time.monotonic() >= self._due
 
     def write(self, state: dict[str, Any]) -> None:
-        """Replace the file. Raises FileError if it cannot be written."""
+        """Replace the file, unless it is another campaign's. Raises FileError if it cannot be written."""
         started = time.monotonic()
         self._made_folder = self._made_folder or not self.path.parent.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(self.path, f"cannot be written: {error.strerror}") from error
+        if not self.claim():
+            return
         write_whole(self.path, json.dumps({"of": self.identity, "state": state}, sort_keys=True) + "\n")
         now = time.monotonic()
         self._due = now + max(SECONDS, SHARE * (now - started))
 
     def remove(self) -> None:
         """The campaign is over: remove the file, and its folder if that was made for this file and holds nothing else."""
-        self.path.unlink(missing_ok=True)
+        if self.claim():
+            with contextlib.suppress(OSError):  # there is none, or it may not be removed
+                self.path.unlink()
         if self._made_folder:
             with contextlib.suppress(OSError):  # it holds findings
                 self.path.parent.rmdir()
+
+    def close(self) -> None:
+        """Let others have the file."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def as_text(space: CaseSpace) -> dict[str, str]:

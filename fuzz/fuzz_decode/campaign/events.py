@@ -20,6 +20,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class NotResumable:
+    """Another campaign runs on the same corpus and keeps its checkpoint there, so that this one keeps none."""
+
+    corpus: Path
+
+
+@dataclass(frozen=True, slots=True)
 class CaseDone:
     """A case was judged, in the order of the cases."""
 
@@ -59,4 +66,4 @@ class SpuriousTimeout:
     reason: str
 
 
-Event = Started | CaseDone | Found | Minimized | SpuriousTimeout
+Event = Started | NotResumable | CaseDone | Found | Minimized | SpuriousTimeout

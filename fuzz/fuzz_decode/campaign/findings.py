@@ -61,14 +61,14 @@ class FindingRecorder:
     def discard_unjudged(self) -> None:
         """Remove failures of cases beyond the one that ended the campaign: with fewer jobs they would not have been run."""
         for path in self._saved.values():
-            path.unlink(missing_ok=True)
+            store.remove(path)
 
     def _record(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         raw = self._raw_entry(calls, outcome)
         path = store.save(self.settings.corpus, raw)
         earlier = self._saved.pop(outcome.signature, path)
         if earlier != path:  # a later case arrived first, from another job
-            earlier.unlink(missing_ok=True)
+            store.remove(earlier)
         bug = self.state.bugs[outcome.signature] = Bug(raw, path, number)
         yield Found(raw, path, number)
         yield self._minimize(bug, outcome)
@@ -157,7 +157,7 @@ class FindingRecorder:
 
     def _forget_timeout(self, bug: Bug) -> SpuriousTimeout:
         """In the interpreter a case may wait seconds for a core, and a correct kernel is not at fault for that."""
-        bug.path.unlink(missing_ok=True)
+        store.remove(bug.path)
         del self.state.bugs[bug.entry.signature]
         reason = f"no answer within {self.settings.timeout:g} s, but in time when run alone"
         self.state.reject(reason, bug.count)

@@ -19,10 +19,11 @@ import fuzz_decode.cli.score as score
 import fuzz_decode.cli.targets as targets
 import fuzz_decode.cli.triage as triage
 from fuzz_decode._version import __version__
+from fuzz_decode.cli.process import Terminated, checked_stdout, ending_signals
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
 from fuzz_decode.errors import HarnessError, UsageError, print_error
 from fuzz_decode.report.ci.github import commands_stopped
-from fuzz_decode.text import PLAIN, did_you_mean
+from fuzz_decode.text import PLAIN, did_you_mean, printable
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]
 
@@ -45,20 +46,23 @@ def main(argv: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _print_plainly()
     try:
-        if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-            words.insert(0, "run")
-        arguments = _parser().parse_args(words)
-        with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
-            code: int = arguments.call(arguments)
+        with ending_signals(), checked_stdout():
+            if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+                words.insert(0, "run")
+            arguments = _parser().parse_args(words)
+            with contextlib.nullcontext() if words[0] in PRINTS_A_FILE else commands_stopped():
+                code: int = arguments.call(arguments)
     except UsageError as error:
+        _print_unsaved(error)
         print_error(error)
         return USAGE
     except HarnessError as error:
         print_error(f"internal error ({_last_line(error)}); please report it with the traceback in {_write_traceback(error)}")
         return USAGE
-    except KeyboardInterrupt:
-        print("interrupted; findings are kept", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        with contextlib.suppress(OSError):
+            print("interrupted; findings are kept", file=sys.stderr, flush=True)
+        return 128 + interrupt.number if isinstance(interrupt, Terminated) else INTERRUPTED
     return code
 
 
@@ -67,6 +71,17 @@ def _print_plainly() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PLAIN)
+
+
+def _print_unsaved(error: UsageError) -> None:
+    """Show the case of a finding that could not be written: nothing else keeps it."""
+    from fuzz_decode.corpus.store import NotSaved
+    from fuzz_decode.results import check_call
+
+    if isinstance(error, NotSaved):
+        call = printable(check_call(error.entry, repr(error.entry.target)))
+        with contextlib.suppress(OSError):
+            print(f"fuzz-decode: not saved: {error.entry.signature}: {call}", file=sys.stderr, flush=True)
 
 
 def _last_line(error: HarnessError) -> str:

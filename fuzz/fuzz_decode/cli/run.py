@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fuzz_decode.files import must_be_writable
 
 if TYPE_CHECKING:
     from fuzz_decode.campaign.settings import CampaignSettings
+    from fuzz_decode.report.ci.summary import CiReport
     from fuzz_decode.report.terminal.campaign import CampaignView
 
 JSON_SECONDS = 30.0  # between two writes of the report for machines
@@ -62,16 +64,14 @@ def _run(arguments: argparse.Namespace) -> int:
         must_be_writable(f"--{option}", getattr(arguments, option))
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     files = _ReportFiles(view, arguments.json, arguments.html)
-    with CiReport(f"fuzz-decode run on {campaign.settings.target}", arguments.junit) as report:
-        try:
-            _run_campaign(view, files)
-            if not _has_failed(view):
-                report.checks.append(Check("no findings", seconds=view.seconds))
-        finally:
-            if campaign.state.versions:  # the target was loaded
-                view.summary()
-                report.campaign(view)
-                files.write()
+    with contextlib.ExitStack() as ends:  # all are called, last to first, however the campaign ends
+        ends.callback(files.write_html)  # last, since it may take some time
+        report = ends.enter_context(CiReport(f"fuzz-decode run on {campaign.settings.target}", arguments.junit))
+        ends.callback(files.write_json)
+        ends.callback(_summarize, view, report)
+        _run_campaign(view, files)
+        if not _has_failed(view):
+            report.checks.append(Check("no findings", seconds=view.seconds))
     return FINDINGS if _has_failed(view) else CLEAN
 
 
@@ -101,10 +101,16 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
     )
 
 
+def _summarize(view: CampaignView, report: CiReport) -> None:
+    if view.campaign.state.versions:  # the target was loaded
+        report.campaign(view)
+        view.summary()
+
+
 def _run_campaign(view: CampaignView, files: _ReportFiles) -> None:
     """Run the campaign, and show and report what happens."""
-    with view:
-        for event in view.campaign.events():
+    with view, contextlib.closing(view.campaign.events()) as events:
+        for event in events:
             view.show(event)
             files.write_json_now_and_then()
 
@@ -125,27 +131,23 @@ class _ReportFiles:
     def write_json_now_and_then(self) -> None:
         """During the campaign, so that there is a report however it ends."""
         if time.monotonic() - self._json_written >= JSON_SECONDS:
-            self._write_json()
+            self.write_json()
             self._json_written = time.monotonic()
 
-    def write(self) -> None:
-        self._write_json()
-        self._write_html()
-
-    def _write_json(self) -> None:
+    def write_json(self) -> None:
         from fuzz_decode.files import write_report
         from fuzz_decode.report.campaign_json import summary_data
 
-        if self.json_path:
+        if self.json_path and self.view.campaign.state.versions:
             data = summary_data(self.view.campaign, self.view.seconds)
             write_report(self.json_path, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
-    def _write_html(self) -> None:
+    def write_html(self) -> None:
         from fuzz_decode.campaign.triage import triage
         from fuzz_decode.files import write_report
         from fuzz_decode.report.html import Page
 
-        if self.html_path:
+        if self.html_path and self.view.campaign.state.versions:
             settings, state = self.view.campaign.settings, self.view.campaign.state
             stored = {bug.path: bug.entry for bug in state.bugs.values()}
             seen = triage(stored, settings.worker_config, settings.target, settings.minimize_time)

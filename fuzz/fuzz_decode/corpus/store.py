@@ -13,7 +13,7 @@ from pathlib import Path
 from fuzz_decode.cases.call_sequence import CallSequence, sort_key
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.read import load_folder
-from fuzz_decode.errors import UsageError
+from fuzz_decode.errors import FileError, UsageError
 from fuzz_decode.files import write_whole
 
 
@@ -27,15 +27,25 @@ class Deduplicated:
     """files of the others"""
 
 
+class NotSaved(UsageError):
+    """A finding that could not be written; the sentence says why."""
+
+    def __init__(self, sentence: str, entry: Entry) -> None:
+        super().__init__(sentence)
+        self.entry = entry
+
+
 def save(folder: Path, entry: Entry) -> Path:
-    """Write the entry, and make the folder if it does not exist; idempotent. Raises UsageError if it cannot be written."""
+    """Write the entry, and make the folder if it does not exist; idempotent. Raises NotSaved if it cannot be written."""
     path = folder / f"{entry.digest}.json"
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
     except OSError as error:
-        raise UsageError(f"corpus folder {folder} cannot be written: {error.strerror}") from error
-    write_whole(path, text)
+        raise NotSaved(f"corpus folder {folder} cannot be written: {error.strerror}", entry) from error
+    except FileError as error:
+        raise NotSaved(str(error), entry) from error
     return path
 
 
@@ -43,7 +53,7 @@ def replace(old: Path, entry: Entry) -> Path:
     """Write the entry into the folder of `old`, then remove `old`: at no time is neither on disk."""
     path = save(old.parent, entry)
     if path != old:
-        old.unlink(missing_ok=True)
+        remove(old)
     return path
 
 
@@ -57,5 +67,22 @@ def deduplicate(path: Path, entry: Entry, still_fails: Callable[[CallSequence], 
     best = min([(path, entry), *others.items()], key=lambda item: sort_key(item[1].calls))
     removed = tuple(sorted({path, *others} - {best[0]}))
     for other in removed:
-        other.unlink(missing_ok=True)
+        remove(other)
     return Deduplicated(*best, removed)
+
+
+def remove(path: Path) -> None:
+    """Remove an entry, if it is there. Raises FileError if that is not permitted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(path, f"cannot be removed: {error.strerror}") from error
+
+
+def where_kept(path: Path, entry: Entry) -> tuple[Path, Entry]:
+    """The file of the entry's bug, and what it holds: another campaign on the same corpus may have removed `path` for a simpler
+    case."""
+    if path.exists():
+        return path, entry
+    same = {other: e for other, e in load_folder(path.parent)[0].items() if e.bug == entry.bug}
+    return min(same.items(), key=lambda item: sort_key(item[1].calls)) if same else (save(path.parent, entry), entry)

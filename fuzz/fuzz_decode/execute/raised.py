@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import re
 import traceback
 from collections.abc import Iterator
 from types import FrameType
 
-MAX_MESSAGE, MAX_LINE = 300, 120  # characters
+from fuzz_decode.text import one_line
+
+MAX_MESSAGE, MAX_LINE, MAX_NAME = 300, 120, 60  # characters
 LISTED_CALLS = 12
 BETWEEN = ("contextlib", "functools", "torch", "triton")  # decorators and the interpreter: among the lines of a target
 
@@ -22,7 +25,20 @@ def raised(error: BaseException, *, first_line: bool = False) -> str:
     text = "".join(traceback.format_exception_only(unwrapped(error)))
     text = text.splitlines()[0] if first_line else " ".join(text.split())
     place = "".join(f" at {line}" for line in target_lines(error)[-1:])
-    return text[: MAX_MESSAGE - len(place)] + place
+    return one_line(text, MAX_MESSAGE - len(place)) + place
+
+
+def text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as other:  # an exception's own method may raise
+        return f"<its text raised {type_name(other)}>"
+
+
+def type_name(value: object) -> str:
+    """The name of its type, as far as it looks like a name: it becomes part of a signature."""
+    name: str = type.__dict__["__name__"].__get__(type(value))  # a metaclass may have another
+    return re.sub(r"\W", "_", name)[:MAX_NAME]
 
 
 def calls_to(error: BaseException) -> str:

@@ -26,6 +26,7 @@ CompilesFor = Callable[[Case], Hashable] | tuple[str, ...] | None
 _ATTRIBUTE = "__fuzz_decode_target__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Declared = TypeVar("Declared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,12 @@ class Target:
             return f"no {option}"
         if min(case.seq_lens) < self.min_seq_len:
             return f"sequence shorter than {self.min_seq_len}"
-        return self.strides.violation(case) or (self.supports(case) if self.supports else None)
+        reason = self.strides.violation(case) or (self._declared("supports", self.supports, case) if self.supports else None)
+        return None if reason is None else str(reason)
 
     def arithmetic_of(self, case: Case) -> Arithmetic:
         """Where the target rounds on this case; a kernel's paths may differ."""
-        return self.arithmetic(case) if callable(self.arithmetic) else self.arithmetic
+        return self._declared("arithmetic", self.arithmetic, case) if callable(self.arithmetic) else self.arithmetic
 
     def compile_key(self, case: Case) -> Hashable:
         """Cases with the same key are run by the same compiled kernels."""
@@ -111,6 +113,13 @@ class Target:
         if self.compiles_for is not None:
             return tuple(getattr(case, name) for name in self.compiles_for)
         return (*(getattr(case, name) for name in COMPILED_FOR), *sorted(case.options()))
+
+    def _declared(self, name: str, fn: Callable[[Case], Declared], case: Case) -> Declared:
+        """What a function of the declaration says of a case. Raises TargetError if it raises."""
+        try:
+            return fn(case)
+        except (Exception, SystemExit) as error:
+            raise TargetError(f"target {self.name}: {name} raised {type(error).__name__}: {error}"[:500]) from error
 
     def case_space(self) -> CaseSpace:
         """The cases to draw for the target: those that it declares to take."""

@@ -20,8 +20,10 @@ from fuzz_decode.generate.rounds import draw_round
 from fuzz_decode.outcome import DEAD_DEVICE, Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import Target
+from fuzz_decode.text import one_line
 from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
 from fuzz_decode.workers.fork_server import EXIT_REFORK, fork_per_request
+from fuzz_decode.workers.output import begin_output
 from fuzz_decode.workers.protocol import (
     Answer,
     AnyRequest,
@@ -33,12 +35,15 @@ from fuzz_decode.workers.protocol import (
     WorkerConfig,
     WorkerInfo,
 )
+from fuzz_decode.workers.supervisor import supervise
 
 
-def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
-    """Send a WorkerInfo, or the UsageError that prevents it; then answer requests until the parent hangs up."""
+def serve(connection: Connection, plan: WorkerConfig, output: Connection, campaign: int, temporary: str) -> None:
+    """Send a WorkerInfo, or the UsageError that prevents it; then answer requests until the parent hangs up. Whatever a target
+    prints goes to `output`. `campaign` is the parent's number, `temporary` its folder for multiprocessing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    _redirect_output(log)
+    begin_output(output)
+    supervise(campaign, temporary)  # returns in a process of its own
     warnings.simplefilter("ignore")  # children inherit `python -W error`, which would turn a kernel's warnings into exceptions
     if plan.device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
@@ -53,27 +58,27 @@ def serve(connection: Connection, plan: WorkerConfig, log: str) -> None:
     while True:
         try:
             message = connection.recv()
-        except EOFError:
-            return
+        except (EOFError, ConnectionResetError):
+            os._exit(0)  # threads that a target left do not keep it
         match message:
             case ForkControl.START:
                 fork_per_request()  # returns in a fork, which goes on with this loop
             case ForkControl.NEXT:
                 os._exit(EXIT_REFORK)
             case _:
-                _reply(connection, message, target, plan.device)
+                _reply(connection, message, target, plan.device, output)
 
 
-def _reply(connection: Connection, request: AnyRequest, target: Target, device: str) -> None:
+def _reply(connection: Connection, request: AnyRequest, target: Target, device: str, output: Connection) -> None:
     """Send the answer; that of `RunCases` is one outcome for each case, up to one that leaves this process unusable: the parent
     has the others run in another one."""
     try:
         if not isinstance(request, RunCases):
-            _forget_output()
+            begin_output(output)
             connection.send(_answer(request, target, device))
             return
         for case in request.cases:
-            _forget_output()
+            begin_output(output)
             outcome = handle_case(case, target, device)
             connection.send(outcome)
             if outcome.signature.is_dead_device:
@@ -102,7 +107,7 @@ def handle_case(case: Case, target: Target, device: str) -> Outcome:
 
 
 def handle_evaluation(request: EvaluateCase, device: str) -> Outcome:
-    """Run a case on another target and judge it as its evaluation says. Raises HarnessError."""
+    """Run a case on another target and judge it as its evaluation says. Raises TargetError or HarnessError."""
     from fuzz_decode.workers.evaluate_case import evaluate_case
 
     return _outcome(request.case, lambda: evaluate_case(request, device), device)
@@ -112,9 +117,13 @@ def _outcome(case: Case, run: Callable[[], Outcome], device: str) -> Outcome:
     """What `run` returns. Whatever fails while the CUDA context is dead is the target's crash; another exception is our fault."""
     try:
         outcome = run()
+    except UsageError:
+        raise
     except Exception as error:
         if is_dead(device):
             return _crash(traceback.format_exc())
+        if failed := _failure_of_replaced(error):
+            return failed
         raise _harness_error(f"on case {canonical_json(case)}") from error
     if outcome.stage == Stage.RUN and outcome.findings and is_dead(device):
         return _crash(outcome.findings[0].message)
@@ -125,7 +134,7 @@ def handle_round(request: DrawRound, target: Target) -> DrawnRound:
     """Draw a round's cases. Raises TargetError if the target does not say what it is compiled for."""
     try:
         return DrawnRound(draw_round(request.round, target.compile_key), str(target.compile_key(request.round.first)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sentence = f"target {target.name}: compiles_for raised {type(error).__name__}: {error}"
         raise TargetError(sentence[:500]) from error
 
@@ -136,9 +145,13 @@ def handle_diagnosis(request: DiagnoseRequest, target: Target, device: str) -> D
 
     try:
         found = examine(request, target, device)
+    except UsageError:
+        raise
     except Exception as error:
         if is_dead(device):
             return _crash(traceback.format_exc())
+        if failed := _failure_of_replaced(error):
+            return failed
         raise _harness_error(f"while diagnosing case {canonical_json(request.case)}") from error
     return _crash(found.sentence) if is_dead(device) else found
 
@@ -153,6 +166,16 @@ def handle_trace(request: TraceRequest, target: Target, device: str) -> Trace:
         raise _harness_error(f"while tracing case {canonical_json(request.case)}") from error
 
 
+def _failure_of_replaced(error: Exception) -> Outcome | None:
+    """The failure of a target that replaced functions without which fuzz-decode cannot judge; None if it replaced none."""
+    from fuzz_decode.execute.contain import replaced_functions
+
+    if not (names := replaced_functions()):
+        return None
+    message = one_line(f"replaced {', '.join(names)}, which fuzz-decode calls: {type(error).__name__}: {error}", 300)
+    return failure(Stage.RUN, Violation("contract", Symptom.EXCEPTION, "call", message, detail=type(error).__name__))
+
+
 def _harness_error(when: str) -> HarnessError:
     """The exception that is being handled, with its traceback as text, since a traceback does not cross to another process."""
     return HarnessError(f"{when}\n{traceback.format_exc()}")
@@ -163,11 +186,12 @@ def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
 
     torch.set_num_threads(1)
     refused = refused_dtypes(plan.device)
+    from fuzz_decode.execute.contain import load_contained
     from fuzz_decode.targets import resolve
 
     if plan.preload:
-        resolve(plan.preload)
-    return describe_target(resolve(plan.target), plan, refused)
+        load_contained(lambda: resolve(plan.preload))
+    return describe_target(load_contained(lambda: resolve(plan.target)), plan, refused)
 
 
 def describe_target(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Target, WorkerInfo]:
@@ -190,18 +214,6 @@ def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, 
         raise UsageError(f"target {target.name}: Triton's interpreter fails its self-test in every requested dtype ({wrong})")
     narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
     return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
-
-
-def _redirect_output(log: str) -> None:
-    """Send whatever a target prints to the log, whose last line is shown if the process dies."""
-    sink = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
-
-
-def _forget_output() -> None:
-    """Empty the log: its last line must come from the case that killed the process, and a night of output fills a disk."""
-    os.ftruncate(1, 0)
 
 
 def _crash(message: str) -> Outcome:

@@ -12,6 +12,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
+from fuzz_decode.execute.contain import load_contained
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.shrink.shrinker import shrink_calls
@@ -21,8 +22,11 @@ from fuzz_decode.workers.protocol import EvaluateCase
 
 SHRINK_SECONDS, EXAMINE_SECONDS = 15.0, 20.0
 
+
 # Module state: a fork evaluates many cases of one mutant in a row, and building a mutant takes longer than a case.
-loaded = functools.lru_cache(maxsize=1)(resolve)
+@functools.lru_cache(maxsize=1)
+def loaded(name: str) -> Target:
+    return load_contained(lambda: resolve(name))
 
 
 def evaluate_case(request: EvaluateCase, device: str) -> Outcome:

@@ -5,13 +5,12 @@ For the CPU only, since a CUDA context does not survive a fork.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import signal
 
+from fuzz_decode.workers.supervisor import end_with, end_with_parent, wait_for
+
 EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
-PR_SET_PDEATHSIG = 1
 
 
 def fork_per_request() -> None:
@@ -19,16 +18,7 @@ def fork_per_request() -> None:
     import fuzz_decode.execute.run_case  # noqa: F401  otherwise the first case in every fork would import it
 
     while child := os.fork():
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        code = wait_for(child)
         if code != EXIT_REFORK:
-            _end_with(code)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a case that hangs must not outlive a killed worker
-
-
-def _end_with(code: int) -> None:
-    """End by the same signal or exit code, so that the parent sees the fork's death as this process's own."""
-    if code < 0:
-        with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
+            end_with(code)
+    end_with_parent(signal.SIGKILL)  # a case that hangs must not outlive a killed worker

@@ -8,7 +8,6 @@ import dataclasses
 import itertools
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -37,18 +36,22 @@ class InProcessBackend:
     """
 
     def __init__(self, plan: WorkerConfig, fn: Callable[..., Any]) -> None:
+        from fuzz_decode.execute.contain import load_contained, torch_defaults
         from fuzz_decode.targets.target import target_from_function
 
         self.plan = plan
         self._compiled = plan.device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
-        with _as_in_a_new_process():
+        with torch_defaults():
             refused = {} if self._compiled else refused_dtypes(plan.device)
-            self._target, self.ready = describe_target(target_from_function(plan.target, fn), plan, refused)
+            target = load_contained(lambda: target_from_function(plan.target, fn))
+            self._target, self.ready = describe_target(target, plan, refused)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Use as a context manager around all runs. A kernel that was compiled for a GPU is rejected if there is none."""
-        with _as_in_a_new_process(), _refused_launches() if self._compiled else contextlib.nullcontext():
+        from fuzz_decode.execute.contain import torch_defaults
+
+        with torch_defaults(), _refused_launches() if self._compiled else contextlib.nullcontext():
             yield
 
     def run(self, case: Case) -> Outcome:
@@ -97,23 +100,6 @@ class InProcessBackend:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def _as_in_a_new_process() -> Iterator[None]:
-    """Torch's defaults, but one thread, since problems are tiny; and no warning becomes an exception."""
-    import torch
-
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    with warnings.catch_warnings(), torch.device("cpu"):
-        warnings.simplefilter("ignore")
-        torch.set_num_threads(1)
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager

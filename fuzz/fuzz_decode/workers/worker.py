@@ -11,29 +11,30 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from types import ModuleType
 from typing import Any, TypeVar
 
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.workers.child import serve
+from fuzz_decode.workers.output import OutputTail
 from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
 
 Response = TypeVar("Response")
 
 KILL_SECONDS = 5.0
-LOG_TAIL = 2000  # bytes
+OUTPUT_SECONDS = 1.0
 
 
 class WorkerDied(Exception):
     """The process ended without an answer; `exitcode` as multiprocessing gives it (negative: signal)."""
 
-    def __init__(self, exitcode: int | None, log: str) -> None:
+    def __init__(self, exitcode: int | None, output: str) -> None:
         super().__init__(f"worker ended with {exitcode}")
-        self.exitcode, self.log = exitcode, log
+        self.exitcode, self.output = exitcode, output
 
 
 class Worker:
@@ -45,14 +46,16 @@ class Worker:
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self.deadline = time.monotonic() + plan.import_timeout
-        self._log = tempfile.NamedTemporaryFile(prefix="fuzz-decode-", suffix=".log")  # noqa: SIM115  closed by close()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch"])
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, plan, self._log.name), daemon=True)
+        pipe, output = context.Pipe(duplex=False)
+        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), get_temp_dir()), daemon=True)
         with _hidden_main():
             self._process.start()
         theirs.close()
+        output.close()
+        self._output = OutputTail(pipe)
         self._unused = True  # no request has reached the process that would get the next one
         self._forks = False  # that process is a fork of one that runs nothing
 
@@ -127,16 +130,17 @@ class Worker:
         return time.monotonic() > self.deadline
 
     def kill(self) -> None:
-        """Begin to end the process, which takes a GPU's some time; `close` waits for it."""
+        """Begin to end the process and all that it started, which takes a GPU's some time; `close` waits for it."""
         if self._process.is_alive():
-            self._process.kill()
+            self._process.terminate()
 
     def close(self) -> None:
-        """Kill the process and forget it; harmless when repeated."""
+        """End the process and forget it; harmless when repeated."""
         self.connection.close()
         self.kill()
         self._process.join(KILL_SECONDS)
-        self._log.close()
+        if self._process.is_alive():
+            self._process.kill()
 
     def _send(self, message: Request[Any] | ForkControl) -> None:
         with contextlib.suppress(BrokenPipeError):  # the next answer is that the process died
@@ -151,12 +155,7 @@ class Worker:
             return answer
         except (EOFError, ConnectionResetError):
             self._process.join(KILL_SECONDS)
-            raise WorkerDied(self._process.exitcode, self._log_tail()) from None
-
-    def _log_tail(self) -> str:
-        with open(self._log.name, "rb") as log:
-            log.seek(max(0, os.path.getsize(self._log.name) - LOG_TAIL))
-            return log.read().decode(errors="replace").strip()
+            raise WorkerDied(self._process.exitcode, self._output.text(OUTPUT_SECONDS)) from None
 
 
 @contextlib.contextmanager
@@ -171,12 +170,15 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _death_name(death: WorkerDied) -> str:
-    if death.exitcode is not None and death.exitcode < 0:
+    if death.exitcode is None or death.exitcode >= 0:
+        return f"exit-{death.exitcode}"
+    try:
         return signal.Signals(-death.exitcode).name
-    return f"exit-{death.exitcode}"
+    except ValueError:  # a real-time signal
+        return f"SIG{-death.exitcode}"
 
 
 def _how_it_died(death: WorkerDied) -> str:
     killed = death.exitcode is not None and death.exitcode < 0
     how = f"was killed by {_death_name(death)}" if killed else f"ended with exit code {death.exitcode}"
-    return how + (f"; last output: {death.log.splitlines()[-1][:200]}" if death.log else "")
+    return how + (f"; last output: {death.output.splitlines()[-1][:200]}" if death.output else "")

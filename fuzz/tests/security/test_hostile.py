@@ -188,6 +188,45 @@ def test_what_is_wrong_is_said_in_a_line(text: str | bytes, words: str, tmp_path
     assert tried(write(tmp_path, text)).startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x1f\x8b\x08\x00", "is not a whole JSON file"),
+        (b"PK\x03\x04", "is not a whole JSON file"),
+        (b"\x80\x04\x95\x0b\x00pickle.", "is not a whole JSON file"),
+        (json.dumps(GOOD) * 2, "is not a whole JSON file: Extra data"),
+        (json.dumps(GOOD) + "\0", "is not a whole JSON file: Extra data"),
+        (json.dumps(GOOD)[:-1], "is not a whole JSON file"),
+        ([], "has no schema number"),
+        ({"schema": True}, "schema is true; this version reads schema 1"),
+        ({"schema": 1.0}, "schema is 1.0; this version reads schema 1"),
+        ({**GOOD, "schema": -1}, "schema is -1; this version reads schema 1"),
+        ({**GOOD, "__class__": "os.system"}, "unknown field '__class__'"),
+        ({**GOOD, "case": {"__reduce__": ["os.system", "id"]}}, "case: unknown field '__reduce__'"),
+        ({**GOOD, "case": "!!python/object/apply:os.system"}, "case: expected an object, found str"),
+        ({**GOOD, "before": {}}, "before: expected list, found dict"),
+        ({**GOOD, "before": [None]}, "before[0]: case: expected an object"),
+        ({**GOOD, "case": {"seq_lens": []}}, "case field seq_lens: 0 sequences"),
+        ({**GOOD, "case": {"seq_lens": [-1]}}, "case field seq_lens: -1 is not between"),
+        ({**GOOD, "case": {"seq_lens": [True]}}, "case.seq_lens: expected int, found true"),
+        ({**GOOD, "case": {"seq_lens": [2**31]}}, "case field seq_lens: 2147483648 is not between"),
+        ({**GOOD, "case": {"block_size": 0}}, "case field block_size: 0 is not between"),
+        ({**GOOD, "case": {"head_dim": 2**20}}, "case field head_dim: 1048576 is not between"),
+        ({**GOOD, "case": {"seed": -1}}, "case field seed: -1 is not between"),
+        ({**GOOD, "case": {"table": {"first_block": 2**40}}}, "case field table.first_block: 1099511627776 is not between"),
+        ({**GOOD, "case": {"k": {"family": "../../etc"}}}, "case.k: unknown field 'family'"),
+        (
+            {**GOOD, "case": {"k": {"order": ["block", "block", "slot", "dim"]}}},
+            "case field k.order: block block slot dim is not",
+        ),
+        ({**GOOD, "versions": [["a", "b"]]}, "versions: expected dict, found list"),
+    ],
+    ids=itertools.count(),
+)
+def test_a_file_that_is_no_case_is_refused(data: Any, words: str, tmp_path: Path) -> None:
+    assert tried(write(tmp_path, data)).startswith(words)
+
+
 @pytest.mark.parametrize("name", ["diagnosis", "note"])
 def test_a_text_may_say_anything_and_steers_nothing(name: str, tmp_path: Path) -> None:
     assert tried(write(tmp_path, {**GOOD, name: STEERING})) == ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from fuzz_decode.errors import FileError
-from fuzz_decode.files import read_whole, write_report, write_whole
+from fuzz_decode.files import read_whole, sweep_temporary, write_report, write_whole
 
 
 def test_what_is_written_is_read_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -60,3 +61,16 @@ def test_a_case_replaces_a_link_and_a_report_is_written_through_it(tmp_path: Pat
 
     write_whole(link, "case")
     assert (link.is_symlink(), target.read_text()) == (False, "report")
+
+
+def test_temporary_files_of_killed_writers_are_swept(tmp_path: Path) -> None:
+    here, ended = os.uname().nodename, subprocess.Popen(["true"])
+    ended.wait()
+    stale = tmp_path / f"..campaign.{here}.{ended.pid}.tmp"
+    names = (f".x.{here}.{os.getpid()}.tmp", f".x.elsewhere.{ended.pid}.tmp", "x.json", f".x.{here}.y.tmp")
+    others = [tmp_path / name for name in names]
+    for path in (stale, *others):
+        path.write_text("")
+    sweep_temporary(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == sorted(others)
