@@ -122,7 +122,7 @@ def _harmless(access: OutOfBoundsAccess) -> Diagnosis:
 def _between_calls(session: DiagnosisSession) -> Diagnosis | None:
     """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
     process."""
-    plain = in_plain_layout(session.case)
+    plain = session.target.strides.nearest(in_plain_layout(session.case))
     if plain == session.case or not session.supports(plain):
         return None
     seen = session.observe("laid out plainly in a later call", session.experiment(plain))

@@ -79,7 +79,7 @@ def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list
         return _launch(other, expected, target, device, give_out=other is problem or not target.may_allocate)
 
     def rebuild(plain: Case) -> Problem:
-        return build_problem(plain, home, problem.values, memory)
+        return build_problem(target.strides.nearest(plain), home, problem.values, memory)
 
     run = launch(problem)
     return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, rebuild)

@@ -74,7 +74,7 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
     problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.symptom
     relaid: list[str] = []
     if symptom is Symptom.LAYOUT_DEPENDENT:
-        plain = build_problem(in_plain_layout(case), "cpu", problem.values)
+        plain = build_problem(target.strides.nearest(in_plain_layout(case)), "cpu", problem.values)
         relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
     return [
         *lines,

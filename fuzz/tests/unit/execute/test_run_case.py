@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import QUERY_AXES, Layout
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.execute import run_case as run_case_module
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Status
-from fuzz_decode.targets.target import target_from_function
+from fuzz_decode.targets.target import Arithmetic, target_from_function
 
 CASE = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 64 GiB"), MemoryError("scratch of 64 GiB")]
@@ -85,3 +88,19 @@ def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
     assert run_case(CASE, target_from_function("sample", keeps_scratch_in_its_frame), "cpu").status == Status.FAILED
     assert [reference() for reference in scratch] == [None]
     assert run_case(CASE, target_from_function("sample", sample_targets.honest), "cpu").status == Status.PASSED
+
+
+def test_the_second_layout_of_a_case_keeps_the_stride_rules() -> None:
+    """Values laid out plainly, with rows of V shorter than those of K, would have other strides in V than in K."""
+    rules, strides = StrideRules(v_like_k=True), []
+
+    def asserting(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Any:
+        strides.append((k_cache.stride(), v_cache.stride()))
+        assert k_cache.stride() == v_cache.stride()
+        return sample_targets.honest(q, k_cache, v_cache, *rest)
+
+    target = target_from_function("sample", asserting, strides=rules, arithmetic=Arithmetic(same_bits_anywhere=True))
+    case = rules.nearest(dataclasses.replace(CASE, head_dim=64, q=Layout(QUERY_AXES, (8, 0, 0))))
+
+    assert run_case(case, target, "cpu").status == Status.PASSED
+    assert len(strides) == 2
