@@ -23,11 +23,13 @@ n u / (1 - n u)):
    that for 16-bit formats, whose output rounds as much, but not for a P in float8 (`rounding.denominator`).
 4. So |out_d - o_d| <= u_out |o_d| + (1 + u_out) * sum_j p_j |v_jd| * (expm1(2 E) + u_p + u_v + (n + 32) u_acc)
                      + p_tiny * sum_j |v_jd| + out_tiny,
-   with u_v = `rounding.dequantised`,
+   with u_v = `rounding.dequantised`. The share of E is at most |o_d| + max_j |v_jd|, whatever E is: weights that are all wrong
+   still average V. So the bound is finite, and NaN is never within it,
    and |lse - exact| <= E + (n + 32) u_acc + 4 u_acc |exact| (+ u_p if the kernel sums the rounded P). With a `denominator` the
    terms of P grow by 1 / (1 - r), |o_d| (1 / (1 - r) - 1) is added, and lse errs by log(1 / (1 - r)) instead of u_p.
 
-Second-order terms are covered by SLACK.
+Second-order terms are covered by SLACK. Where the declared formats of a score may overflow (`rounding.largest_sum`,
+`rounding.largest_term`) a kernel may give NaN, and the bound is infinite.
 """
 
 from __future__ import annotations
@@ -92,11 +94,16 @@ class Rounding:
     """Spacing of their subnormals."""
     denominator: float = 0.0
     """Of P in float8 where it is summed; for wider formats SLACK covers it."""
+    largest_term: float = math.inf
+    """The largest number of the format of q * scale, and of a product q_i * k_i."""
+    largest_sum: float = math.inf
+    """The same for the sum q.k."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBound:
-    """Largest allowed |error|: `out` [num_seqs, num_q_heads, value_head_dim], `lse` [num_seqs, num_q_heads], float64."""
+    """Largest allowed |error|: `out` [num_seqs, num_q_heads, value_head_dim], `lse` [num_seqs, num_q_heads], float64. Infinite
+    where the declared arithmetic may overflow, and nowhere else."""
 
     out: Tensor
     lse: Tensor
@@ -143,13 +150,28 @@ def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) 
     probabilities = (row.scores() - exact_lse[:, None]).exp()
     sizes = row.v.abs() * row.v_scale
     score_error, growth = _score_error(row, rounding), _growth(row, probabilities, exact_lse, rounding)
-    relative = torch.expm1(2 * score_error) + growth * u.probabilities + (n + 32) * u.accumulate
-    out = (u.out + growth[:, None] - 1) * exact.abs() + (1 + u.out) * weighted_sum(probabilities, sizes) * relative[:, None]
+    sums, relative = weighted_sum(probabilities, sizes), growth * u.probabilities + (n + 32) * u.accumulate
+    farthest = exact.abs() + growth[:, None] * sizes.amax(dim=0).repeat_interleave(len(growth) // row.v.shape[1], dim=0)
+    shifted = torch.minimum(torch.expm1(2 * score_error)[:, None] * sums, farthest)
+    out = (u.out + growth[:, None] - 1) * exact.abs() + (1 + u.out) * (shifted + sums * relative[:, None])
     if rounding.dequantised:
         out += weighted_sum(probabilities, _dequantisation_error(row.v, row.v_scale, rounding))
     out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
     lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
-    return out, lse + growth.log().clamp(min=u.probabilities)
+    lse += growth.log().clamp(min=u.probabilities)
+    overflows = _may_overflow(row, rounding)
+    return out.masked_fill(overflows[:, None], math.inf), lse.masked_fill(overflows, math.inf)
+
+
+def _may_overflow(row: QueryRow, rounding: Rounding) -> Tensor:
+    """Whether q * scale, K * k_scale, a product q_i * k_i or their sum may exceed its format [num_q_heads]."""
+    q, k = row.q.abs(), row.k.abs()
+    if rounding.largest_term == rounding.largest_sum == math.inf:
+        return torch.zeros(len(q), dtype=torch.bool, device=q.device)
+    factor = max(1.0, row.scale, row.k_scale)
+    terms = scaled_products(q.amax(dim=-1, keepdim=True), k.amax(dim=-1, keepdim=True).clamp(min=1.0), factor)
+    sums = scaled_products(q, k, factor)
+    return ((terms > rounding.largest_term) | (sums > rounding.largest_sum)).any(dim=-1)
 
 
 def _growth(row: QueryRow, probabilities: Tensor, lse: Tensor, rounding: Rounding) -> Tensor:

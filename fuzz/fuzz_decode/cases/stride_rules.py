@@ -27,21 +27,21 @@ class StrideRules:
     v_like_k: bool = False
     """V must have K's strides."""
     multiple_of: int = 1
-    """Elements: rows of q, K and V must start at multiples of this number (vector loads)."""
+    """Elements: rows of q, K and V must start at multiples of this number (vector loads), so that their strides are multiples."""
 
     def violation(self, case: Case) -> str | None:
-        """The first rule that the case's strides violate, in words; None if they keep all."""
+        """The first rule that the case's strides violate, in words; None if they keep all. An axis of size 1 is no exception:
+        kernels assert `k.stride() == v.stride()`, and take stride(1) for the slot stride of blocks of one slot."""
         for name in self.contiguous:
-            placed = _placed(case, name)
             axis = "column" if name == "table" else "dim"
-            if placed.sizes[axis] > 1 and placed.strides[axis] != 1:
+            if _placed(case, name).strides[axis] != 1:
                 return f"stride of {name}'s {axis} is not 1"
         if self.one_slot_stride and not (_one_slot_stride(case, "k") and _one_slot_stride(case, "v")):
             return "block stride is not block_size * slot stride"
         if self.v_like_k and _view_strides(case, "k") != _view_strides(case, "v"):
             return "strides of V are not those of K"
-        for name in ("q", "k", "v") if self.multiple_of > 1 else ():
-            if not _aligned(_placed(case, name), self.multiple_of):
+        for name in ("q", "k", "v"):
+            if not _is_aligned(_placed(case, name), self.multiple_of):
                 return f"rows of {name} do not start at multiples of {self.multiple_of} elements"
         return None
 
@@ -49,26 +49,32 @@ class StrideRules:
         """The nearest case that keeps the rules: only axis orders and padding differ."""
         if self.violation(case) is None:
             return case
-        shared = "v" if case.v is None else "k"
-        k, v = self._cache(case.k, "k", shared), case.v and self._cache(case.v, "v")
-        if self.v_like_k and v is not None:
-            k, v = _alike(k, case.head_dim == case.value_head_dim)
+        ordered = self._ordered(case)
+        return self._aligned(_with_v_like_k(ordered) if self.v_like_k else ordered)
+
+    def _ordered(self, case: Case) -> Case:
+        """The case with axes in orders that keep the rules of each tensor alone."""
+        one_buffer = case.v is None or self.v_like_k
+        k = self._cache(case.k, case.block_size, *("k", "v") if one_buffer else "k")
+        v = case.v and self._cache(case.v, case.block_size, "v")
         table = dataclasses.replace(case.table, layout=self._inner(case.table.layout, "column", "table"))
-        q, out = self._align(self._inner(case.q, "dim", "q")), self._inner(case.out, "dim", "out")
+        q, out = self._inner(case.q, "dim", "q"), self._inner(case.out, "dim", "out")
         return dataclasses.replace(case, k=k, v=v, q=q, out=out, table=table)
 
-    def _inner(self, layout: Layout, axis: str, *names: str) -> Layout:
-        return _last(layout, axis) if set(names) & set(self.contiguous) else layout
-
-    def _cache(self, layout: Layout, *names: str) -> Layout:
+    def _cache(self, layout: Layout, block_size: int, *names: str) -> Layout:
         layout = self._inner(layout, "dim", *names)
-        return self._align(_adjacent(layout) if self.one_slot_stride else layout)
+        return _adjacent(layout, block_size) if self.one_slot_stride else layout
 
-    def _align(self, layout: Layout) -> Layout:
-        """The layout with its padding outside the rows, and its offset, rounded up to multiples."""
-        *outer, inner = layout.pad
-        up = [-(-number // self.multiple_of) * self.multiple_of for number in (*outer, layout.offset)]
-        return Layout(layout.order, (*up[:-1], inner), up[-1])
+    def _inner(self, layout: Layout, axis: str, *names: str) -> Layout:
+        """The layout with the axis innermost and unpadded, if one of the tensors must be contiguous."""
+        if not set(names) & set(self.contiguous):
+            return layout
+        return _reordered(layout, (*(name for name in layout.order if name != axis), axis), {axis: 0})
+
+    def _aligned(self, case: Case) -> Case:
+        placed = {name: each for name, each in case.layouts().items() if name in ("q", "k", "v")}
+        changes = {name: _align(each, self.multiple_of) for name, each in placed.items()}
+        return dataclasses.replace(case, **changes)  # type: ignore[arg-type]  # layouts only
 
 
 def _placed(case: Case, name: str) -> PlacedLayout:
@@ -78,45 +84,58 @@ def _placed(case: Case, name: str) -> PlacedLayout:
 
 
 def _view_strides(case: Case, name: str) -> tuple[int, ...]:
-    """Strides of the K or V view; 0 for axes of size 1, which may have any."""
-    placed = _placed(case, name)
-    strides = placed.strides
-    return tuple(strides[axis] if placed.sizes[axis] > 1 else 0 for axis in CACHE_AXES)
+    """Strides of the K or V view."""
+    strides = _placed(case, name).strides
+    return tuple(strides[axis] for axis in CACHE_AXES)
 
 
 def _one_slot_stride(case: Case, name: str) -> bool:
-    placed = _placed(case, name)
-    sizes, strides = placed.sizes, placed.strides
-    return sizes["block"] == 1 or sizes["slot"] == 1 or strides["block"] == sizes["slot"] * strides["slot"]
+    strides = _placed(case, name).strides
+    return strides["block"] == case.block_size * strides["slot"]
 
 
-def _aligned(placed: PlacedLayout, multiple: int) -> bool:
-    outer = [stride for axis, stride in placed.strides.items() if axis != "dim" and placed.sizes[axis] > 1]
+def _is_aligned(placed: PlacedLayout, multiple: int) -> bool:
+    outer = [stride for axis, stride in placed.strides.items() if axis != "dim"]
     return all(number % multiple == 0 for number in (*outer, placed.layout.offset))
 
 
-def _last(layout: Layout, axis: str) -> Layout:
-    """The axis innermost and unpadded."""
-    return _reordered(layout, (*(name for name in layout.order if name != axis), axis), axis)
+def _align(placed: PlacedLayout, multiple: int) -> Layout:
+    """The layout with its offset, and every stride but that of a row's elements, rounded up to multiples."""
+    layout, sizes = placed
+    order, pads, offset = layout.order, list(layout.pad), _round_up(layout.offset, multiple)
+    for index in reversed(range(len(order))):  # an outer stride is the sum of what lies inside it
+        if order[index] != "dim":
+            stride = Layout(order, tuple(pads)).strides(sizes)[order[index]]
+            pads[index] += _round_up(stride, multiple) - stride
+    return Layout(order, tuple(pads), offset)
 
 
-def _adjacent(layout: Layout) -> Layout:
-    """`block` just outside `slot`, without padding of its own."""
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _adjacent(layout: Layout, block_size: int) -> Layout:
+    """`block` just outside `slot`, without padding of its own: that of a block of one slot is the slot's."""
     order: tuple[str, ...] = ()
     for name in layout.order:
         order += {"block": (), "slot": ("block", "slot")}.get(name, (name,))
-    return _reordered(layout, order, "block")
+    slot_padding = max(0, layout.pad[layout.order.index("slot")])
+    return _reordered(layout, order, {"block": slot_padding if block_size == 1 else 0})
 
 
-def _reordered(layout: Layout, order: tuple[str, ...], bare: str) -> Layout:
-    """The same padding in another order, but none on axis `bare`, and no negative padding, which fits its own axis order only."""
-    pads = dict(zip(layout.order, layout.pad, strict=True)) | {bare: 0}
+def _reordered(layout: Layout, order: tuple[str, ...], changed: dict[str, int]) -> Layout:
+    """The same padding in another order, but for that of some axes, and no negative padding, which fits its own order only."""
+    pads = dict(zip(layout.order, layout.pad, strict=True)) | changed
     return Layout(order, tuple(max(0, pads[name]) for name in order), layout.offset)
 
 
-def _alike(k: Layout, same_rows: bool) -> tuple[Layout, Layout | None]:
+def _with_v_like_k(case: Case) -> Case:
     """K and V with the same strides: equal layouts if their rows are equally long, else two planes of one buffer."""
-    return (k, k) if same_rows else (Layout(("kv", *k.order), (0, *k.pad), k.offset), None)
+    if case.v is None:
+        return case
+    if case.head_dim == case.value_head_dim:
+        return dataclasses.replace(case, v=case.k)
+    return dataclasses.replace(case, k=Layout(("kv", *case.k.order), (0, *case.k.pad), case.k.offset), v=None)
 
 
 Strides = StrideRules  # the name under which targets declare them

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
+from fuzz_decode.diagnose.access_model import correct_model
 from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
 from fuzz_decode.diagnose.checks.unexplained import describe_unexplained
@@ -23,9 +24,10 @@ from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Experiment, Observation
 from fuzz_decode.diagnose.session import DiagnosisSession, differ, explains, is_right, predicted, would_show
-from fuzz_decode.diagnose.variations import fits, occupied, other_seed
+from fuzz_decode.diagnose.variations import GROUPS, fits, occupied, other_seed
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.outcome import Stage, Status, Symptom
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess, memory_fence
 
@@ -122,7 +124,7 @@ def _harmless(access: OutOfBoundsAccess) -> Diagnosis:
 def _between_calls(session: DiagnosisSession) -> Diagnosis | None:
     """A case that is right, but wrong when its numbers come laid out plainly in a later call: nothing is certain without a fresh
     process."""
-    plain = in_plain_layout(session.case)
+    plain = session.target.strides.nearest(in_plain_layout(session.case))
     if plain == session.case or not session.supports(plain):
         return None
     seen = session.observe("laid out plainly in a later call", session.experiment(plain))
@@ -176,10 +178,24 @@ def _by_elimination(suspects: list[Fault], wrong: Observation, session: Diagnosi
         return None
     sentence = suspects[0].sentence(experiment.problem, experiment.correct)
     model = predicted(suspects[0], experiment).model
-    rivals = [] if finished else [other for other in suspects[1:] if predicted(other, experiment).model != model]
+    if finished:
+        rivals = [other for other in suspects[1:] if _differ_in_other_groups(suspects[0], other)]
+    else:
+        rivals = [other for other in suspects[1:] if predicted(other, experiment).model != model]
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(experiment.problem, experiment.correct)}"
     return Diagnosis(suspects[0].name, sentence, finished and not rivals, _evidence(session.observations))
+
+
+def _differ_in_other_groups(fault: Fault, other: Fault) -> bool:
+    """Whether the faults read other KV heads in groups that the target may not take, so that no run can tell them apart."""
+    for _, change in GROUPS:
+        problem = build_problem(change(Case(seq_lens=(2,))), "cpu")
+        correct = correct_model(problem)
+        first, second = (each.apply(problem, correct) or correct for each in (fault, other))
+        if (first.lookup.k_head, first.lookup.v_head) != (second.lookup.k_head, second.lookup.v_head):
+            return True
+    return False
 
 
 def _eliminate(suspects: list[Fault], session: DiagnosisSession) -> tuple[list[Fault], bool]:

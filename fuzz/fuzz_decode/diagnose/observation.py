@@ -13,8 +13,8 @@ from fuzz_decode.diagnose.access_model import AccessModel, TensorView, correct_m
 from fuzz_decode.diagnose.memory import Memory
 from fuzz_decode.diagnose.predict import Prediction, predict
 from fuzz_decode.execute.invoke import invoke
+from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.oracles.expected import rounding_of
-from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import POISON, is_unwritten
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
@@ -120,7 +120,7 @@ class Observation:
 
 def make_experiment(case: Case, target: Target, device: str, *, fenced: bool) -> Experiment:
     """The case on memory of finite noise. `fenced`: the target will be run inside a memory fence."""
-    problem = build_problem(case, device, memory="random")
+    problem = prepare(case, target, device, memory="random")
     correct = correct_model(problem)
     if "out" not in target.options:
         shape = problem.out.shape

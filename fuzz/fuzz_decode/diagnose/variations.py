@@ -186,6 +186,10 @@ LAYOUTS: tuple[tuple[str, Change], ...] = (
     ("with two more columns in the block table", _table(extra_columns=2)),
     ("in permuted blocks", _table(placement="permuted", first_block=2, spare_blocks=3)),
 )
+# groups rounded up to powers of two and to tiles of 16 differ here, while the only drawn group above 16 is 17
+GROUPS: tuple[tuple[str, Change], ...] = tuple(
+    (f"with two KV heads and groups of {group} query heads", _with(num_kv_heads=2, group=group)) for group in (3, 18, 40, 48)
+)
 SINGLE: tuple[tuple[str, Change], ...] = (
     ("with gaussian data in float32", _plain_numbers),
     ("with more of everything", _rich),
@@ -197,6 +201,7 @@ SINGLE: tuple[tuple[str, Change], ...] = (
     ("a few blocks longer", lambda case: _longer(2 * case.block_size + 1)(case)),
     ("with one more KV head", _heads(1, 0)),
     ("with one more query head in a group", _heads(0, 1)),
+    *GROUPS,
     ("with two more sequences", _more_sequences),
     ("with one token less", _longer(-1)),
     *LAYOUTS,

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.invoke import invoke
+from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.execute.run_case import run_checked
 from fuzz_decode.oracles.kernel_run import index_of
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Outcome, Symptom, Violation
-from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import gather_attention
@@ -25,7 +25,7 @@ def compare_with_tolerance(case: Case, target: Target, device: str, tolerance: T
     """`run_case`, judged as the peer's test suite judges: no poison, no guards, out zeroed, one tolerance."""
 
     def examine() -> list[Violation]:
-        problem = build_problem(case, device, memory="random")
+        problem = prepare(case, target, device, memory="random")
         problem.buffers["out"].storage.zero_()  # as torch.zeros_like gives it: elements that were never written may pass
         out, _ = gather_attention(*problem.arguments(), **problem.options())
         return _not_close(invoke(problem, target, None)[0], out.cpu(), _allowed(problem, out, tolerance).cpu())

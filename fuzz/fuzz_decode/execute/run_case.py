@@ -14,6 +14,7 @@ from fuzz_decode.execute.invoke import (
     invoke,
     invoke_on_device,
 )
+from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.immediate import IMMEDIATE
@@ -72,14 +73,14 @@ def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list
     """Build the case, call the target, ask the oracles. A small case is built, answered by the reference and judged on the CPU,
     wherever the target runs: that takes one copy to the GPU and one back."""
     home = "cpu" if is_small(case) else device
-    problem = build_problem(case, home, memory=memory)
+    problem = prepare(case, target, home, memory)
     expected = expect(problem, target, device)
 
     def launch(other: Problem) -> KernelRun:
         return _launch(other, expected, target, device, give_out=other is problem or not target.may_allocate)
 
     def rebuild(plain: Case) -> Problem:
-        return build_problem(plain, home, problem.values, memory)
+        return build_problem(target.strides.nearest(plain), home, problem.values, memory)
 
     run = launch(problem)
     return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, rebuild)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
+from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.export.docstring import claim, docstring
 from fuzz_decode.export.error_bound import limits
 from fuzz_decode.export.literals import LINE_WIDTH, Constants, assigned
@@ -70,11 +71,11 @@ def _calls(entry: Entry, target: Target, constants: Constants, width: int, *, gu
     lines: list[str] = []
     for number, case in enumerate(entry.before, 1):
         lines += [f"# call {number}; the last one differs: {changes(case, entry.case)}"]
-        lines += [*tensors(build_problem(case, "cpu"), constants, width), *call(case, guarded=guarded), ""]
-    problem, case, symptom = build_problem(entry.case, "cpu"), entry.case, entry.signature.symptom
+        lines += [*tensors(prepare(case, target, "cpu"), constants, width), *call(case, guarded=guarded), ""]
+    problem, case, symptom = prepare(entry.case, target, "cpu"), entry.case, entry.signature.symptom
     relaid: list[str] = []
     if symptom is Symptom.LAYOUT_DEPENDENT:
-        plain = build_problem(in_plain_layout(case), "cpu", problem.values)
+        plain = build_problem(target.strides.nearest(in_plain_layout(case)), "cpu", problem.values)
         relaid = [*tensors(plain, constants, width), *call(case, guarded=guarded)]
     return [
         *lines,

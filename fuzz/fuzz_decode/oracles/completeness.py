@@ -12,15 +12,17 @@ from fuzz_decode.problems.problem import Problem
 
 
 def written(problem: Problem, run: KernelRun) -> list[Violation]:
-    """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf)."""
+    """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf). Where the declared
+    arithmetic may overflow, the bound is infinite and so may the element be."""
     violations = []
     for name, got, expected, allowed in run.results():
         untouched = _never_written(name, got)
         same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
+        bounded = torch.isfinite(allowed)
         wrong = (torch.isfinite(got) != torch.isfinite(expected)) | ~(torch.isfinite(got) | same_infinity)
         for symptom, mask, words in (
             (Symptom.UNWRITTEN, untouched, "were never written"),
-            (Symptom.WRONG_VALUE, wrong & ~untouched, "are non-finite where the reference is finite, or the reverse"),
+            (Symptom.WRONG_VALUE, wrong & bounded & ~untouched, "are non-finite where the reference is finite, or the reverse"),
         ):
             if not bool(mask.any()):
                 continue

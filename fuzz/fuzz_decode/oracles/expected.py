@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
@@ -55,4 +57,11 @@ def rounding_of(arithmetic: Arithmetic, case: Case, *, interpreted: bool) -> Rou
         dequantised=UNIT_ROUNDOFF[dtype] if dequantises else 0.0,
         dequantised_tiny=TINY[dtype] if dequantises else 0.0,
         denominator=UNIT_ROUNDOFF[weights] if weights in CACHE_DTYPES else 0.0,
+        largest_term=_largest(dtype) if arithmetic.scores == "input" else math.inf,
+        largest_sum=_largest(dtype) if arithmetic.score_sums == "input" else math.inf,
     )
+
+
+def _largest(dtype: str) -> float:
+    """The largest number of a format."""
+    return float(torch.finfo(getattr(torch, dtype)).max)

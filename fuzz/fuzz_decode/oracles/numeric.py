@@ -10,7 +10,8 @@ from fuzz_decode.problems.problem import Problem
 
 
 def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
-    """Only elements that are finite in both are compared: `completeness` reports the others."""
+    """Only elements that are finite in both are compared: `completeness` reports the others. Where the declared arithmetic may
+    overflow the bound is infinite, and any number is within it."""
     violations = []
     for name, got, expected, allowed in run.results():
         error = (got.double() - expected).abs()

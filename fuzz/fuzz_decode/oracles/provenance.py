@@ -52,7 +52,8 @@ def _reads(problem: Problem, run: KernelRun) -> Iterator[tuple[int, int, Address
         return
     rows, base = run.out.double() / (case.v_scale or 1.0), tag_base(case)
     tags = problem.values.v[chosen.clamp(min=0), torch.arange(case.num_q_heads) // case.group]
-    off = ((rows - tags).abs() >= TAG_NOISE).any(dim=-1) & run.out.isfinite().all(dim=-1) & (chosen >= 0)
+    bounded = run.expected.bound.out.isfinite().all(dim=-1)
+    off = ((rows - tags).abs() >= TAG_NOISE).any(dim=-1) & run.out.isfinite().all(dim=-1) & bounded & (chosen >= 0)
     for row, head in off.nonzero().tolist():
         yield row, head, read_tag(tags[row, head], base), read_tag(rows[row, head], base)
 

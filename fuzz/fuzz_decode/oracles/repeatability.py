@@ -23,7 +23,8 @@ Judge = Callable[[Problem, KernelRun], list[Violation]]
 def repeatable(
     problem: Problem, run: KernelRun, arithmetic: Arithmetic, launch: Launch, judge: Judge, rebuild: Callable[[Case], Problem]
 ) -> list[Violation]:
-    """The same problem again, and the same values in a plain layout (`rebuild`), give the same bits.
+    """The same problem again, and the same values in a plain layout, give the same bits. `rebuild` lays them out as nearly so as
+    the target's stride rules allow.
 
     One extra run covers both for a target whose bits do not depend on the layout (`same_bits_anywhere`): only if the plain layout
     differs, the original is repeated, to tell a layout fault from a race. A plain run that is wrong is reported as that.

@@ -81,6 +81,28 @@ def make_values(case: Case) -> Values:
     return values
 
 
+def without_overflow(case: Case, values: Values, largest: float) -> Values:
+    """The values with q divided by a power of two, so that no sum of |q_i k_i|, and none scaled before, exceeds `largest`."""
+    k = values.k.repeat_interleave(case.group, dim=1)
+    sums = torch.einsum("rhd,thd->rht", values.q.abs().double(), k.abs().double())
+    factor = max(1.0, case.k_scale or 1.0, case.softmax_scale * (case.k_scale or 1.0))
+    excess = float(sums.max()) * factor / largest if sums.numel() else 0.0
+    if excess <= 1.0:
+        return values
+    q = values.q / _power_of_two_above(excess)
+    return dataclasses.replace(values, q=q, chosen=_still_chosen(case, values, q))
+
+
+def _still_chosen(case: Case, values: Values, q: Tensor) -> Tensor | None:
+    """The chosen tokens, -1 where a smaller q makes another token weigh something: rows of many dims differ in many of them."""
+    if values.chosen is None:
+        return None
+    k = values.k.repeat_interleave(case.group, dim=1)
+    best = torch.einsum("rhd,thd->rht", q, k).sort(dim=-1, descending=True).values
+    lead = (best[..., 0] - best[..., 1]) * case.softmax_scale * (case.k_scale or 1.0) if len(k) > 1 else WINNING_MARGIN
+    return torch.where(torch.as_tensor(lead) >= WINNING_MARGIN, values.chosen, -1)
+
+
 def _per_head(case: Case) -> tuple[Tensor, Tensor]:
     """ALiBi slopes between 1/32 and 1, which few tokens show, and sinks about as large as scores are. They have a generator of
     their own, so that q, K and V are the same with and without them."""

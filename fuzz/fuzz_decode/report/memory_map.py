@@ -54,7 +54,8 @@ def why_no_map(trace: Trace, maps: Sequence[MemoryMap]) -> list[str]:
     if trace.known:
         return ["every address is right: the fault is in the computation"]
     if _is_observed(trace):
-        return ["all expected rows are read, and no others: the fault is in the computation"]
+        words = "all expected rows are read, and no others, by all query heads together"
+        return [f"{words}: the fault is in the computation, or in which head reads which row"]
     return ["the addresses that are read instead are not known"]
 
 

@@ -103,7 +103,11 @@ def simpler_caches(case: Case) -> Iterator[Case]:
 
 
 def less_padding(case: Case) -> Iterator[Case]:
-    """Each padding and offset to nothing, to 1, to half."""
+    """Each padding and offset to nothing, to 1, to half; of K and V together where their layouts are equal, as a target may
+    demand."""
+    if case.v == case.k:
+        for simpler in _less_padded(case.k):
+            yield _replace(case, k=simpler, v=simpler)
     for name in ("k", "v", "q", "out"):
         layout = getattr(case, name)
         if layout is not None:

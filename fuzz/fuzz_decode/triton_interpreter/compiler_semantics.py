@@ -8,6 +8,11 @@ The interpreter runs a kernel's body as Python. The compiler translates the same
 - the variable of a `range` loop is an integer as wide as the widest bound; the interpreter leaves it a Python number;
 - `a and b`, `a or b`, `not a` and chained comparisons of runtime values are element-wise, and both sides are evaluated; Python
   evaluates `a and b` to one of the two;
+- `total: tl.float32 = 0.0` is an assignment like any other, whose annotation says nothing; the interpreter leaves it a number;
+- a number in `x if condition else y` is a scalar where the condition is known at run time only; the interpreter leaves it a
+  number;
+- a block is no condition of `if`, `while` and `x if condition else y`: that does not compile, and the interpreter takes it as
+  true;
 - the builtins `max` and `min` of runtime values are `tl.maximum` and `tl.minimum`; Python compares the blocks' truth.
 """
 
@@ -22,12 +27,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 BOOLEAN, NEGATION, EXTREMUM = "_fuzz_decode_boolean", "_fuzz_decode_not", "_fuzz_decode_extremum"
 ASSIGNED, LOOP = "_fuzz_decode_assigned", "_fuzz_decode_loop"
+CONDITION, TERNARY = "_fuzz_decode_condition", "_fuzz_decode_ternary"
+Conditional = TypeVar("Conditional", ast.If, ast.While)
 
 
 def patch_compiler_semantics(interpreter: Any) -> None:
@@ -40,6 +47,8 @@ def patch_compiler_semantics(interpreter: Any) -> None:
     setattr(interpreter, EXTREMUM, functools.partial(_extremum, tl))
     setattr(interpreter, ASSIGNED, functools.partial(_assigned, interpreter))
     setattr(interpreter, LOOP, functools.partial(_loop, interpreter))
+    setattr(interpreter, CONDITION, functools.partial(_condition, tl))
+    setattr(interpreter, TERNARY, functools.partial(_ternary, interpreter))
     interpreter.inspect = SimpleNamespace(
         **{**vars(interpreter.inspect), "getcallargs": _with_widths(interpreter.inspect.getcallargs, interpreter)}
     )
@@ -76,6 +85,25 @@ def _transformer(present: ast.NodeTransformer) -> ast.NodeTransformer:
             super().visit_Assign(node)
             node.value = _located(_call(ASSIGNED, [node.value]), node.value)
             return node
+
+        def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+            if node.value is None or ast.unparse(node.annotation).rpartition(".")[2] == "constexpr":
+                self.generic_visit(node)
+                return node
+            assignment = ast.copy_location(ast.Assign([node.target], node.value), node)
+            self.visit_Assign(assignment)
+            return assignment
+
+        def visit_If(self, node: Conditional) -> Conditional:
+            self.generic_visit(node)
+            node.test = _located(_call(CONDITION, [node.test]), node.test)
+            return node
+
+        visit_While = visit_If
+
+        def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+            self.generic_visit(node)
+            return _located(_call(TERNARY, [node.test, _deferred(node.body), _deferred(node.orelse)]), node)
 
         def visit_For(self, node: ast.For) -> ast.AST:
             self.generic_visit(node)
@@ -115,7 +143,14 @@ def _boolean(tl: Any, conjunction: bool, *operands: Callable[[], Any]) -> Any:
 
 
 def _negated(tl: Any, value: Any) -> Any:
-    return value == 0 if isinstance(value, tl.tensor) else not value
+    return value.__not__() if isinstance(value, tl.tensor) else not value
+
+
+def _condition(tl: Any, value: Any) -> Any:
+    """What `if`, `while` and a ternary test."""
+    if isinstance(value, tl.tensor) and value.handle.data.size > 1:
+        raise TypeError("the condition of `if`, `while` or a ternary is a block; Triton's compiler takes scalars only")
+    return value
 
 
 def _extremum(tl: Any, function: Callable[..., Any], *values: Any, **options: Any) -> Any:
@@ -139,6 +174,12 @@ def _loop(interpreter: Any, numbers: Iterable[int], *bounds: Any) -> Iterator[An
     types = [bound.dtype if isinstance(bound, tl.tensor) else _type_of_number(tl, int(bound)) for bound in bounds]
     widest = max(types, key=lambda dtype: (dtype.int_bitwidth, dtype.is_int_unsigned()))  # integer promotion, as in C
     return (_tensor(interpreter, number, widest) for number in numbers)
+
+
+def _ternary(interpreter: Any, condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """One of the two, which alone is evaluated."""
+    value = then() if _condition(interpreter.tl, condition) else otherwise()
+    return _assigned(interpreter, value) if isinstance(condition, interpreter.tl.tensor) else value
 
 
 def _is_number(value: Any) -> bool:

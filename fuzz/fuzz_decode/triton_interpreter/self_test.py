@@ -18,9 +18,34 @@ SIDE = 16
 
 def refused() -> dict[str, str]:
     """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right."""
-    verdicts = {name: _wrong(getattr(torch, name)) for name in DTYPES}
+    constructs = _wrong_constructs()
+    verdicts = {name: constructs or _wrong(getattr(torch, name)) for name in DTYPES}
     verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
     return {name: what for name, what in verdicts.items() if what}
+
+
+def _wrong_constructs() -> str | None:
+    """The first rule of `compiler_semantics` that does not hold."""
+    expected = {
+        "and": 6,
+        "or": 4,
+        "not": 7,
+        "a chained comparison": 4,
+        "max and min": 90,
+        "an annotated width": 3 * 2**30,
+        "a float argument": 1,
+        "a number in a tuple": 1,
+        "an annotated number": 1,
+        "a number in a ternary": 1,
+        "the variable of a loop": 2**31,
+    }
+    found, half = torch.zeros(len(expected), dtype=torch.int64), torch.tensor([1.001], dtype=torch.float16)
+    try:
+        _constructs[(1,)](found, torch.arange(16, dtype=torch.int32), half, 2**30, 6, 0.333)
+    except Exception as error:  # whatever an unknown interpreter raises, it cannot be used
+        return f"{type(error).__name__}: {error}"[:200]
+    wrong = [name for name, value in zip(expected, found.tolist(), strict=True) if value != expected[name]]
+    return f"{wrong[0]} differs from Triton's compiler" if wrong else None
 
 
 def _wrong(dtype: torch.dtype) -> str | None:
@@ -130,3 +155,23 @@ def _matrices(a_ptr: Any, b_ptr: Any, product: Any, total: Any, SIDE: tl.constex
     a, b = tl.load(a_ptr + row * SIDE + column), tl.load(b_ptr + row * SIDE + column)
     tl.store(product + row * SIDE + column, tl.dot(a, b, input_precision="ieee"))
     tl.store(total + tl.arange(0, SIDE), tl.sum(a, 1))
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _constructs(out: Any, x: Any, half: Any, wide: tl.int64, n: Any, third: Any) -> None:
+    v, h = tl.load(x + tl.arange(0, 16)), tl.load(half)
+    exact = h.to(tl.float32) * third
+    one, number = 1, 0.333
+    annotated: tl.float32 = 0.333
+    tl.store(out, tl.sum(((v > 2) and (v < 9)).to(tl.int64), 0))
+    tl.store(out + 1, tl.sum(((v < 1) or (v > 12)).to(tl.int64), 0))
+    tl.store(out + 2, tl.sum(tl.where(not (v > n), 1, 0), 0))
+    tl.store(out + 3, tl.sum((2 < v <= n).to(tl.int64), 0))
+    tl.store(out + 4, tl.sum(min(max(v, 5), n), 0))
+    tl.store(out + 5, wide * 3)
+    tl.store(out + 6, (h * third == exact).to(tl.int64))
+    tl.store(out + 7, (h * number * one == exact).to(tl.int64))
+    tl.store(out + 8, (h * annotated == exact).to(tl.int64))
+    tl.store(out + 9, (h * (0.333 if n > 2 else 0.5) == exact).to(tl.int64))
+    for i in range(0, wide, 2**29):
+        tl.store(out + 10, i * 4)

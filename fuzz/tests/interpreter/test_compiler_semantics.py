@@ -142,3 +142,34 @@ def test_other_functions_of_that_name_are_called_as_they_are() -> None:
     if DEVICE == "cpu":
         assert interpreter._fuzz_decode_extremum(own_max, 1, 2) == "mine of 2"
         assert interpreter._fuzz_decode_extremum(max, [3, 1], key=lambda number: -number) == 1
+
+
+@triton.jit
+def quotients(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    tl.store(out + i, v // n)
+    tl.store(out + 16 + i, v % n)
+    tl.store(out + 32 + i, v >> 1)
+
+
+@pytest.mark.parametrize("divisor", [3, -3])
+def test_quotients_of_negative_numbers_are_those_of_c(divisor: int) -> None:
+    """Rounded towards 0, while Python rounds down."""
+    x, out = X - 8, torch.zeros(48, dtype=torch.int32, device=DEVICE)
+    quotients[(1,)](out, x.to(DEVICE), divisor)
+    quotient = torch.div(x, divisor, rounding_mode="trunc")
+    assert out.tolist() == [*quotient.tolist(), *(x - quotient * divisor).tolist(), *(x >> 1).tolist()]
+
+
+@triton.jit
+def block_as_a_condition(out, x, n):
+    v = tl.load(x + tl.arange(0, 16))
+    if v > n:
+        tl.store(out, 1)
+
+
+@pytest.mark.no_gpu
+def test_a_block_is_no_condition() -> None:
+    with pytest.raises(Exception, match="is a block; Triton's compiler takes scalars only"):
+        block_as_a_condition[(1,)](torch.zeros(1), X, 6)

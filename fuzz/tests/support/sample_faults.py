@@ -99,3 +99,27 @@ def sees_one_more_within_tiles(
 
 def _one_more(seq_lens: Tensor, size: int) -> Tensor:
     return seq_lens + (seq_lens % size != 0).int()
+
+
+def _with_kv_heads(
+    rounded_group: int, q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """Query head h reads KV head h // rounded_group."""
+    heads = torch.arange(q.shape[1], device=q.device) // rounded_group
+    return honest(q, k_cache[:, :, heads], v_cache[:, :, heads], block_table, seq_lens, scale)[0]
+
+
+def groups_in_tiles_of_16(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    """Tiles of at most 16 query heads, which cross KV heads where groups above 16 do not fill them."""
+    group = q.shape[1] // k_cache.shape[2]
+    rounded = -(-group // 16) * 16 if group > 16 else group
+    return _with_kv_heads(rounded, q, k_cache, v_cache, block_table, seq_lens, scale)
+
+
+def groups_in_powers_of_two(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    group = q.shape[1] // k_cache.shape[2]
+    return _with_kv_heads(1 << (group - 1).bit_length(), q, k_cache, v_cache, block_table, seq_lens, scale)

@@ -63,6 +63,9 @@ def find_unmasked_regions(session: DiagnosisSession) -> Diagnosis:
     tried = {region: _goes_wrong(region, case, session) for region in regions(case)}
     evidence = tuple(f"NaN in {r.tensor} of {r.place}: {'wrong' if wrong else 'correct'}" for r, wrong in tried.items())
     guilty = [region for region, wrong in tried.items() if wrong]
+    if case is spread and 0 in session.case.blocks():
+        elsewhere = f"block 0 (where no sequence uses it, as with first_block {case.table.first_block})"
+        guilty = [dataclasses.replace(r, place=elsewhere) if r.name == SLOTS[FIRST][0] else r for r in guilty]
     return (
         _named(guilty, evidence)
         if guilty

@@ -67,6 +67,11 @@ def heads() -> Iterator[Fault]:
         ("kv-head-is-q-head", "min(h, num_kv_heads - 1)", lambda c, h: min(h, c.num_kv_heads - 1)),
         ("kv-head-power-of-two", "h // (power of two >= group)", lambda c, h: h // _power_above(c.group)),
         (
+            "kv-head-tiles-of-16",
+            "h // (group rounded up to tiles of 16, where it exceeds 16)",
+            lambda c, h: h // (-(-c.group // 16) * 16 if c.group > 16 else c.group),
+        ),
+        (
             "kv-head-power-of-two-below",
             "h // (power of two <= group)",
             lambda c, h: min(h // (_power_above(c.group + 1) // 2), c.num_kv_heads - 1),

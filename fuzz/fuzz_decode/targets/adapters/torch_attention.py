@@ -19,6 +19,8 @@ from fuzz_decode.targets.target import Arithmetic, target
 
 BATCH = 4  # FlexAttention compiles for each number of sequences; engines, too, fill batches up
 Q_BLOCK = 128  # rows of q that share a list of blocks; the kernel's tile divides it
+VECTOR = 16  # bytes
+MAX_FLASH_DIM = 256
 MAX_POOL = 2**22  # elements
 COMPILATIONS = 1000  # Dynamo's own limit is 8
 
@@ -29,7 +31,22 @@ def load(function: str) -> None:
         raise TargetError(f"target torch-flex needs torch 2.9 or later; this is {torch.__version__}")
 
 
-@target()
+def _aligned_queries(case: Case) -> str | None:
+    """On a GPU the fused kernels load 16 bytes of q at a time. PyTorch selects them without a look at the address of q (issue
+    183484: misaligned address), or finds none that takes its strides ("cutlassF: no kernel found to launch!"). K and V are
+    gathered copies, which are aligned.
+    """
+    queries = case.layouts()["q"]
+    strides, itemsize = queries.strides, getattr(torch, case.dtype).itemsize
+    unfused = case.group > 1 and (case.dtype == "float32" or max(case.head_dim, case.value_head_dim) > MAX_FLASH_DIM)
+    if unfused or strides["dim"] != 1 or not torch.cuda.is_available():
+        return None
+    starts = queries.layout.offset, strides["head"], strides["seq"] * (queries.sizes["seq"] > 1)
+    aligned = all(start * itemsize % VECTOR == 0 for start in starts)
+    return None if aligned else f"rows of q do not start at multiples of {VECTOR} bytes, which PyTorch needs on CUDA"
+
+
+@target(supports=_aligned_queries)
 def sdpa(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float, *, window: int | None = None
 ) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import sample_targets
 import torch
 from killing_cases import killing_case
 from machine import DEVICE
+from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
@@ -199,6 +201,7 @@ def test_every_fault_applies_and_says_so(fault: object) -> None:
 
 FAR = Layout(FAMILIES["NHD"], (2**29, 0, 0, 0))
 WITNESSES = (
+    Case(seq_lens=(3,), num_kv_heads=2, group=17),
     RICH,
     Case(
         seq_lens=(37, 0, 300),
@@ -226,3 +229,46 @@ WITNESSES = (
     Case(seq_lens=(2100,), block_size=512, group=17),
     Case(value_head_dim=40, v=Layout(FAMILIES["NHD"], (0, 0, 0, 2)), out=Layout(QUERY_AXES, (0, 0, 2))),
 )
+
+
+GROUP_17 = Case(seq_lens=(3,), num_kv_heads=2, group=17)
+TILES = "query head h reads KV head h // (group rounded up to tiles of 16, where it exceeds 16) instead of h // group"
+POWERS = "query head h reads KV head h // (power of two >= group) instead of h // group"
+
+
+@pytest.mark.parametrize(
+    ("fn", "fault", "sentence"),
+    [
+        (sample_faults.groups_in_tiles_of_16, "kv-head-tiles-of-16", TILES),
+        (sample_faults.groups_in_powers_of_two, "kv-head-power-of-two", POWERS),
+    ],
+    ids=["tiles", "powers"],
+)
+def test_rounded_groups_are_told_apart_on_other_groups(fn: Callable[..., Tensor], fault: str, sentence: str) -> None:
+    """17 is rounded up to 32 by both."""
+    found = examine(DiagnoseRequest(GROUP_17), target_from_function("sample", fn), "cpu")
+    assert (found.fault, found.sentence, found.confident) == (fault, sentence, True)
+
+
+@pytest.mark.parametrize("fn", [sample_faults.groups_in_tiles_of_16, sample_faults.groups_in_powers_of_two])
+def test_faults_that_no_run_tells_apart_are_both_named(fn: Callable[..., Tensor]) -> None:
+    """The target takes groups of 17 only."""
+    found = examine(DiagnoseRequest(GROUP_17), target_from_function("sample", fn, groups=(17,)), "cpu")
+    assert not found.confident
+    assert TILES in found.sentence
+    assert POWERS in found.sentence
+
+
+def multiplies_block_0_by_zero(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> Tensor:
+    out = sample_targets.honest(q, k_cache, v_cache, block_table, seq_lens, scale)[0]
+    return out + 0 * v_cache[0].sum()
+
+
+def test_block_0_that_the_case_uses_is_not_called_unused() -> None:
+    """The fault shows where block 0 holds NaN; in the case itself it is the only block, whose tail holds NaN."""
+    target = target_from_function("sample", multiplies_block_0_by_zero)
+    found = examine(DiagnoseRequest(Case(seq_lens=(1,), block_size=2)), target, "cpu")
+    assert "which no sequence uses" not in found.sentence
+    assert "block 0 (where no sequence uses it, as with first_block 2)" in found.sentence

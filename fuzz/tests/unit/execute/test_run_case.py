@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import re
 import signal
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import QUERY_AXES, Layout
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.execute import run_case as run_case_module
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Status
-from fuzz_decode.targets.target import target_from_function
+from fuzz_decode.targets.target import Arithmetic, target_from_function
 
 CASE = Case(seq_lens=(3, 2), num_kv_heads=2, block_size=2)
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 64 GiB"), MemoryError("scratch of 64 GiB")]
@@ -154,3 +157,19 @@ def test_of_a_deep_recursion_the_last_calls_are_kept() -> None:
     (finding,) = run_case(CASE, target_from_function("sample", recurses), "cpu").findings
     assert finding.signature == "exception-RecursionError:call"
     assert len(finding.calls.splitlines()) == 13
+
+
+def test_the_second_layout_of_a_case_keeps_the_stride_rules() -> None:
+    """Values laid out plainly, with rows of V shorter than those of K, would have other strides in V than in K."""
+    rules, strides = StrideRules(v_like_k=True), []
+
+    def asserting(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Any:
+        strides.append((k_cache.stride(), v_cache.stride()))
+        assert k_cache.stride() == v_cache.stride()
+        return sample_targets.honest(q, k_cache, v_cache, *rest)
+
+    target = target_from_function("sample", asserting, strides=rules, arithmetic=Arithmetic(same_bits_anywhere=True))
+    case = rules.nearest(dataclasses.replace(CASE, head_dim=64, q=Layout(QUERY_AXES, (8, 0, 0))))
+
+    assert run_case(case, target, "cpu").status == Status.PASSED
+    assert len(strides) == 2

@@ -493,3 +493,31 @@ def test_place_is_the_index_of_a_flat_position(shape: tuple[int, ...]) -> None:
     numbers = torch.arange(torch.Size(shape).numel()).view(shape)
     for flat in numbers.flatten().tolist():
         assert int(numbers[index_of(flat, numbers.shape)]) == flat
+
+
+NARROW_SUMS = Arithmetic(scores="input", score_sums="input")
+
+
+def nan_in_out(q: Tensor, *rest: Any) -> Tensor:
+    out, _ = sample_targets.honest(q, *rest)
+    out[0, 0, 0] = torch.nan
+    return out
+
+
+@pytest.mark.parametrize("data", ["gaussian", "large", "tagged"])
+def test_nan_is_a_finding_however_wide_the_bound_is(data: str) -> None:
+    """float16 sums of these data do not overflow, since q is made small enough for the target."""
+    case = Case(seq_lens=(9,), head_dim=256, value_head_dim=256, block_size=16, dtype="float16", data=data)
+    finding = only_finding(case, nan_in_out, arithmetic=NARROW_SUMS)
+    assert (finding.symptom, finding.oracle) == ("wrong-value", "written")
+    assert finding.allowed is not None
+    assert finding.allowed < 200
+
+
+def test_nothing_is_reported_where_the_declared_arithmetic_overflows() -> None:
+    """A scale of 1e6 exceeds float16 in q * scale, whatever q is."""
+    case = Case(seq_lens=(9,), block_size=16, dtype="float16", scale=1e6)
+    narrow = Arithmetic(scores="input")
+    assert outcome(case, nan_in_out, arithmetic=narrow).status == Status.PASSED
+    assert only_finding(case, nan_in_out).symptom == "wrong-value"
+    assert only_finding(dataclasses.replace(case, dtype="bfloat16"), nan_in_out, arithmetic=narrow).symptom == "wrong-value"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.strategies import decode_cases
 from fuzz_decode.problems.build import build_problem
-from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base
+from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base, without_overflow
 from fuzz_decode_reference import gather_attention
 
 some = settings(max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -436,3 +437,32 @@ def test_values_of_older_cases_stay_as_they_were(mode: str, digest: str) -> None
             found.update(tensor.contiguous().numpy().tobytes())
 
     assert found.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("data", ["gaussian", "large", "tagged"])
+@pytest.mark.parametrize(
+    "fields", [{"head_dim": 576}, {"head_dim": 64}, {"cache_dtype": "float8_e4m3fn", "k_scale": 1.7, "v_scale": 2.0}]
+)
+def test_sums_of_limited_values_fit_the_format(data: str, fields: dict[str, Any]) -> None:
+    """q is divided by a power of two, and no other value changes; the chosen tokens of tagged data still win."""
+    case = Case(
+        **{"seq_lens": (40, 9), "num_kv_heads": 2, "group": 3, "block_size": 16, "dtype": "float16", "data": data, **fields}
+    )
+    values = make_values(case)
+    limited = without_overflow(case, values, 61_000.0)
+    factor = max(1.0, case.k_scale or 1.0)
+    k = limited.k.repeat_interleave(case.group, dim=1)
+    assert float(torch.einsum("rhd,thd->rht", limited.q.abs(), k.abs()).max()) * factor <= 61_000.0
+    assert same(replace(limited, q=values.q), values)
+    assert torch.equal(limited.q * float(values.q.abs().max() / limited.q.abs().max()), values.q)
+
+
+def test_a_token_that_no_longer_wins_is_not_chosen() -> None:
+    case = Case(seq_lens=(40,), block_size=16, scale=0.001, data="tagged")
+    values = make_values(case)
+    limited = without_overflow(case, values, 61_000.0)
+    assert limited.chosen is not None
+    assert values.chosen is not None
+    assert int(values.chosen.min()) >= 0
+    assert limited.chosen.tolist() == [[-1]]
+    assert same(without_overflow(case, values, 1e9), values)

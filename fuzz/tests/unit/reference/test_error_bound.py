@@ -473,3 +473,27 @@ def test_weights_that_a_gpu_flushes_to_zero_are_allowed_for() -> None:
     assert 0.0 < float(out.max()) < 2.0**-126
     assert bool((out <= allowed.out).all())
     assert float(allowed.out.max()) < 1e-36
+
+
+def test_scores_that_are_all_wrong_still_average_v() -> None:
+    """E exceeds 700 here, where expm1(2 E) is infinite: whatever the weights are, out is no farther away than V reaches."""
+    problem = build_problem(Case(seq_lens=(9,), head_dim=128, block_size=16, dtype="bfloat16", data="large"), "cpu")
+    problem.q.mul_(64.0)
+    narrow = Rounding(2.0**-8, 2.0**-125, 0.0, 2.0**-125, scores=2.0**-7, score_sums=2.0**-8)
+    allowed = bound(problem, narrow)
+    reach = 2 * float(problem.v_cache[0, :9].abs().max())
+    assert float(allowed.lse.max()) > 700
+    assert float(allowed.out.max()) <= 1.25 * 1.02 * reach
+    got = problem.v_cache[0, 5, 0].double().expand_as(allowed.out[0])  # another token has all the weight
+    assert bool(((got - gather_attention(*problem.arguments())[0][0]).abs() <= allowed.out[0]).all())
+
+
+def test_the_bound_is_infinite_where_a_declared_format_may_overflow() -> None:
+    problem = build_problem(Case(seq_lens=(9,), group=2, head_dim=128, block_size=16, dtype="float16"), "cpu")
+    problem.q[:, 1] = 600.0
+    plain = Kernel().rounding("float16")
+    for narrow in (dataclasses.replace(plain, largest_sum=2000.0), dataclasses.replace(plain, largest_term=500.0)):
+        allowed = bound(problem, narrow)
+        assert allowed.lse.isinf().tolist() == [[False, True]]
+        assert torch.equal(allowed.out[0].isinf().any(dim=-1), torch.tensor([False, True]))
+    assert bool(bound(problem, plain).out.isfinite().all())

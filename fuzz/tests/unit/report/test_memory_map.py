@@ -87,7 +87,7 @@ def test_a_kernel_that_was_seen_to_read_the_right_rows_has_no_map() -> None:
     found = replace(trace(TraceRequest(INTERLEAVED, "")), reads={"k": ((32, 64),)})
 
     assert memory_maps(INTERLEAVED, found) == ()
-    assert why_no_map(found, ())[0].startswith("all expected rows are read, and no others")
+    assert why_no_map(found, ())[0].startswith("all expected rows are read, and no others, by all query heads together")
 
 
 def test_a_large_pool_is_shown_around_what_is_wrong() -> None:

@@ -19,6 +19,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.serialization import canonical_json, case_digest
 from fuzz_decode.cases.simplicity import features_of, simplicity_key, without_feature
+from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
 from fuzz_decode.generate.strategies import decode_cases
@@ -528,6 +529,36 @@ def test_only_valid_and_simpler_calls_are_run_and_none_twice() -> None:
     assert all(validate(case) is case for calls in tried for case in calls)
     assert all(sort_key(calls) < sort_key(start) for calls in tried)
     assert len(set(tried)) == len(tried) < 400
+
+
+RULES: dict[str, tuple[StrideRules, Case]] = {
+    "v_like_k": (
+        StrideRules(v_like_k=True),
+        Case(k=Layout(CACHE_AXES, (0, 1, 0, 0)), v=Layout(CACHE_AXES, (0, 1, 0, 0))),
+    ),
+    "one_slot_stride": (
+        StrideRules(one_slot_stride=True),
+        Case(block_size=2, k=Layout(CACHE_AXES, (0, 1, 0, 0)), v=Layout(CACHE_AXES)),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_shrunk_case_keeps_the_stride_rules_of_its_target(rule: str) -> None:
+    """On axes of size 1, too: a kernel that asserts its rule would fail in another way, and so be blamed."""
+    rules, simplest = RULES[rule]
+
+    def run(case: Case) -> Outcome:
+        if reason := rules.violation(case):
+            return Outcome(Status.REJECTED, Stage.BUILD, reason=reason)
+        strides = case.layouts()["k"].strides
+        return WRONG if strides["slot"] > case.num_kv_heads * strides["head"] and "kv" not in case.k.order else FINE
+
+    start = rules.nearest(replace(RICH, value_head_dim=64, k=Layout(CACHE_AXES, (64, 8, 8, 0), 37)))
+    found = shrink(start, WRONG, run).case
+
+    assert rules.violation(found) is None
+    assert found == replace(simplest, seq_lens=(0,))
 
 
 def test_without_time_the_calls_come_back() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
-from fuzz_decode.cases.layout import FAMILIES, Layout, dense
+from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout, dense
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
 from fuzz_decode.execute.run_case import run_case
@@ -93,6 +93,36 @@ def test_torch_is_honest(name: str) -> None:
     outcomes = [run_case(case, target, "cpu") for case in drawn(target, 25, seed=7)]
     assert [outcome for outcome in outcomes if outcome.findings] == []
     assert any(outcome.status == "passed" for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({}, True),
+        ({"q": Layout(QUERY_AXES, (0, 8, 0))}, True),
+        ({"q": Layout(QUERY_AXES, (0, 1, 0))}, False),  # cutlassF: no kernel found to launch
+        ({"q": Layout(QUERY_AXES, offset=1)}, False),  # misaligned address
+        ({"q": Layout(QUERY_AXES, offset=4), "dtype": "float32"}, True),
+        ({"q": Layout(QUERY_AXES, offset=4)}, False),
+        ({"q": Layout(QUERY_AXES, (4, 0, 0))}, False),
+        ({"q": Layout(QUERY_AXES, (4, 0, 0)), "seq_lens": (5,)}, True),
+        ({"q": Layout(QUERY_AXES, (0, 0, 1))}, True),  # elements apart: any address will do
+        ({"q": Layout(QUERY_AXES, offset=1), "dtype": "float32", "group": 2}, True),
+        ({"q": Layout(QUERY_AXES, offset=1), "head_dim": 576, "group": 2}, True),
+        ({"q": Layout(QUERY_AXES, offset=1), "head_dim": 576}, False),
+    ],
+)
+def test_sdpa_is_not_asked_for_what_pytorch_cannot_load_on_a_gpu(
+    fields: dict[str, Any], taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an H200 with PyTorch 2.11 did with each of these."""
+    case = Case(**{"seq_lens": (5, 7), "head_dim": 64, "value_head_dim": 64, "num_kv_heads": 2, "dtype": "float16", **fields})
+    target = resolve("torch-sdpa")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    reason = target.unsupported_reason(case)
+    assert reason is None if taken else reason == "rows of q do not start at multiples of 16 bytes, which PyTorch needs on CUDA"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert target.unsupported_reason(case) is None
 
 
 def test_flex_of_an_older_torch_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
