@@ -46,7 +46,8 @@ def _aligned_queries(case: Case) -> str | None:
     return None if aligned else f"rows of q do not start at multiples of {VECTOR} bytes, which PyTorch needs on CUDA"
 
 
-@target(supports=_aligned_queries)
+# cuBLAS, behind the unfused form, does not promise the same bits twice ("Results reproducibility" in its documentation)
+@target(supports=_aligned_queries, arithmetic=Arithmetic(deterministic=False))
 def sdpa(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float, *, window: int | None = None
 ) -> Tensor:
@@ -58,10 +59,16 @@ def sdpa(
         if len(tokens) == 0:
             continue
         blocks, slots = block_table[seq, tokens // block_size].long(), tokens % block_size
-        k, v = k_cache[blocks, slots].transpose(0, 1), v_cache[blocks, slots].transpose(0, 1)
+        k, v = (_packed(cache[blocks, slots].transpose(0, 1)) for cache in (k_cache, v_cache))
         found = scaled_dot_product_attention(q[seq, None, :, None], k[None], v[None], scale=scale, enable_gqa=True)
         out[seq] = found[0, :, 0]
     return out
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    """A copy whose strides are those of a new tensor, also on axes of size 1: a gather keeps the order of the cache's axes, and
+    the fused kernels want multiples of 16 bytes there, too."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _small_pool(case: Case) -> str | None:

@@ -21,8 +21,9 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
 from fuzz_decode.execute.run_case import run_case
 from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets import partial_import, resolve
-from fuzz_decode.targets.adapters import ADAPTERS, Adapter
+from fuzz_decode.targets.adapters import ADAPTERS, Adapter, torch_attention
 from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode_reference import gather_attention
 
@@ -287,3 +288,17 @@ def test_what_is_to_be_installed_is_what_the_extras_say(repo: Path) -> None:
     assert not any("fuzz-decode" in hint for hint in hints)
     assert f"pip install '{extras['plot']}'" in (repo / "fuzz/fuzz_decode/cli/bench.py").read_text()
     assert f"pip install '{extras['ray']}'" in (repo / "fuzz/fuzz_decode/workers/ray_pool.py").read_text()
+
+
+def test_sdpa_passes_keys_with_the_strides_of_new_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on axes of size 1, where a gather from a cache with dims outermost has the stride 1: cutlass refused it on an H200."""
+    seen: list[tuple[int, ...]] = []
+
+    def recorded(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+        seen.extend((k.stride(), v.stride()))
+        return q
+
+    monkeypatch.setattr(torch_attention, "scaled_dot_product_attention", recorded)
+    problem = build_problem(Case(seq_lens=(1,), k=Layout(("dim", "block", "slot", "head", "kv")), v=None), "cpu")
+    torch_attention.sdpa(*problem.arguments())
+    assert seen == [(16, 16, 16, 1)] * 2
