@@ -222,10 +222,13 @@ def campaign_of(folder: Path, target: Path) -> list[str]:
     return command(folder / "corpus", *words)
 
 
+TRIALS = 3  # each costs two campaigns
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_ten_interruptions_change_nothing(number: int, tmp_path: Path) -> None:
+def test_interruptions_at_random_change_nothing(number: int, tmp_path: Path) -> None:
     target, whole = tmp_path / "several.py", tmp_path / "whole"
     target.write_text(SEVERAL)
     whole.mkdir()
@@ -233,7 +236,7 @@ def test_ten_interruptions_change_nothing(number: int, tmp_path: Path) -> None:
     subprocess.run(campaign_of(whole, target), env=environment(tmp_path), stdout=subprocess.DEVNULL, check=False)
     seconds, expected, random = time.monotonic() - started_at, outcome(whole), Random(int(number))
     interrupted = 0
-    for trial in range(10):
+    for trial in range(TRIALS):
         folder = tmp_path / str(trial)
         folder.mkdir()
         with started(campaign_of(folder, target), tmp_path) as running:
@@ -246,7 +249,7 @@ def test_ten_interruptions_change_nothing(number: int, tmp_path: Path) -> None:
         assert subprocess.run(resumed, env=environment(tmp_path), stdout=subprocess.DEVNULL).returncode == 1
         assert outcome(folder) == expected
 
-    assert interrupted > 5
+    assert interrupted > TRIALS // 2
     assert len(expected[2]) == 2  # type: ignore[arg-type]
 
 
