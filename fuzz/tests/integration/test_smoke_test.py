@@ -74,7 +74,7 @@ def test_the_kernel_of_the_quick_start_passes_a_campaign_in_every_dtype(
     (tmp_path / "mine.py").write_text(quickstart_kernel(repo))
     assert main(["--iters", "12", "--target", "mine.py:decode", "--device", "cpu"]) == CLEAN
     printed = capsys.readouterr().out
-    assert all(dtype in printed for dtype in DTYPES)
+    assert f"{len(DTYPES)} dtypes" in printed
     assert "0 findings in 12 cases" in printed
 
 
