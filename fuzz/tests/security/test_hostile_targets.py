@@ -69,7 +69,7 @@ OUTCOMES = {
     "kills_its_group": "crash-SIGKILL:call",
     "kills_its_parent": "crash-SIGKILL:call",
     "closes_every_descriptor": "crash-exit-1:call",
-    "alarm_after_the_call": "exception-RuntimeError:call",
+    "alarm_after_the_call": "",
     "last_words": "crash-SIGSEGV:call",
     "supports_gives_an_unpicklable_reason": "rejected",
     "arithmetic_interrupts": "crash-exit-1:call",

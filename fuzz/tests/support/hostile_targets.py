@@ -305,7 +305,7 @@ def alarm_after_the_call(*arguments: Any) -> Tensor:
 
     result = right(*arguments)
     signal.signal(signal.SIGALRM, rings)
-    signal.setitimer(signal.ITIMER_REAL, 1e-4)
+    signal.setitimer(signal.ITIMER_REAL, 2.0)  # while the harness, or a later case, runs
     return result
 
 
