@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,9 +48,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folder)}
 
 
+def _heed_signals() -> None:
+    """As in a terminal: pytest-xdist, nohup and a shell's background jobs ignore some, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": _heed_signals}
     with subprocess.Popen(words, env=environment(folder), start_new_session=True, **pipes) as running:  # type: ignore[call-overload]
         try:
             yield running
@@ -71,11 +78,17 @@ def is_running(process: int) -> bool:
     return False
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short path: multiprocessing makes sockets in it, whose paths have at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_campaign_with_its_summary_and_reports(number: int, code: int, tmp_path: Path) -> None:
-    corpus, temporary = tmp_path / "corpus", tmp_path / "temporary"
-    temporary.mkdir()
+def test_a_signal_ends_a_campaign_with_its_summary_and_reports(number: int, code: int, tmp_path: Path, temporary: Path) -> None:
+    corpus = tmp_path / "corpus"
     files = [tmp_path / name for name in ("json", "junit", "html")]
     options = [word for file in files for word in (f"--{file.name}", str(file))]
     words = command(corpus, "--iters", "1000000", "--target", WRONG, *options)
@@ -98,10 +111,10 @@ def test_a_signal_ends_a_campaign_with_its_summary_and_reports(number: int, code
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux lets a process inherit orphans")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_a_campaign(number: int, tmp_path: Path) -> None:
+def test_no_process_outlives_a_campaign(number: int, tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "starts.py").write_text(STARTS)
     with started(
-        command(tmp_path / "corpus", "--iters", "100000", "--target", f"{tmp_path}/starts.py:decode"), tmp_path
+        command(tmp_path / "corpus", "--iters", "100000", "--target", f"{tmp_path}/starts.py:decode"), temporary
     ) as running:
         assert wait_for((tmp_path / "pids").exists)
         time.sleep(0.5)
@@ -110,7 +123,7 @@ def test_no_process_outlives_a_campaign(number: int, tmp_path: Path) -> None:
         processes = [int(word) for word in (tmp_path / "pids").read_text().split()]
 
         assert len(processes) > 2
-        assert wait_for(lambda: not list(tmp_path.glob("pymp-*")), 10)
+        assert wait_for(lambda: not list(temporary.glob("pymp-*")), 10)
         assert wait_for(lambda: not any(map(is_running, processes)), 10)
 
 
@@ -228,25 +241,25 @@ TRIALS = 3  # each costs two campaigns
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_interruptions_at_random_change_nothing(number: int, tmp_path: Path) -> None:
+def test_interruptions_at_random_change_nothing(number: int, tmp_path: Path, temporary: Path) -> None:
     target, whole = tmp_path / "several.py", tmp_path / "whole"
     target.write_text(SEVERAL)
     whole.mkdir()
     started_at = time.monotonic()
-    subprocess.run(campaign_of(whole, target), env=environment(tmp_path), stdout=subprocess.DEVNULL, check=False)
+    subprocess.run(campaign_of(whole, target), env=environment(temporary), stdout=subprocess.DEVNULL, check=False)
     seconds, expected, random = time.monotonic() - started_at, outcome(whole), Random(int(number))
     interrupted = 0
     for trial in range(TRIALS):
         folder = tmp_path / str(trial)
         folder.mkdir()
-        with started(campaign_of(folder, target), tmp_path) as running:
+        with started(campaign_of(folder, target), temporary) as running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running.communicate(timeout=random.uniform(0.1, 0.6) * seconds)
             interrupted += running.poll() is None
             running.send_signal(number)
             running.communicate()
         resumed = [*campaign_of(folder, target), "--resume"]
-        assert subprocess.run(resumed, env=environment(tmp_path), stdout=subprocess.DEVNULL).returncode == 1
+        assert subprocess.run(resumed, env=environment(temporary), stdout=subprocess.DEVNULL).returncode == 1
         assert outcome(folder) == expected
 
     assert interrupted > TRIALS // 2

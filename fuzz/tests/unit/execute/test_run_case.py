@@ -71,7 +71,7 @@ def test_an_error_of_a_kernel_in_the_interpreter_is_unwrapped() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("function", ["build_problem", "expect"])
+@pytest.mark.parametrize("function", ["prepare", "expect"])
 def test_memory_that_the_harness_lacks_is_a_rejection(error: Exception, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def runs_out(*arguments: Any, **options: Any) -> Any:
         raise error
