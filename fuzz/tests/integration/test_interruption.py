@@ -127,10 +127,10 @@ def test_no_process_outlives_a_campaign(number: int, tmp_path: Path, temporary: 
         assert wait_for(lambda: not any(map(is_running, processes)), 10)
 
 
-def test_a_reader_that_leaves_ends_a_campaign_without_a_traceback(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_a_campaign_without_a_traceback(tmp_path: Path, temporary: Path) -> None:
     report = tmp_path / "report.json"
     words = command(tmp_path / "corpus", "--iters", "2", "--target", f"{SAMPLES}:honest", "--json", str(report))
-    with started(words, tmp_path) as running:
+    with started(words, temporary) as running:
         assert running.stdout
         assert running.stderr
         running.stdout.close()
@@ -143,14 +143,14 @@ def test_a_reader_that_leaves_ends_a_campaign_without_a_traceback(tmp_path: Path
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("words", [["targets"], ["--help"], ["run", "--iters", "1", "--target", f"{SAMPLES}:honest"]])
-def test_a_full_stdout_is_a_sentence(words: list[str], tmp_path: Path) -> None:
+def test_a_full_stdout_is_a_sentence(words: list[str], tmp_path: Path, temporary: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "fuzz_decode", *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(tmp_path),
+            env=environment(temporary),
             cwd=tmp_path,
         )
 
@@ -187,10 +187,10 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 
 
-def test_a_finding_that_cannot_be_written_is_printed(tmp_path: Path) -> None:
+def test_a_finding_that_cannot_be_written_is_printed(tmp_path: Path, temporary: Path) -> None:
     """Files of 64 bytes at most stand for a full disk."""
     words = command(tmp_path / "corpus", "--iters", "3", "--target", WRONG)
-    done = subprocess.run(words, env=environment(tmp_path), capture_output=True, text=True, preexec_fn=limit_files)
+    done = subprocess.run(words, env=environment(temporary), capture_output=True, text=True, preexec_fn=limit_files)
     unsaved, error = done.stderr.splitlines()
 
     assert done.returncode == USAGE
