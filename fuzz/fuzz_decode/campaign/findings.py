@@ -136,7 +136,7 @@ class FindingRecorder:
         self.state.bugs[signature] = self.state.bugs.pop(seen)
         self.state.also[seen] = signature
         if early := self._saved.pop(signature, None):
-            early.unlink(missing_ok=True)
+            store.remove(early)
         return bug
 
     def _merged(self, bug: Bug, other: Bug, shrunk: Shrunk) -> Minimized:
@@ -145,7 +145,7 @@ class FindingRecorder:
         other.count += bug.count
         other.entry = dataclasses.replace(other.entry, note=_one_bug(seen, signature))
         other.path = store.replace(other.path, other.entry)
-        bug.path.unlink(missing_ok=True)
+        store.remove(bug.path)
         del self.state.bugs[seen]
         self.state.also[seen] = signature
         return Minimized(other.entry, other.path, shrunk)

@@ -52,7 +52,7 @@ def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> Mi
         found = _stored(path, _as_run(entry, outcome, worker), shrunk, worker, ledger, seconds)
     if entry.target != plan.target or path in (found.path, *found.removed):
         return found
-    path.unlink(missing_ok=True)
+    store.remove(path)
     return dataclasses.replace(found, removed=(path, *found.removed))
 
 

@@ -54,10 +54,8 @@ def size_in_words(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def in_words(outcome: Outcome | None) -> str:
+def in_words(outcome: Outcome) -> str:
     """An outcome as a case file has it."""
-    if outcome is None:
-        return "not tried"
     if outcome.findings:
         return f"fails as {outcome.signature}"
     return "passes" if outcome.status is Status.PASSED else f"is {outcome.status}: {outcome.reason}"

@@ -52,7 +52,7 @@ def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: fl
             gate.exhaust(propose)
     *earlier, case = gate.best
     tried = {feature: gate.without(feature) for feature in features_of(case)}
-    needed = {feature: in_words(outcome) for feature, outcome in tried.items() if gate.differs(outcome)}
+    needed = {feature: in_words(outcome) for feature, outcome in tried.items() if outcome and gate.differs(outcome)}
     needed = {**needed_sizes(gate.best, gate.seen), **needed}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
@@ -96,9 +96,9 @@ class Gate:
             self.seen[candidate] = self.run(candidate)
         return self.seen.get(candidate)
 
-    def differs(self, outcome: Outcome | None) -> bool:
+    def differs(self, outcome: Outcome) -> bool:
         """Whether a case ran, and did not fail like the best one."""
-        return outcome is not None and outcome.status in RAN and outcome.signature != self.outcome.signature
+        return outcome.status in RAN and outcome.signature != self.outcome.signature
 
 
 def fewer_calls(calls: CallSequence) -> Iterator[CallSequence]:
