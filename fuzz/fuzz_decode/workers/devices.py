@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 
@@ -50,6 +51,7 @@ def versions(device: str) -> dict[str, str]:
     return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
 
 
+@functools.cache
 def refused_dtypes(device: str) -> dict[str, str]:
     """Dtypes that the device computes wrongly, each with the reason; the interpreter is patched first. Raises UsageError if there
     is no such device."""

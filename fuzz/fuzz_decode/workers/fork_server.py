@@ -1,16 +1,30 @@
-"""Fresh processes at the price of a fork: one process imports the target and runs nothing, its forks run the cases.
+"""Fresh processes at the price of a fork: multiprocessing's server has imported what workers need, and forks them; a worker that
+answers each request in a process of its own imports the target, runs nothing, and forks as well.
 
-For the CPU only, since a CUDA context does not survive a fork.
+A CUDA context does not survive a fork, so nothing that forks makes one.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import _forkserver
 
 from fuzz_decode.workers.supervisor import end_with, end_with_parent, wait_for
 
 EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
+PRELOADED = {"cpu": "fuzz_decode.workers.preload_interpreter", "cuda": "torch"}  # by device
+
+
+def fork_server_context(device: str) -> ForkServerContext:
+    """Where processes for the device are forked from. A process has one server; that of another device is ended."""
+    modules = [PRELOADED[device]]
+    if _forkserver._preload_modules != modules:  # type: ignore[attr-defined]  # Triton is interpreted or not from its import on
+        _forkserver._stop()  # type: ignore[attr-defined]  # processes of the old server go on
+        multiprocessing.set_forkserver_preload(modules)
+    return multiprocessing.get_context("forkserver")
 
 
 def fork_per_request() -> None:

@@ -1,13 +1,12 @@
 """The parent's side of one worker. A crash, a hang or a dead CUDA context costs one case and a new process.
 
-Children are forked from a server that has already imported torch, so that a new one takes tenths of a second; `child.serve` is
-what they do. They are processes, not threads: Triton's interpreter is not thread-safe.
+Children are forked from a server that has already imported what they need, so that a new one takes tenths of a second;
+`child.serve` is what they do. They are processes, not threads: Triton's interpreter is not thread-safe.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.workers.child import serve
+from fuzz_decode.workers.fork_server import fork_server_context
 from fuzz_decode.workers.output import OutputTail
 from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
 
@@ -46,8 +46,7 @@ class Worker:
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self.deadline = time.monotonic() + plan.import_timeout
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch"])
+        context = fork_server_context(plan.device)
         self.connection, theirs = context.Pipe()
         pipe, output = context.Pipe(duplex=False)
         self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), get_temp_dir()), daemon=True)

@@ -44,6 +44,7 @@ MOST_LOOSE_MODULES = 12
 IMPORTED_BY_STRING = {
     "fuzz/fuzz_decode/__init__.py": "public names on demand, so that `import fuzz_decode` stays cheap",
     "fuzz/fuzz_decode/_moved.py": "the module paths of 0.1, for one release",
+    "fuzz/fuzz_decode/workers/fork_server.py": "what multiprocessing's server is to import",
 }
 
 IMPORTED_WITHOUT_TORCH = (
