@@ -362,6 +362,7 @@ def test_a_suite_shows_the_story_and_nothing_else(pytester: pytest.Pytester, mon
     assert "api.py" not in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_are_true() -> None:
     tests = doctest.DocTestFinder(exclude_empty=True).find(api)
     runner = doctest.DocTestRunner()

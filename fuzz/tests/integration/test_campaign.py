@@ -66,6 +66,7 @@ def test_the_minimized_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path
     assert [bug.path for bug in run.state.bugs.values()] == list(entries)
 
 
+@pytest.mark.slow
 def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None:
     """https://github.com/ROCm/aiter/pull/3498: only a block stride that is not block_size * slot stride is left."""
     for seed in (1, 5):
@@ -79,6 +80,7 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
         assert features_of(case).keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
 
 
+@pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     """With a fault that reads no memory of others: whether a stray read crashes hangs on what lies there."""
     target = f"{SAMPLES}:five_percent_off"
@@ -91,6 +93,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "1").iterdir()) == sorted(p.name for p in (tmp_path / "2").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "signature"),
     [
@@ -107,6 +110,7 @@ def test_a_bad_target_is_a_finding_and_the_campaign_goes_on(target: str, signatu
     assert signature in run.state.bugs
 
 
+@pytest.mark.slow
 def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> None:
     run = campaign(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, iters=100, minimize_time=1.0)
     for _ in run.events():
@@ -129,6 +133,7 @@ def decode(q, k, v, table, lens, scale):
 """
 
 
+@pytest.mark.slow
 def test_a_case_that_was_only_slow_is_no_finding(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_ONCE)
     (tmp_path / "sample_targets.py").symlink_to(SAMPLES)

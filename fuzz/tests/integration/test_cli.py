@@ -141,6 +141,7 @@ def test_minimize_of_a_case_that_fails_otherwise_changes_nothing(
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == {copy: before}
 
 
+@pytest.mark.slow
 def test_minimize_removes_no_case_of_another_bug_and_says_what_it_removes(
     found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

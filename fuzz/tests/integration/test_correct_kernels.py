@@ -8,6 +8,8 @@ import pytest
 
 from fuzz_decode import fuzz
 
+pytestmark = pytest.mark.slow  # every test is a campaign
+
 KERNELS = Path(__file__).parents[1] / "support" / "correct_kernels.py"
 CORRECT = ("annotated_strides", "python_constructs", "asserts_its_strides", "sums_in_the_input_dtype")
 

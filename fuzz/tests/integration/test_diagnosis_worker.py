@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sample_faults
 from factories import entry, worker_config
 
@@ -55,6 +56,7 @@ def test_calls_in_a_row_and_calls_that_raise_are_not_examined() -> None:
         assert with_diagnosis(entry(WRONG), worker, 20.0).diagnosis.startswith("head stride of V read as 16")
 
 
+@pytest.mark.slow
 def test_a_campaign_stores_the_diagnosis_and_minimizing_renews_it(tmp_path: Path) -> None:
     target = WorkerConfig("mutant:k-block-stride-dense", "cpu", 20.0)
     options: dict[str, Any] = {"iters": 30, "stop_after": 1, "jobs": 1}

@@ -24,6 +24,8 @@ from fuzz_decode.outcome import Outcome, Signature, Stage
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
 
+pytestmark = pytest.mark.slow  # every test is a campaign in a process of its own
+
 CASE = Case(seq_lens=(2,))
 # a wrong kernel, in whose processes the examiner raises
 TARGET = """

@@ -26,6 +26,8 @@ from fuzz_decode.cli import USAGE, main
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.read import load_folder
 
+pytestmark = pytest.mark.slow  # every test is a campaign in a process of its own
+
 SAMPLES = Path(sample_targets.__file__)
 WRONG = f"{SAMPLES}:five_percent_off"
 STARTS = """
@@ -85,7 +87,6 @@ def temporary() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_campaign_with_its_summary_and_reports(number: int, code: int, tmp_path: Path, temporary: Path) -> None:
     corpus = tmp_path / "corpus"
@@ -108,7 +109,6 @@ def test_a_signal_ends_a_campaign_with_its_summary_and_reports(number: int, code
     assert [path for path in temporary.iterdir() if path.name.startswith("fuzz-decode")] == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux lets a process inherit orphans")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_a_campaign(number: int, tmp_path: Path, temporary: Path) -> None:
@@ -238,7 +238,6 @@ def campaign_of(folder: Path, target: Path) -> list[str]:
 TRIALS = 3  # each costs two campaigns
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_interruptions_at_random_change_nothing(number: int, tmp_path: Path, temporary: Path) -> None:

@@ -27,6 +27,8 @@ from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.targets import resolve
 
+pytestmark = pytest.mark.slow  # nearly every test is a campaign
+
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
 SEGFAULTS = f"{SAMPLES}:segfaults_on_two"
@@ -94,7 +96,6 @@ def test_an_entry_for_something_else_excuses_nothing(change: dict[str, Any], tmp
     assert report["known"] == []
 
 
-@pytest.mark.slow
 def test_what_is_new_is_neither_shrunk_into_what_is_known_nor_replaced_by_it(tmp_path: Path) -> None:
     folder = write(tmp_path / "corpus", {**FAILS, "when": {"dtype": "float32"}})
     stored = store(folder, BUG, INTERLEAVED)
@@ -170,7 +171,6 @@ def test_the_shrinker_launches_no_known_crash_and_sees_no_known_failure() -> Non
     assert [case.num_seqs for case in launched] == [1, 3]
 
 
-@pytest.mark.slow
 def test_an_unexpected_pass_fails_a_campaign_that_found_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path / "corpus", {**FAILS, "target": "bundled"})
     stored = [store(folder, "bundled", Case(seq_lens=(length,))) for length in (1, 2)]
@@ -195,7 +195,6 @@ def test_a_case_of_another_target_or_signature_that_passes_says_nothing(tmp_path
     assert main(["replay", str(folder), *ON_CPU]) == CLEAN
 
 
-@pytest.mark.slow
 def test_replay_knows_quarantines_and_tells_of_a_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     honest = f"{SAMPLES}:honest"
     fixed, crash = {**FAILS, "target": honest}, {**CRASHES, "target": honest}
@@ -368,7 +367,6 @@ def test_pytest_expects_what_is_known_to_fail(pytester: pytest.Pytester, project
     pytester.runpytest_subprocess(*PLUGIN, "--decode-target", BUG, "--runxfail").assert_outcomes(failed=1)
 
 
-@pytest.mark.slow
 def test_pytest_looks_up_the_target_that_it_replays(pytester: pytest.Pytester, project: Path) -> None:
     """The bundled kernel passes, and it is not what the entry is about; the mutant fails, as both it and the entry must."""
     write(project, FAILS)
@@ -376,7 +374,6 @@ def test_pytest_looks_up_the_target_that_it_replays(pytester: pytest.Pytester, p
     pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1, xfailed=1)
 
 
-@pytest.mark.slow
 def test_pytest_fails_a_known_failure_that_is_gone(pytester: pytest.Pytester, project: Path) -> None:
     store(project, "bundled", Case())
     write(project, {**FAILS, "target": "bundled"})
@@ -387,7 +384,6 @@ def test_pytest_fails_a_known_failure_that_is_gone(pytester: pytest.Pytester, pr
     assert "Traceback" not in result.stdout.str()
 
 
-@pytest.mark.slow
 def test_pytest_skips_a_known_crash(pytester: pytest.Pytester, project: Path) -> None:
     store(project, SEGFAULTS, Case(seq_lens=(1, 1)), "crash-SIGSEGV:call")
     write(project, CRASHES)

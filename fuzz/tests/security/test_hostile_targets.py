@@ -21,6 +21,8 @@ from fuzz_decode.workers.protocol import EvaluateCase, RunCases, WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode.workers.worker import Worker
 
+pytestmark = pytest.mark.slow  # every target ends its process
+
 HOSTILE = Path(hostile_targets.__file__)
 CASE = Case(seq_lens=(3,), block_size=2)
 SECONDS = 20.0

@@ -156,6 +156,7 @@ def test_an_out_of_bounds_access_beside_another_fault_is_reported() -> None:
     assert "; it reads out of bounds, " in found.sentence
 
 
+@pytest.mark.slow
 def test_in_a_campaign_an_out_of_bounds_read_still_crashes() -> None:
     mutant, case, fault, _ = OUT_OF_BOUNDS[2]
     with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:

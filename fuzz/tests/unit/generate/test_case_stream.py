@@ -97,6 +97,7 @@ def shapes(case: Case) -> tuple[object, ...]:
     return case.query_sizes(case.head_dim), case.cache_sizes(case.head_dim), case.table_sizes()
 
 
+@pytest.mark.slow
 def test_relatives_are_valid_and_within_what_the_target_takes() -> None:
     for calls in rows(150, 5, dtypes=("float16", "bfloat16"), options=frozenset(), min_seq_len=2):
         for case in calls:

@@ -163,6 +163,7 @@ def test_the_simplest_case_is_the_default() -> None:
     assert drawn(1) == [Case()]
 
 
+@pytest.mark.slow
 def test_hypothesis_shrinks_a_feature_to_itself_alone() -> None:
     found = simplest(lambda case: case.table.first_block > 0)
 
@@ -256,6 +257,7 @@ FAR: dict[str, Callable[[Case], bool]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reach", FAR)
 def test_addresses_that_overflow_are_found(reach: str) -> None:
     found = find(

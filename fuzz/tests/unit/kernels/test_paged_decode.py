@@ -64,6 +64,7 @@ def hold_to_bound(problem: Problem, out: Tensor, lse: Tensor) -> None:
     assert bool((exact | ((lse.double() - expected[1]).abs() <= allowed.lse)).all())
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=10)
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -252,6 +253,7 @@ def test_shares_fill_the_device_or_hold_whole_sequences(num_seqs: int, tiles_of_
     assert count % num_seqs == 0 or 10 * count >= 9 * most
 
 
+@pytest.mark.slow
 def test_drawn_cases_reach_rows_in_vectors_and_rows_of_elements(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, vector = set(), module._vector
 

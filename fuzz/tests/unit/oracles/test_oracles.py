@@ -56,6 +56,7 @@ def test_an_honest_target_passes_whatever_is_drawn(case: Case) -> None:
     assert outcome(case, sample_targets.honest).status == Status.PASSED
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(decode_cases(max_seq_len=100, head_dims=(16, 40, 128), block_sizes=(1, 16, 3, 64), huge_spans=False))
 def test_an_honest_target_with_every_option_passes_whatever_is_drawn(case: Case) -> None:
@@ -80,6 +81,7 @@ def test_an_option_that_is_ignored_is_a_wrong_value(name: str, dtype: str) -> No
     assert outcome(case, sample_targets.honest_in_everything).status == Status.PASSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IGNORED)
 def test_an_option_that_is_ignored_is_found_by_drawing(name: str) -> None:
     """Within the first 200 cases of a campaign, and never without the option."""

@@ -189,6 +189,7 @@ CASES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(CASES, KERNELS, st.sampled_from(("float32", "input")))
 def test_no_honest_kernel_is_outside(case: Case, kernel: Kernel, probabilities: str) -> None:
@@ -217,6 +218,7 @@ def with_options(case: Case, options: dict[str, Any]) -> Case:
     return validate(dataclasses.replace(case, **{**options, **scales}, seq_lens=lengths))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(CASES, OPTIONED, KERNELS, st.booleans(), st.sampled_from(("float32", "input", *CACHE_DTYPES)))
 def test_no_honest_kernel_with_options_is_outside(

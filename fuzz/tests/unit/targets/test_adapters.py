@@ -88,6 +88,7 @@ def test_torch_gathers_and_flexes_pools_of_every_kind(name: str, dtype: str, kin
     assert outcome.status == "passed", outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torch-sdpa", "torch-flex"])
 def test_torch_is_honest(name: str) -> None:
     target = resolve(name)
@@ -175,6 +176,7 @@ class PagedWrapper:
         return out.to(q.dtype), (lse / torch.tensor(2.0).log()).float().nan_to_num(neginf=-5e4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flashinfer", "flashinfer-tensor-cores"])
 def test_flashinfer_gets_pages_and_views(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashinfer", SimpleNamespace(BatchDecodeWithPagedKVCacheWrapper=PagedWrapper))

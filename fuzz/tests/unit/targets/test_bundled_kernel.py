@@ -89,6 +89,7 @@ def launched() -> Iterator[Callable[[Case], Hashable]]:
         yield recorded
 
 
+@pytest.mark.slow
 def test_cases_of_the_same_key_and_only_they_are_run_by_the_same_kernels(launched: Callable[[Case], Hashable]) -> None:
     cases = [*CHOSEN, *itertools.islice(case_stream(0, CaseSpace()), 250)]
     pairs = {(bundled_kernel.compiles_for(case), launched(case)) for case in cases}
