@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.util import get_temp_dir
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.workers.child import serve
 from fuzz_decode.workers.output import OutputTail
 from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
+from fuzz_decode.workers.socket_folder import socket_folder
 
 Response = TypeVar("Response")
 
@@ -50,7 +50,7 @@ class Worker:
         context.set_forkserver_preload(["torch"])
         self.connection, theirs = context.Pipe()
         pipe, output = context.Pipe(duplex=False)
-        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), get_temp_dir()), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), socket_folder()), daemon=True)
         with _hidden_main():
             self._process.start()
         theirs.close()
