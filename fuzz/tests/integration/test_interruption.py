@@ -20,6 +20,7 @@ import sample_targets
 from factories import entry
 
 import fuzz_decode
+from fuzz_decode.campaign import checkpoint
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import USAGE, main
@@ -281,6 +282,39 @@ def test_a_checkpoint_is_one_campaigns(tmp_path: Path) -> None:
     one.close()
     assert other.claim()
     other.close()
+
+
+def test_a_checkpoint_is_one_campaigns_before_its_folder_exists(tmp_path: Path) -> None:
+    path = tmp_path / "corpus" / "new" / NAME
+    one, other = Checkpoint(path, {"seed": 1}), Checkpoint(path, {"seed": 2})
+
+    assert one.claim()
+    assert not other.claim()
+    other.close()
+    assert path.parent.exists()
+    one.close()
+    assert not path.parent.exists()
+    assert other.claim()
+    other.close()
+
+
+def test_a_lock_on_a_folder_that_was_removed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another campaign ends between the moment when its folder is opened and that when it is locked."""
+    path, opened = tmp_path / "corpus" / NAME, []
+    flock = checkpoint.fcntl.flock
+
+    def after_it_was_removed(folder: int, how: int) -> None:
+        opened.append(folder)
+        if len(opened) == 1:
+            path.parent.rmdir()
+        flock(folder, how)
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", after_it_was_removed)
+    one, other = Checkpoint(path, {"seed": 1}), Checkpoint(path, {"seed": 2})
+    assert one.claim()
+    assert len(opened) == 2
+    assert not other.claim()
+    one.close()
 
 
 def test_a_campaign_beside_another_says_that_it_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
