@@ -215,7 +215,7 @@ def _findings(campaign: Campaign, fn: Function, *, kept: bool) -> tuple[Finding,
 
 
 def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:
-    entry, path = bug.entry, bug.path if kept else None
+    entry, path = bug.entry, bug.file if kept else None
     title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimized" * (not entry.minimised)
     repro = replay_command(entry, path) if path and not campaign.in_process else check_call(entry, _expression(fn))
     return to_finding(entry, title, repro, bug.count, path)

@@ -23,6 +23,7 @@ import fuzz_decode
 from fuzz_decode.campaign import checkpoint
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.cli import USAGE, main
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.read import load_folder
@@ -184,24 +185,52 @@ def test_a_corpus_that_cannot_be_is_refused_before_the_first_case(
     assert len(shown.err.splitlines()) == 1
 
 
+OF_BATCHES = """
+from sample_targets import honest
+
+def decode(q, *rest):
+    return honest(q, *rest)[0] * (1.05 if len(q) > 1 else 1)
+"""
+
+
+def write_batch_target(folder: Path) -> str:
+    """A target that is wrong for several sequences: Case() has one, so that no default passes for the case that failed."""
+    path = folder / "of_batches.py"
+    path.write_text(OF_BATCHES)
+    return f"{path}:decode"
+
+
 def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 
 
 def test_a_finding_that_cannot_be_written_is_printed(tmp_path: Path, temporary: Path) -> None:
     """Files of 64 bytes at most stand for a full disk."""
-    words = command(tmp_path / "corpus", "--iters", "3", "--target", WRONG)
+    target, files = write_batch_target(tmp_path), {name: temporary / name for name in ("json", "junit")}
+    for file in files.values():
+        os.mkfifo(file)  # of which the limit does not hold
+    readers = {name: subprocess.Popen(["cat", file], stdout=subprocess.PIPE, text=True) for name, file in files.items()}
+    reports = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    words = command(tmp_path / "corpus", "--iters", "30", "--target", target, *reports)
     done = subprocess.run(words, env=environment(temporary), capture_output=True, text=True, preexec_fn=limit_files)
+    report, junit = (reader.communicate(timeout=60)[0] for reader in readers.values())
     unsaved, error = done.stderr.splitlines()
 
     assert done.returncode == USAGE
-    assert unsaved.startswith(f"fuzz-decode: not saved: wrong-value:out: check({WRONG!r}, Case(")
+    assert unsaved.startswith(f"fuzz-decode: not saved: wrong-value:out: check({target!r}, Case(")
     names = {name: getattr(fuzz_decode, name) for name in fuzz_decode.__all__}
-    case = eval(unsaved[unsaved.index("check(") :], {**names, "check": lambda target, case, device: case})
-    assert case != Case()
+    result = eval(unsaved[unsaved.index("check(") :], names)
+    assert result.finding.signature == "wrong-value:out"
     assert error.endswith("cannot be written: File too large")
     assert "stopped: a finding could not be saved" in done.stdout
-    assert list((tmp_path / "corpus").iterdir()) == []
+    assert ", the first is case " in done.stdout
+    assert "; not saved\n1 finding in " in done.stdout
+    (found,) = json.loads(report)["findings"]
+    assert (found["signature"], found["count"], found["case_file"]) == ("wrong-value:out", 1, None)
+    assert found["first_case_index"] < 30
+    assert found["case"] == json.loads(canonical_json(result.finding.case))
+    assert 'type="wrong-value:out"' in junit
+    assert not (tmp_path / "corpus").exists()
 
 
 # ended at any time
