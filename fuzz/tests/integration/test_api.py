@@ -130,6 +130,7 @@ def test_what_is_found_is_kept_in_a_corpus_only(found: tuple[Finding, ...], tmp_
 
 
 @pytest.mark.usefixtures("drawn_at_once")
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_what_is_found_before_an_interrupt_is_kept(tmp_path: Path) -> None:
     calls = iter(range(3))
 
