@@ -88,10 +88,11 @@ class FindingRecorder:
             raise
 
     def _minimize(self, bug: Bug, outcome: Outcome) -> Minimized | SpuriousTimeout:
-        timeout, seconds_left = self.settings.timeout, self._seconds_left()
-        if seconds_left < (timeout if bug.is_timeout else MIN_SECONDS):
-            return self._keep_raw(bug, NO_TIME)
-        config = dataclasses.replace(self.settings.worker_config, timeout=min(timeout, seconds_left))
+        config, seconds_left = self.settings.worker_config, self._seconds_left()
+        if not bug.is_timeout:  # which is run again in any case
+            if seconds_left < MIN_SECONDS:
+                return self._keep_raw(bug, NO_TIME)
+            config = dataclasses.replace(config, timeout=min(config.timeout, seconds_left))
         try:
             with self.in_process or ResilientWorker(config) as worker:
                 shrunk = self._shrink(bug, outcome, worker)
