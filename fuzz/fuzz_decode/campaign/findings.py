@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
-from fuzz_decode.campaign.record import minimised_entry, raw_entry, with_diagnosis
+from fuzz_decode.campaign.minimize import store_minimized
+from fuzz_decode.campaign.record import raw_entry
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, is_one_bug, shrink_in_fresh
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState
@@ -113,16 +114,11 @@ class FindingRecorder:
         return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, self.ledger.apply_ledger)
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
-        bug.entry = minimised_entry(bug.entry, shrunk)
-        bug.path = store.replace(bug.path, bug.entry)
-        try:
-            bug.entry = with_diagnosis(bug.entry, worker, min(self.settings.minimize_time, self._seconds_left()))
-        except HarnessError as error:  # the finding is worth more than its diagnosis
-            self.state.harness_errors.append(error)
-        bug.path = store.replace(bug.path, bug.entry)
-        still_fails = self.ledger.same_bug(bug.entry, worker.failing_as(bug.entry.signature))
-        best = store.deduplicate(bug.path, bug.entry, still_fails)
-        bug.path, bug.entry = best.path, best.entry
+        seconds = min(self.settings.minimize_time, self._seconds_left())
+        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds)
+        if found.harness_error:
+            self.state.harness_errors.append(found.harness_error)
+        bug.path, bug.entry = found.path, found.entry
         return Minimized(bug.entry, bug.path, shrunk)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
