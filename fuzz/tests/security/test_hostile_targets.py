@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import hostile_targets
 import pytest
+from processes import is_running, wait_for
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.errors import TargetError
@@ -186,17 +186,9 @@ def test_a_flood_leaves_the_last_line_and_takes_no_room() -> None:
     assert len(worker._output._tail) <= LIMIT
 
 
-def is_running(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def wait_until_gone(processes: list[int]) -> list[int]:
     """Those that still run after some seconds."""
-    until = time.monotonic() + 8
-    while any(map(is_running, processes)) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: not any(map(is_running, processes)), 8)
     return [process for process in processes if is_running(process)]
 
 
