@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fuzz_decode.cli import main
 
-CASE = Path(__file__).parents[1] / "corpus" / "ae2674ae70f9.json"  # the bug of ROCm/aiter PR 3498, minimised
+CASE = Path(__file__).parents[1] / "corpus" / "ae2674ae70f9.json"  # the bug of ROCm/aiter PR 3498, minimized
 FAULTY = "mutant:k-block-stride-dense"  # the bundled kernel with that bug; yours is mypackage.kernels:decode
 
 

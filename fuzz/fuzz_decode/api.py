@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.option_values import DEVICE, SECONDS
+from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, SECONDS, UNSET, Unset, number_of_cases
 from fuzz_decode.campaign.record import raw_entry, with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
@@ -37,22 +37,30 @@ from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.text import counted
 from fuzz_decode.workers.devices import pick_device
 from fuzz_decode.workers.in_process import InProcessBackend
-from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 Function = Callable[..., Any] | str
 Folder = str | os.PathLike[str]
+TEST_ITERS = 100
 CASES_PER_JOB = 25  # at least: starting a process takes as long as some tens of cases
 
 
 def check(
-    fn: Function, case: Case = Case(), *, before: tuple[Case, ...] = (), device: str = "auto", timeout: float = 60.0
+    fn: Function,
+    case: Case = Case(),
+    *,
+    before: tuple[Case, ...] = (),
+    device: str = "auto",
+    timeout: float = 60.0,
+    import_timeout: float = IMPORT_SECONDS,
 ) -> Result:
     """Run one case through a function, after the cases in `before` if there are any, and compare.
 
     `fn` is a decode function, or a target's name as on the command line. The result is true if the case passed. A failure is
     diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda; a case takes at most `timeout`
-    seconds. Raises UsageError if an argument is wrong, or the function cannot be a target.
+    seconds, importing the function at most `import_timeout`. Raises UsageError if an argument is wrong, or the function cannot be
+    a target.
 
     >>> from fuzz_decode import FAMILIES, Case, Layout, check
     >>> interleaved = Case(seq_lens=(5, 0, 17), block_size=16, k=Layout(FAMILIES["interleaved"]), v=None)
@@ -64,8 +72,11 @@ def check(
         if not isinstance(each, Case):
             raise UsageError(f"a case must be a fuzz_decode.Case, not {type(each).__name__}")
         validate(each)
-    on, timeout = pick_device(DEVICE.checked("device", device)), SECONDS.checked("timeout", timeout)
-    config = WorkerConfig(_target_name(fn), on, timeout)
+    seconds = {
+        "timeout": SECONDS.checked("timeout", timeout),
+        "import_timeout": SECONDS.checked("import_timeout", import_timeout),
+    }
+    config = WorkerConfig(_target_name(fn), pick_device(DEVICE.checked("device", device)), **seconds)
     in_process = _in_process_backend(fn, config)
     with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
@@ -82,7 +93,7 @@ def check(
 
 def fuzz(
     fn: Function,
-    iters: int | None = 300,
+    iters: int | Unset | None = UNSET,
     *,
     seed: int = 0,
     time: float | None = None,
@@ -92,15 +103,17 @@ def fuzz(
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
     timeout: float = 60.0,
+    import_timeout: float = IMPORT_SECONDS,
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
 ) -> tuple[Finding, ...]:
     """Draw cases, run them through a function, and minimize failures. Findings are those of `fuzz-decode` with the same seed.
 
-    `fn` is a decode function, or a target's name as on the command line. The campaign ends after `iters` cases, `time` seconds
-    or `stop_after` distinct findings, whichever comes first; None is no limit. `jobs` processes run the cases (None: one per
-    core); with `sequence`, each process makes that many related calls and ends, which finds stale state. A case takes at most
-    `timeout` seconds, minimizing a finding at most `minimize_time`. `corpus` is a folder where findings are kept, and whose
+    `fn` is a decode function, or a target's name as on the command line. The campaign ends after `iters` cases (if not
+    given 300, or no limit with `time`), `time` seconds or `stop_after` distinct findings, whichever comes first; None is no
+    limit. `jobs` processes run the cases (None: one per core); with `sequence`, each process makes that many related calls and
+    ends, which finds stale state. A case takes at most `timeout` seconds, importing the function `import_timeout`, and minimizing
+    a finding `minimize_time`. `corpus` is a folder where findings are kept, and whose
     ledger.toml lists known failures; without it nothing stays on disk.
 
     Warns if every case was rejected, so that nothing was tested, and if the ledger is out of date. Raises UsageError if an
@@ -111,9 +124,10 @@ def fuzz(
     >>> finding.signature, finding.case
     ('wrong-value:out', Case(k=Layout(FAMILIES['interleaved']), v=None, table=BlockTable(first_block=1)))
     """
-    limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
+    limits = {"iters": number_of_cases(iters, time, DEFAULT_ITERS), "time": time, "stop_after": stop_after}
+    seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
     options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
-    campaign, findings = _run_campaign(fn, corpus, **limits, **options)
+    campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
     return findings
@@ -121,7 +135,7 @@ def fuzz(
 
 def assert_decode_correct(
     fn: Function,
-    iters: int | None = 100,
+    iters: int | Unset | None = UNSET,
     *,
     seed: int = 0,
     time: float | None = None,
@@ -131,10 +145,12 @@ def assert_decode_correct(
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
     timeout: float = 60.0,
+    import_timeout: float = IMPORT_SECONDS,
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
 ) -> None:
-    """`fuzz`, for a test: raises AssertionError with the whole story of each finding, or if nothing was tested.
+    """`fuzz`, for a test: raises AssertionError with the whole story of each finding, or if nothing was tested. 100 cases if
+    neither `iters` nor `time` is given.
 
     A failure that the corpus's ledger.toml lists is no failure, but an entry that is out of date is one.
 
@@ -142,10 +158,11 @@ def assert_decode_correct(
     >>> assert_decode_correct("bundled", iters=10, device="cpu")
     """
     __tracebackhide__ = True
-    limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
+    limits = {"iters": number_of_cases(iters, time, TEST_ITERS), "time": time, "stop_after": stop_after}
+    seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
     options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     try:
-        campaign, findings = _run_campaign(fn, corpus, **limits, **options)
+        campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     except UsageError as error:
         raise error.with_traceback(None) from None  # the mistake is in the test, not in the lines between
     paragraphs = [*_summary(campaign, findings), *_caveats(campaign), *map(str, findings)]
@@ -215,7 +232,7 @@ def _findings(campaign: Campaign, fn: Function, *, kept: bool) -> tuple[Finding,
 
 
 def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:
-    entry, path = bug.entry, bug.path if kept else None
+    entry, path = bug.entry, bug.file if kept else None
     title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimized" * (not entry.minimised)
     repro = replay_command(entry, path) if path and not campaign.in_process else check_call(entry, _expression(fn))
     return to_finding(entry, title, repro, bug.count, path)

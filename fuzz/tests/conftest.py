@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(unfit):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """SIGINT as in a terminal. A background job of a shell ignores it, and there only a target raises KeyboardInterrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ class Campaign:
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue
             if outcome.status == Status.FAILED:
-                recorder.save(calls, outcome)
+                recorder.save(number, calls, outcome)
             self._waiting[number] = (calls, outcome)
             while self.state.next_case in self._waiting and not self._is_over():
                 yield from self._judge(self.state.next_case, recorder)
@@ -164,7 +164,8 @@ class Campaign:
     def _follow_files(self) -> None:
         """No finding is lost, and none is said to be in a file that another campaign on the same corpus removed."""
         for bug in self.state.bugs.values():
-            bug.path, bug.entry = where_kept(bug.path, bug.entry)
+            if bug.is_saved:
+                bug.path, bug.entry = where_kept(bug.path, bug.entry)
 
     def _open_checkpoint(self, space: CaseSpace) -> bool:
         """Whether the campaign can be resumed, if it is to be. Raises UsageError if the campaign to resume is another one."""

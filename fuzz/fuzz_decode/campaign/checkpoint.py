@@ -51,17 +51,35 @@ class Checkpoint:
     """descriptor of the folder, locked as long as it is open: a campaign that is killed leaves no lock"""
 
     def claim(self) -> bool:
-        """Whether the file is this campaign's: no other campaign that runs keeps its own there."""
-        if self._lock is None and self.path.parent.is_dir():
+        """Whether the file is this campaign's: no other campaign that runs keeps its own there. Makes its folder.
+
+        Raises FileError if that cannot be.
+        """
+        while self._lock is None:
+            self._make_folder()
+            with contextlib.suppress(FileNotFoundError):  # another campaign has ended and removed it meanwhile
+                if not self._lock_folder():
+                    return False
+        return True
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        self._made_folder = self._made_folder or not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(self.path, f"cannot be written: {error.strerror}") from error
+
+    def _lock_folder(self) -> bool:
+        """Lock the folder, unless another campaign has. Raises FileNotFoundError if it is gone."""
+        with contextlib.ExitStack() as undo:
             folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(folder)
+            undo.callback(os.close, folder)
+            if not _lock(folder):
                 return False
-            except OSError:  # a file system without locks
-                pass
-            self._lock = folder
+            if os.path.samestat(os.fstat(folder), self.path.parent.stat()):  # not removed and made again
+                self._lock = folder
+                undo.pop_all()
         return True
 
     def read(self) -> dict[str, Any] | None:
@@ -88,11 +106,6 @@ class Checkpoint:
     def write(self, state: dict[str, Any]) -> None:
         """Replace the file, unless it is another campaign's. Raises FileError if it cannot be written."""
         started = time.monotonic()
-        self._made_folder = self._made_folder or not self.path.parent.exists()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(self.path, f"cannot be written: {error.strerror}") from error
         if not self.claim():
             return
         write_whole(self.path, json.dumps({"of": self.identity, "state": state}, sort_keys=True) + "\n")
@@ -100,19 +113,30 @@ class Checkpoint:
         self._due = now + max(SECONDS, SHARE * (now - started))
 
     def remove(self) -> None:
-        """The campaign is over: remove the file, and its folder if that was made for this file and holds nothing else."""
+        """The campaign is over: remove the file."""
         if self.claim():
             with contextlib.suppress(OSError):  # there is none, or it may not be removed
                 self.path.unlink()
+
+    def close(self) -> None:
+        """Let others have the file, and remove its folder if that was made for this file and holds nothing."""
         if self._made_folder:
             with contextlib.suppress(OSError):  # it holds findings
                 self.path.parent.rmdir()
-
-    def close(self) -> None:
-        """Let others have the file."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _lock(folder: int) -> bool:
+    """Lock an open folder, unless another process has. Where the file system has no locks, all have it."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def as_text(space: CaseSpace) -> dict[str, str]:

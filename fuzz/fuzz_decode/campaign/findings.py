@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
-from fuzz_decode.campaign.record import minimised_entry, raw_entry, with_diagnosis
+from fuzz_decode.campaign.minimize import store_minimized
+from fuzz_decode.campaign.record import raw_entry
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, is_one_bug, shrink_in_fresh
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.corpus import store
-from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Status
@@ -43,11 +43,18 @@ class FindingRecorder:
     _saved: dict[str, Path] = field(default_factory=dict)
     """signature to file of a failure that was saved and is not judged yet"""
 
-    def save(self, calls: CallSequence, outcome: Outcome) -> None:
-        """Put a failure that may be new on disk as it arrives: the next case may take the machine down."""
+    def save(self, number: int, calls: CallSequence, outcome: Outcome) -> None:
+        """Put a failure that may be new on disk as it arrives: the next case may take the machine down.
+
+        Raises NotSaved; the case is counted then, since the campaign ends.
+        """
         signature = outcome.signature
         if signature not in self._saved and not self.state.bug_of(signature) and not self.ledger.entry(signature, calls):
-            self._saved[signature] = store.save(self.settings.corpus, self._raw_entry(calls, outcome))
+            try:
+                self._saved[signature] = self._save_raw(number, calls, outcome).path
+            except store.NotSaved:
+                self.state.done += 1
+                raise
 
     def judge(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         """Count the case; if it failed in a way that is new, minimize and store it."""
@@ -64,23 +71,29 @@ class FindingRecorder:
             store.remove(path)
 
     def _record(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
-        raw = self._raw_entry(calls, outcome)
-        path = store.save(self.settings.corpus, raw)
-        earlier = self._saved.pop(outcome.signature, path)
-        if earlier != path:  # a later case arrived first, from another job
+        bug = self._save_raw(number, calls, outcome)
+        earlier = self._saved.pop(outcome.signature, bug.path)
+        if earlier != bug.path:  # a later case arrived first, from another job
             store.remove(earlier)
-        bug = self.state.bugs[outcome.signature] = Bug(raw, path, number)
-        yield Found(raw, path, number)
+        self.state.bugs[outcome.signature] = bug
+        yield Found(bug.entry, bug.path, number)
         yield self._minimize(bug, outcome)
 
-    def _raw_entry(self, calls: CallSequence, outcome: Outcome) -> Entry:
-        return raw_entry(self.settings.worker_config, calls, outcome, self.state.versions)
+    def _save_raw(self, number: int, calls: CallSequence, outcome: Outcome) -> Bug:
+        """The failure as it was found, on disk. Raises NotSaved; the state has it nevertheless."""
+        raw = raw_entry(self.settings.worker_config, calls, outcome, self.state.versions)
+        try:
+            return Bug(raw, store.save(self.settings.corpus, raw), number)
+        except store.NotSaved:
+            self.state.bugs[outcome.signature] = Bug(raw, self.settings.corpus / raw.file_name, number, is_saved=False)
+            raise
 
     def _minimize(self, bug: Bug, outcome: Outcome) -> Minimized | SpuriousTimeout:
-        timeout, seconds_left = self.settings.timeout, self._seconds_left()
-        if seconds_left < (timeout if bug.is_timeout else MIN_SECONDS):
-            return self._keep_raw(bug, NO_TIME)
-        config = dataclasses.replace(self.settings.worker_config, timeout=min(timeout, seconds_left))
+        config, seconds_left = self.settings.worker_config, self._seconds_left()
+        if not bug.is_timeout:  # which is run again in any case
+            if seconds_left < MIN_SECONDS:
+                return self._keep_raw(bug, NO_TIME)
+            config = dataclasses.replace(config, timeout=min(config.timeout, seconds_left))
         try:
             with self.in_process or ResilientWorker(config) as worker:
                 shrunk = self._shrink(bug, outcome, worker)
@@ -101,16 +114,11 @@ class FindingRecorder:
         return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, self.ledger.apply_ledger)
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
-        bug.entry = minimised_entry(bug.entry, shrunk)
-        bug.path = store.replace(bug.path, bug.entry)
-        try:
-            bug.entry = with_diagnosis(bug.entry, worker, min(self.settings.minimize_time, self._seconds_left()))
-        except HarnessError as error:  # the finding is worth more than its diagnosis
-            self.state.harness_errors.append(error)
-        bug.path = store.replace(bug.path, bug.entry)
-        still_fails = self.ledger.same_bug(bug.entry, worker.failing_as(bug.entry.signature))
-        best = store.deduplicate(bug.path, bug.entry, still_fails)
-        bug.path, bug.entry = best.path, best.entry
+        seconds = min(self.settings.minimize_time, self._seconds_left())
+        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds)
+        if found.harness_error:
+            self.state.harness_errors.append(found.harness_error)
+        bug.path, bug.entry = found.path, found.entry
         return Minimized(bug.entry, bug.path, shrunk)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz_decode.campaign.record import minimised_entry, with_diagnosis
+from fuzz_decode.campaign.record import minimized_entry, with_diagnosis
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
@@ -49,11 +49,8 @@ def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> Mi
         shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.apply_ledger)
         if not isinstance(shrunk, Shrunk):
             return shrunk
-        found = _stored(path, _as_run(entry, outcome, worker), shrunk, worker, ledger, seconds)
-    if entry.target != plan.target or path in (found.path, *found.removed):
-        return found
-    store.remove(path)
-    return dataclasses.replace(found, removed=(path, *found.removed))
+        again = _as_run(entry, outcome, worker)
+        return store_minimized(path, again, shrunk, worker, ledger, seconds, keep=entry.target != plan.target)
 
 
 def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
@@ -70,15 +67,21 @@ def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
     )
 
 
-def _stored(path: Path, entry: Entry, shrunk: Shrunk, worker: CaseRunner, ledger: Ledger, seconds: float) -> MinimizedEntry:
-    """The shrunk entry, on disk before it is diagnosed, instead of others of its bug."""
+def store_minimized(
+    path: Path, entry: Entry, shrunk: Shrunk, worker: CaseRunner, ledger: Ledger, seconds: float, *, keep: bool = False
+) -> MinimizedEntry:
+    """The shrunk entry, on disk before it is diagnosed, instead of others of its bug and, unless it is to be kept, of `path`.
+
+    Raises NotSaved.
+    """
     harness_error = None
-    smaller = minimised_entry(entry, shrunk)
-    now = store.save(path.parent, smaller)
+    smaller = minimized_entry(entry, shrunk)
+    now = store.save(path.parent, smaller) if keep else store.replace(path, smaller)
     try:
         smaller = with_diagnosis(smaller, worker, seconds)
-    except HarnessError as error:
+    except HarnessError as error:  # the finding is worth more than its diagnosis
         harness_error = error
     store.save(path.parent, smaller)
     best = store.deduplicate(now, smaller, ledger.same_bug(smaller, worker.failing_as(smaller.signature)))
-    return MinimizedEntry(best.path, best.entry, shrunk, best.removed, harness_error)
+    removed = best.removed if keep or now == path else (path, *best.removed)
+    return MinimizedEntry(best.path, best.entry, shrunk, removed, harness_error)

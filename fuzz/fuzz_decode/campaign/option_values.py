@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import MAX_CALLS
@@ -17,6 +18,25 @@ DEVICES = ("auto", "cpu", "cuda")
 DEFAULT_ITERS = 300
 DEFAULT_SECONDS = 60.0  # for a case, and for minimizing a finding
 LARGEST = 10**18 - 1
+
+
+class Unset(Enum):
+    """An argument that is not given, where None is a value."""
+
+    UNSET = "not given"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+UNSET = Unset.UNSET
+
+
+def number_of_cases(iters: int | Unset | None, time: float | None, default: int) -> int | None:
+    """`iters` if it is given, else the default, or no limit where there is one of time."""
+    if isinstance(iters, Unset):
+        return default if time is None else None
+    return iters
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def raw_entry(plan: WorkerConfig, calls: CallSequence, outcome: Outcome, version
     )
 
 
-def minimised_entry(raw: Entry, shrunk: Shrunk) -> Entry:
+def minimized_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     """The entry with its case replaced by the simplest one found."""
     return dataclasses.replace(
         raw,

@@ -45,7 +45,7 @@ def check(plan: WorkerConfig) -> Iterator[WorkerInfo | Answer]:
     with ResilientWorker(plan) as worker:
         yield worker.ready
         for probe in probes(worker.ready.space):
-            yield Answer(probe, worker.run(probe.case))
+            yield Answer(probe, worker.run_calls((probe.case,)))
 
 
 def probes(space: CaseSpace) -> tuple[Probe, ...]:

@@ -29,6 +29,13 @@ class Bug:
     """number of the first case that showed it"""
     count: int = 1
     """cases that showed it"""
+    is_saved: bool = True
+    """whether `path` could be written"""
+
+    @property
+    def file(self) -> Path | None:
+        """The file that has it; None if it could not be saved."""
+        return self.path if self.is_saved else None
 
     @property
     def is_timeout(self) -> bool:

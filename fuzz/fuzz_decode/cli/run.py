@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.campaign.option_values import DEFAULT_ITERS
+from fuzz_decode.campaign.option_values import DEFAULT_ITERS, UNSET, number_of_cases
 from fuzz_decode.cases.domain import DTYPES
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_junit, add_minimize_time, add_target
 from fuzz_decode.errors import raise_all
@@ -85,7 +85,7 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
         corpus=arguments.corpus,
         device=arguments.device,
         seed=arguments.seed,
-        iters=arguments.iters or (None if arguments.time else DEFAULT_ITERS),
+        iters=number_of_cases(arguments.iters or UNSET, arguments.time, DEFAULT_ITERS),
         time=arguments.time,
         stop_after=arguments.stop_after,
         jobs=arguments.jobs,

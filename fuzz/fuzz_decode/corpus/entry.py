@@ -56,9 +56,13 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """Name of the file: 12 hexadecimal digits of a hash of target, signature and calls."""
+        """12 hexadecimal digits of a hash of target, signature and calls."""
         text = "\n".join((self.target, self.signature, *(canonical_json(case) for case in self.calls)))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.digest}.json"
 
     @property
     def bug(self) -> tuple[str, Signature]:

@@ -73,7 +73,7 @@ def _check_file_names(own: dict[Path, Entry], added: dict[Path, Entry]) -> None:
     names = {entry.digest for entry in added.values()}
     for path, entry in own.items():
         if path.stem in names and path.stem != entry.digest:
-            raise FileError(path, f"is not the case that its name says; rename it to {entry.digest}.json")
+            raise FileError(path, f"is not the case that its name says; rename it to {entry.file_name}")
 
 
 def _group_by_bug(entries: dict[Path, Entry], into: Path) -> list[dict[Path, Entry]]:
@@ -89,7 +89,7 @@ def _group_by_bug(entries: dict[Path, Entry], into: Path) -> list[dict[Path, Ent
 def _merge_bug(entries: dict[Path, Entry], own: dict[Path, Entry], into: Path) -> MergedBug:
     """Store the best of one bug's entries in the corpus, then remove the corpus's others."""
     source = min(entries, key=lambda path: _rank(path, entries[path], path in own))
-    path = source if source in own else into / f"{entries[source].digest}.json"
+    path = source if source in own else into / entries[source].file_name
     unreadable = [path] if path not in own and path.exists() else []  # replaced by the case that its name says
     dropped = (*(other for other in entries if other in own and other != path), *unreadable)
     if path != source:

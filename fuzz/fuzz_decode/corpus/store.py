@@ -37,7 +37,7 @@ class NotSaved(UsageError):
 
 def save(folder: Path, entry: Entry) -> Path:
     """Write the entry, and make the folder if it does not exist; idempotent. Raises NotSaved if it cannot be written."""
-    path = folder / f"{entry.digest}.json"
+    path = folder / entry.file_name
     text = json.dumps(entry.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)

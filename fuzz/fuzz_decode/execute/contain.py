@@ -93,16 +93,21 @@ def replaced_functions() -> list[str]:
     return [f"{owner.__name__}.{name}" for owner, name, value in _FUNCTIONS if vars(owner).get(name) is not value]
 
 
-@contextlib.contextmanager
-def torch_defaults() -> Iterator[None]:
+def set_torch_defaults() -> None:
     """Settings as in a new process, but one thread, since problems are tiny, and no warning becomes an exception."""
-    mine = current_settings()
     torch.set_default_device(None)
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
     torch.set_deterministic_debug_mode(0)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+
+
+@contextlib.contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Use as a context manager around what needs `set_torch_defaults`; the settings from before come back."""
+    mine = current_settings()
+    set_torch_defaults()
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
             "first_case_index": bug.first_case_index,
             "count": bug.count,
             "diagnosis": bug.entry.diagnosis,
-            "case_file": str(bug.path),
+            "case_file": str(bug.path) if bug.is_saved else None,
             "case": case_to_json(bug.entry.case),
             **({"before": [case_to_json(case) for case in bug.entry.before]} if bug.entry.before else {}),
         }

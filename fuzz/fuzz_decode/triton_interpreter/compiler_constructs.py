@@ -11,6 +11,7 @@ from typing import TypeVar
 BOOLEAN, NEGATION, EXTREMUM = "_fuzz_decode_boolean", "_fuzz_decode_not", "_fuzz_decode_extremum"
 ASSIGNED, LOOP = "_fuzz_decode_assigned", "_fuzz_decode_loop"
 CONDITION, TERNARY = "_fuzz_decode_condition", "_fuzz_decode_ternary"
+CONVERSION, MEMBERSHIP = "_fuzz_decode_conversion", "_fuzz_decode_membership"
 Conditional = TypeVar("Conditional", ast.If, ast.While)
 
 
@@ -29,7 +30,7 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
         def visit_Compare(self, node: ast.Compare) -> ast.AST:
             self.generic_visit(node)
             if len(node.ops) == 1:
-                return node
+                return _membership(node) if isinstance(node.ops[0], (ast.In, ast.NotIn)) else node
             pairs = zip([node.left, *node.comparators], node.ops, node.comparators, strict=False)
             single = [_located(ast.Compare(left, [op], [right]), node) for left, op, right in pairs]
             return _located(_call(BOOLEAN, [ast.Constant(True), *map(_deferred, single)]), node)
@@ -38,6 +39,8 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
             self.generic_visit(node)
             if isinstance(node.func, ast.Name) and node.func.id in ("max", "min"):
                 node.args, node.func = [node.func, *node.args], ast.Name(EXTREMUM, ast.Load())
+            elif isinstance(node.func, ast.Name) and node.func.id in ("int", "float", "bool"):
+                node.func = _located(_call(CONVERSION, [node.func]), node.func)
             return node
 
         def visit_Assign(self, node: ast.Assign) -> ast.AST:
@@ -71,6 +74,13 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
             return node
 
     return CompilerSemantics()
+
+
+def _membership(node: ast.Compare) -> ast.Compare:
+    """The comparison, both of whose sides are looked at first."""
+    node.left = _located(_call(MEMBERSHIP, [node.left]), node.left)
+    node.comparators = [_located(_call(MEMBERSHIP, [each]), each) for each in node.comparators]
+    return node
 
 
 def _call(name: str, arguments: list[ast.expr]) -> ast.expr:

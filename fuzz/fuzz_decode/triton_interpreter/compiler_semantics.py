@@ -13,6 +13,8 @@ The interpreter runs a kernel's body as Python. The compiler translates the same
   number;
 - a block is no condition of `if`, `while` and `x if condition else y`: that does not compile, and the interpreter takes it as
   true;
+- `int`, `float`, `bool` and `in` take nothing that is known at run time only: that does not compile, and the interpreter takes a
+  scalar's value;
 - the builtins `max` and `min` of runtime values are `tl.maximum` and `tl.minimum`; Python compares the blocks' truth.
 """
 
@@ -34,8 +36,10 @@ from fuzz_decode.triton_interpreter.compiler_constructs import (
     ASSIGNED,
     BOOLEAN,
     CONDITION,
+    CONVERSION,
     EXTREMUM,
     LOOP,
+    MEMBERSHIP,
     NEGATION,
     TERNARY,
     with_compiler_constructs,
@@ -53,6 +57,8 @@ def patch_compiler_semantics(interpreter: Any) -> None:
     setattr(interpreter, ASSIGNED, functools.partial(_assigned, interpreter))
     setattr(interpreter, LOOP, functools.partial(_loop, interpreter))
     setattr(interpreter, CONDITION, functools.partial(_condition, tl))
+    setattr(interpreter, CONVERSION, functools.partial(_conversion, tl))
+    setattr(interpreter, MEMBERSHIP, functools.partial(_membership, tl))
     setattr(interpreter, TERNARY, functools.partial(_ternary, interpreter))
     interpreter.inspect = SimpleNamespace(
         **{**vars(interpreter.inspect), "getcallargs": _with_widths(interpreter.inspect.getcallargs, interpreter)}
@@ -84,6 +90,27 @@ def _condition(tl: Any, value: Any) -> Any:
     if isinstance(value, tl.tensor) and value.handle.data.size > 1:
         raise TypeError("the condition of `if`, `while` or a ternary is a block; Triton's compiler takes scalars only")
     return value
+
+
+def _conversion(tl: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`int`, `float` or `bool`, if it is Python's own, for numbers known at compile time."""
+    if function not in (int, float, bool):
+        return function
+
+    def convert(*values: Any) -> Any:
+        if any(isinstance(value, tl.tensor) for value in values):
+            name = function.__name__
+            raise TypeError(f"{name}() of a value known at run time only; Triton's compiler takes `.to(...)` for that")
+        return function(*values)
+
+    return convert
+
+
+def _membership(tl: Any, side: Any) -> Any:
+    """What stands on a side of `in`."""
+    if isinstance(side, tl.tensor) or (isinstance(side, tuple) and any(isinstance(each, tl.tensor) for each in side)):
+        raise TypeError("`in` with a value known at run time only; Triton's compiler takes `==` for that")
+    return side
 
 
 def _extremum(tl: Any, function: Callable[..., Any], *values: Any, **options: Any) -> Any:

@@ -79,7 +79,7 @@ class CaseRunner(Protocol):
         ...
 
     def run_calls(self, calls: CallSequence) -> Outcome:
-        """The outcome of a single case like `run`, that of several calls like `run_fresh`."""
+        """The outcome of a single case like `run`, that of several calls like `run_fresh`; a timeout only if there are two."""
         ...
 
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:

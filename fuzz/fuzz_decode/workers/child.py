@@ -182,13 +182,11 @@ def _harness_error(when: str) -> HarnessError:
 
 
 def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
-    import torch
-
-    torch.set_num_threads(1)
-    refused = refused_dtypes(plan.device)
-    from fuzz_decode.execute.contain import load_contained
+    from fuzz_decode.execute.contain import load_contained, set_torch_defaults
     from fuzz_decode.targets import resolve
 
+    set_torch_defaults()
+    refused = refused_dtypes(plan.device)
     if plan.preload:
         load_contained(lambda: resolve(plan.preload))
     return describe_target(load_contained(lambda: resolve(plan.target)), plan, refused)

@@ -21,6 +21,8 @@ from fuzz_decode.workers.protocol import DrawRound, RunCases, WorkerConfig, Work
 from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
 from fuzz_decode.workers.worker import Worker
 
+MAX_DRAWS = 3  # of one round: the first may end by what an earlier case did to its process, the others are first in theirs
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -41,6 +43,8 @@ class PoolWork:
     """the round to draw"""
     number: int = 0
     """of the first call of that round"""
+    draws: int = 0
+    """of that round, which killed their process"""
     todo: tuple[tuple[int, CallSequence], ...] = ()
     """the calls to make, each with its number"""
     before: CallSequence = ()
@@ -101,7 +105,7 @@ class ProcessPool:
                     run = next(coming, ())
                     exhausted = not run
                     if isinstance(run, CompileRound):
-                        slot.work.drawing, slot.work.number = run, number
+                        slot.work.drawing, slot.work.number, slot.work.draws = run, number, 0
                     else:
                         yield from self._assign(slot, Batch(number, run), schedule)
                     number += len(run)
@@ -146,15 +150,22 @@ class ProcessPool:
     def _take_drawn(self, slot: Slot, round: CompileRound, schedule: Schedule) -> Iterator[CompletedCall]:
         drawn, slot.running = slot.worker.answer(DrawRound(round)), False
         if isinstance(drawn, Outcome):
-            if drawn.signature.symptom is Symptom.TIMEOUT:
-                raise TargetError(f"target {self.plan.target}: compiles_for gave {drawn.findings[0].message}")
-            slot.replace_if_dead()  # the next worker draws the round again
+            self._draw_again(slot, drawn)
             return
         slot.work.drawing, batch = None, Batch(slot.work.number, drawn.cases, drawn.key)
         if self._being_compiled(batch.key):
             self._deferred.append(batch)
         else:
             yield from self._assign(slot, batch, schedule)
+
+    def _draw_again(self, slot: Slot, killed: Outcome) -> None:
+        """Have the next worker draw the round. Raises TargetError if that is of no use."""
+        how, timeout = killed.findings[0].message, killed.signature.symptom is Symptom.TIMEOUT
+        slot.work.draws += 1
+        if timeout or slot.work.draws == MAX_DRAWS:
+            what = f"gave {how}" if timeout else f"ended its process {MAX_DRAWS} times; the last one {how}"
+            raise TargetError(f"target {self.plan.target}: compiles_for {what}")
+        slot.replace_if_dead()
 
     def _assign(self, slot: Slot, batch: Batch, schedule: Schedule) -> Iterator[CompletedCall]:
         """Give a batch to a slot; yield the calls in quarantine at once."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Trace
-from fuzz_decode.outcome import Outcome, last_call_outcome
+from fuzz_decode.outcome import Outcome, Symptom, last_call_outcome
 from fuzz_decode.workers.backend import diagnose_twice, trace_twice
 from fuzz_decode.workers.protocol import RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
@@ -33,7 +33,8 @@ class ResilientWorker:
         return last_call_outcome(outcomes, len(calls))
 
     def run_calls(self, calls: CallSequence) -> Outcome:
-        return self.run_fresh(calls) if len(calls) > 1 else self.run(calls[0])
+        outcome = self.run_fresh(calls) if len(calls) > 1 else self.run(calls[0])
+        return self.run_fresh(calls) if outcome.signature.symptom is Symptom.TIMEOUT else outcome
 
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         return lambda calls: self.run_fresh(calls).signature == signature

@@ -52,4 +52,4 @@ def wait_for_any(slots: Sequence[WorkerSlot[Work]], until: float = math.inf) -> 
     """Those slots whose worker has sent something, or should have done so by now; none if it is later than `until`."""
     latest = min([until, *(slot.worker.deadline for slot in slots)])
     sent = wait([slot.worker.connection for slot in slots], max(0.0, latest - time.monotonic()))
-    return [slot for slot in slots if slot.worker.connection in sent or slot.worker.overdue]
+    return [slot for slot in slots if slot.worker.connection in sent or slot.worker.is_overdue()]

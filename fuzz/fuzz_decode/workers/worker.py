@@ -12,21 +12,25 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.util import get_temp_dir
 from types import ModuleType
 from typing import Any, TypeVar
 
 from fuzz_decode.errors import HarnessError, TargetError, UsageError
 from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.workers.child import serve
+from fuzz_decode.workers.core_wait import Waits, longest_wait, waits_of
 from fuzz_decode.workers.fork_server import fork_server_context
 from fuzz_decode.workers.output import OutputTail
 from fuzz_decode.workers.protocol import ForkControl, Request, WorkerConfig, WorkerInfo
+from fuzz_decode.workers.socket_folder import socket_folder
 
 Response = TypeVar("Response")
 
 KILL_SECONDS = 5.0
 OUTPUT_SECONDS = 1.0
+WAITED = 0.1  # share of the time limit; a process that waited for a core as long gets that time in addition
+LONGEST = 10  # times as long as the time limit is the most that a process gets
+WAITS_SECONDS = 1.0  # between two looks at how long it has waited
 
 
 class WorkerDied(Exception):
@@ -46,10 +50,11 @@ class Worker:
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self.deadline = time.monotonic() + plan.import_timeout
+        self._latest = time.monotonic() + LONGEST * plan.import_timeout
         context = fork_server_context(plan.device)
         self.connection, theirs = context.Pipe()
         pipe, output = context.Pipe(duplex=False)
-        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), get_temp_dir()), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), socket_folder()), daemon=True)
         with _hidden_main():
             self._process.start()
         theirs.close()
@@ -57,6 +62,8 @@ class Worker:
         self._output = OutputTail(pipe)
         self._unused = True  # no request has reached the process that would get the next one
         self._forks = False  # that process is a fork of one that runs nothing
+        self._waits: Waits = {}  # for a core, up to about the moment from which the time limit counts
+        self._waits_due = 0.0  # when they are to be read again: that costs as much as a case may on a GPU
 
     def ready(self) -> WorkerInfo:
         """Wait until the target is imported. Raises UsageError if it cannot be."""
@@ -81,7 +88,7 @@ class Worker:
     def submit(self, request: Request[Any], more_seconds: float = 0.0) -> None:
         """Send a request, whose answer may take as long as a case and `more_seconds`."""
         self._unused = False
-        self.deadline = time.monotonic() + self.plan.timeout + more_seconds
+        self._set_deadline(more_seconds)
         self._send(request)
 
     def answer(self, request: Request[Response]) -> Response:
@@ -124,9 +131,15 @@ class Worker:
     def alive(self) -> bool:
         return not self.connection.closed
 
-    @property
-    def overdue(self) -> bool:
-        return time.monotonic() > self.deadline
+    def is_overdue(self) -> bool:
+        """Whether the answer should be there. Time in which other processes had the cores is added to the time limit."""
+        while time.monotonic() > self.deadline:
+            before, self._waits = self._waits, waits_of(self._process.pid or 0)
+            waited = longest_wait(before, self._waits)
+            if waited < WAITED * self.plan.timeout or self.deadline == self._latest:
+                return True
+            self.deadline = min(self.deadline + waited, self._latest)
+        return False
 
     def kill(self) -> None:
         """Begin to end the process and all that it started, which takes a GPU's some time; `close` waits for it."""
@@ -145,12 +158,20 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # the next answer is that the process died
             self.connection.send(message)
 
+    def _set_deadline(self, more_seconds: float = 0.0) -> None:
+        now = time.monotonic()
+        self.deadline = now + self.plan.timeout + more_seconds
+        self._latest = now + LONGEST * self.plan.timeout + more_seconds
+        if now >= self._waits_due:
+            self._waits, self._waits_due = waits_of(self._process.pid or 0), now + WAITS_SECONDS
+
     def _receive(self) -> Any:
-        if not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
-            raise TimeoutError
+        while not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
+            if self.is_overdue():
+                raise TimeoutError
         try:
             answer = self.connection.recv()
-            self.deadline = time.monotonic() + self.plan.timeout  # of the next answer, if the request has several
+            self._set_deadline()  # of the next answer, if the request has several
             return answer
         except (EOFError, ConnectionResetError):
             self._process.join(KILL_SECONDS)

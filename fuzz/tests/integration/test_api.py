@@ -130,6 +130,7 @@ def test_what_is_found_is_kept_in_a_corpus_only(found: tuple[Finding, ...], tmp_
 
 
 @pytest.mark.usefixtures("drawn_at_once")
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_what_is_found_before_an_interrupt_is_kept(tmp_path: Path) -> None:
     calls = iter(range(3))
 
@@ -235,6 +236,28 @@ def test_a_broken_context_ends_the_campaign(monkeypatch: pytest.MonkeyPatch) -> 
         on_cpu(scaled(1.0))
 
 
+@pytest.mark.parametrize(("options", "iters"), [({}, 300), ({"time": 9}, None), ({"iters": 5, "time": 9}, 5)])
+def test_a_time_alone_is_no_limit_of_cases(options: dict[str, Any], iters: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[CampaignSettings] = []
+
+    def run_nothing(campaign: Campaign) -> Iterator[Any]:
+        made.append(campaign.settings)
+        yield from ()
+
+    monkeypatch.setattr(Campaign, "events", run_nothing)
+    with pytest.warns(UserWarning, match="none of 0 cases was run"):
+        fuzz(scaled(1.0), device="cpu", **options)
+    assert [settings.iters for settings in made] == [iters]
+
+
+def test_an_import_has_a_limit_of_time(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(60)\n")
+
+    for run in (check, fuzz, assert_decode_correct):
+        with pytest.raises(UsageError, match=r"was still importing after 0\.5 s"):
+            run(f"{tmp_path}/slow_to_import.py:decode", device="cpu", import_timeout=0.5)  # type: ignore[operator]
+
+
 def test_a_time_may_be_as_short_as_one_likes() -> None:
     with pytest.warns(UserWarning, match="none of 0 cases was run"):
         assert on_cpu(scaled(1.0), iters=None, time=1e-5) == ()
@@ -254,6 +277,7 @@ def test_a_time_may_be_as_short_as_one_likes() -> None:
         ({"time": float("nan")}, "time must be a number of seconds above 0, not nan"),
         ({"time": float("inf")}, "time must be a number of seconds above 0, not inf"),
         ({"time": "10m"}, "time must be a number of seconds above 0, not '10m'"),
+        ({"import_timeout": 0}, "import_timeout must be a number of seconds above 0, not 0"),
         ({"timeout": None}, "timeout must be a number of seconds above 0, not None"),
         ({"seed": None}, "seed must be a whole number, 0 or more, not None"),
         ({"sequence": 101}, "sequence must be a whole number, 2 to 100, not 101"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, finished
 
-from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone, Found, Minimized, SpuriousTimeout, Started
-from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, simplicity_key
 from fuzz_decode.corpus.read import load, load_folder
@@ -18,18 +16,6 @@ from fuzz_decode.errors import TargetError
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
-
-
-def campaign(target: str, folder: Path, **options: Any) -> Campaign:
-    options = {"device": "cpu", "jobs": 2, "timeout": 20.0, **options}
-    return Campaign(CampaignSettings(target=target, corpus=folder, **options))
-
-
-def finished(target: str, folder: Path, **options: Any) -> Campaign:
-    running = campaign(target, folder, **options)
-    for _ in running.events():
-        pass
-    return running
 
 
 def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
@@ -112,9 +98,7 @@ def test_a_bad_target_is_a_finding_and_the_campaign_goes_on(target: str, signatu
 
 @pytest.mark.slow
 def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> None:
-    run = campaign(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, iters=100, minimize_time=1.0)
-    for _ in run.events():
-        pass
+    run = finished(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, iters=100, minimize_time=1.0)
 
     assert run.state.bugs["timeout:call"].count == 3
     assert run.state.done < 100

@@ -11,17 +11,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 import sample_targets
 from factories import entry
+from processes import is_running, wait_for
 
 import fuzz_decode
+from fuzz_decode.campaign import checkpoint
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.cli import USAGE, main
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.read import load_folder
@@ -65,19 +68,6 @@ def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> bool:
-    until = time.monotonic() + seconds
-    while not what() and time.monotonic() < until:
-        time.sleep(0.05)
-    return what()
-
-
-def is_running(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 @pytest.fixture
@@ -183,24 +173,52 @@ def test_a_corpus_that_cannot_be_is_refused_before_the_first_case(
     assert len(shown.err.splitlines()) == 1
 
 
+OF_BATCHES = """
+from sample_targets import honest
+
+def decode(q, *rest):
+    return honest(q, *rest)[0] * (1.05 if len(q) > 1 else 1)
+"""
+
+
+def write_batch_target(folder: Path) -> str:
+    """A target that is wrong for several sequences: Case() has one, so that no default passes for the case that failed."""
+    path = folder / "of_batches.py"
+    path.write_text(OF_BATCHES)
+    return f"{path}:decode"
+
+
 def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 
 
 def test_a_finding_that_cannot_be_written_is_printed(tmp_path: Path, temporary: Path) -> None:
     """Files of 64 bytes at most stand for a full disk."""
-    words = command(tmp_path / "corpus", "--iters", "3", "--target", WRONG)
+    target, files = write_batch_target(tmp_path), {name: temporary / name for name in ("json", "junit")}
+    for file in files.values():
+        os.mkfifo(file)  # of which the limit does not hold
+    readers = {name: subprocess.Popen(["cat", file], stdout=subprocess.PIPE, text=True) for name, file in files.items()}
+    reports = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    words = command(tmp_path / "corpus", "--iters", "30", "--target", target, *reports)
     done = subprocess.run(words, env=environment(temporary), capture_output=True, text=True, preexec_fn=limit_files)
+    report, junit = (reader.communicate(timeout=60)[0] for reader in readers.values())
     unsaved, error = done.stderr.splitlines()
 
     assert done.returncode == USAGE
-    assert unsaved.startswith(f"fuzz-decode: not saved: wrong-value:out: check({WRONG!r}, Case(")
+    assert unsaved.startswith(f"fuzz-decode: not saved: wrong-value:out: check({target!r}, Case(")
     names = {name: getattr(fuzz_decode, name) for name in fuzz_decode.__all__}
-    case = eval(unsaved[unsaved.index("check(") :], {**names, "check": lambda target, case, device: case})
-    assert case != Case()
+    result = eval(unsaved[unsaved.index("check(") :], names)
+    assert result.finding.signature == "wrong-value:out"
     assert error.endswith("cannot be written: File too large")
     assert "stopped: a finding could not be saved" in done.stdout
-    assert list((tmp_path / "corpus").iterdir()) == []
+    assert ", the first is case " in done.stdout
+    assert "; not saved\n1 finding in " in done.stdout
+    (found,) = json.loads(report)["findings"]
+    assert (found["signature"], found["count"], found["case_file"]) == ("wrong-value:out", 1, None)
+    assert found["first_case_index"] < 30
+    assert found["case"] == json.loads(canonical_json(result.finding.case))
+    assert 'type="wrong-value:out"' in junit
+    assert not (tmp_path / "corpus").exists()
 
 
 # ended at any time
@@ -280,6 +298,39 @@ def test_a_checkpoint_is_one_campaigns(tmp_path: Path) -> None:
     one.close()
     assert other.claim()
     other.close()
+
+
+def test_a_checkpoint_is_one_campaigns_before_its_folder_exists(tmp_path: Path) -> None:
+    path = tmp_path / "corpus" / "new" / NAME
+    one, other = Checkpoint(path, {"seed": 1}), Checkpoint(path, {"seed": 2})
+
+    assert one.claim()
+    assert not other.claim()
+    other.close()
+    assert path.parent.exists()
+    one.close()
+    assert not path.parent.exists()
+    assert other.claim()
+    other.close()
+
+
+def test_a_lock_on_a_folder_that_was_removed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another campaign ends between the moment when its folder is opened and that when it is locked."""
+    path, opened = tmp_path / "corpus" / NAME, []
+    flock = checkpoint.fcntl.flock
+
+    def after_it_was_removed(folder: int, how: int) -> None:
+        opened.append(folder)
+        if len(opened) == 1:
+            path.parent.rmdir()
+        flock(folder, how)
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", after_it_was_removed)
+    one, other = Checkpoint(path, {"seed": 1}), Checkpoint(path, {"seed": 2})
+    assert one.claim()
+    assert len(opened) == 2
+    assert not other.claim()
+    one.close()
 
 
 def test_a_campaign_beside_another_says_that_it_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseDone
-from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cli import USAGE, main
@@ -38,8 +38,7 @@ def decode(q, *rest, out):
 
 
 def finished(target: str, folder: Path, **options: Any) -> tuple[Campaign, list[Case]]:
-    options = {"iters": CASES, "jobs": 2, "minimize_time": 1.0, **options}
-    running = Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", timeout=20.0, **options))
+    running = campaign(target, folder, iters=CASES, minimize_time=1.0, **options)
     return running, [event.case for event in running.events() if isinstance(event, CaseDone)]
 
 

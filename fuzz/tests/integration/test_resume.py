@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import factories
 import pytest
 import sample_targets
 
@@ -18,7 +19,6 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.campaign.findings import NO_TIME
-from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load_folder
@@ -30,8 +30,8 @@ CASES = 21
 
 
 def campaign(folder: Path, **options: Any) -> Campaign:
-    options = {"target": WRONG, "iters": CASES, "jobs": 2, "resume": True, "minimize_time": 5.0, **options}
-    return Campaign(CampaignSettings(corpus=folder, device="cpu", timeout=20.0, checkpoint=folder / NAME, **options))
+    options = {"target": WRONG, "iters": CASES, "resume": True, "minimize_time": 5.0, **options}
+    return factories.campaign(folder=folder, checkpoint=folder / NAME, **options)
 
 
 def judged(running: Campaign, stop: int = CASES) -> list[Case]:
@@ -155,9 +155,7 @@ def test_a_campaign_that_was_killed_goes_on(killed: tuple[Path, int], capsys: py
 
 def timed(target: str, folder: Path, seconds: float, timeout: float = 60.0) -> tuple[Campaign, float]:
     """A campaign of that many seconds that is over, and how long it went on after its start."""
-    target = f"{SAMPLES}:{target}"
-    settings = CampaignSettings(target=target, corpus=folder, device="cpu", timeout=timeout, iters=None, time=seconds, jobs=2)
-    running = Campaign(settings)
+    running = factories.campaign(f"{SAMPLES}:{target}", folder, timeout=timeout, iters=None, time=seconds)
     events = running.events()
     next(events)
     started = time.monotonic()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sample_targets
+from factories import campaign, finished
 
-from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import Found, Minimized
 from fuzz_decode.campaign.reproduce import shrink_in_fresh
-from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.call_sequence import CallSequence, differences
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, FINDINGS, main
@@ -27,18 +25,6 @@ SAMPLES = Path(sample_targets.__file__)
 SCALE = f"{SAMPLES}:remembers_the_scale"
 WRONG = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "all"))
 ON_CPU = ["--device", "cpu"]
-
-
-def campaign(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
-    options: dict[str, Any] = {"iters": cases, "jobs": jobs, "sequence": sequence}
-    return Campaign(CampaignSettings(target=target, corpus=folder, device="cpu", timeout=20.0, **options))
-
-
-def finished(target: str, folder: Path, cases: int, sequence: int | None = 4, jobs: int = 2) -> Campaign:
-    running = campaign(target, folder, cases, sequence, jobs)
-    for _ in running.events():
-        pass
-    return running
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +98,7 @@ def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path)
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:remembers_the_first_scale"
-    one, two = (finished(target, tmp_path / str(jobs), 24, jobs=jobs) for jobs in (1, 2))
+    one, two = (finished(target, tmp_path / str(jobs), iters=24, sequence=4, jobs=jobs) for jobs in (1, 2))
 
     assert one.state.bugs
     assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
@@ -121,7 +107,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_path: Path) -> None:
-    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24).events()
+    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, iters=24, sequence=4).events()
     found = next(event for event in events if isinstance(event, Found))
     on_disk = load(found.path)
     events.close()  # type: ignore[attr-defined]  # a generator
@@ -132,7 +118,7 @@ def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_
 
 
 def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
-    run = finished("mutant:k-block-stride-dense", tmp_path, 10)
+    run = finished("mutant:k-block-stride-dense", tmp_path, iters=10, sequence=4)
 
     assert run.state.done == 10  # the last sequence is cut short
     assert [(entry.before, entry.minimised) for entry in load_folder(tmp_path)[0].values()] == [((), True)]
@@ -140,7 +126,7 @@ def test_a_bug_without_memory_is_stored_as_a_case(tmp_path: Path) -> None:
 
 def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_path: Path) -> None:
     """Workers go on from case to case, so that the state shows, but nobody knows which calls it needs."""
-    running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, 24, sequence=None)
+    running = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, iters=24)
     (event,) = [event for event in running.events() if isinstance(event, Minimized)]
 
     assert event.shrunk is None
@@ -150,7 +136,7 @@ def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_
 
 
 def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
-    run = finished(f"{SAMPLES}:honest", tmp_path, 24)
+    run = finished(f"{SAMPLES}:honest", tmp_path, iters=24, sequence=4)
 
     assert (run.state.done, run.state.bugs) == (24, {})
 

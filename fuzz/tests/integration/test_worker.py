@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 import sample_targets
 
+import fuzz_decode
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.optional_arguments import generated_parameters
@@ -87,6 +91,64 @@ def test_a_hang_ends_when_its_time_is_up() -> None:
         assert (hang.status, hang.signature) == (Status.FAILED, "timeout:call")
         assert hang.findings[0].message == "no answer within 1.5 s"
         assert worker.run(GOOD).status == Status.PASSED
+
+
+SLOW_ONCE = """
+import pathlib, time
+from sample_targets import honest
+seen = pathlib.Path(__file__).with_suffix(".seen")
+
+def decode(*arguments):
+    if not seen.exists():
+        seen.touch()
+        time.sleep(60)
+    return honest(*arguments)
+"""
+
+
+def test_a_timeout_that_is_none_in_a_second_run_is_none(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_ONCE)
+    result = fuzz_decode.check(f"{tmp_path}/slow.py:decode", GOOD, device="cpu", timeout=3.0)
+
+    assert (result.status, (tmp_path / "slow.seen").exists()) == ("passed", True)
+    with ResilientWorker(plan("hangs_on_two", timeout=1.0)) as worker:
+        assert worker.run_calls((CURSED,)).signature == "timeout:call"
+
+
+BUSY = """
+import os, time
+from sample_targets import honest
+
+def decode(*arguments):
+    os.sched_setaffinity(0, {core})
+    until = time.process_time() + {seconds}
+    while time.process_time() < until:
+        pass
+    return honest(*arguments)
+"""
+
+
+@contextmanager
+def busy_core(core: int, processes: int) -> Iterator[None]:
+    """Other processes that use up a core."""
+    program = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux tells how long a process waits")
+@pytest.mark.parametrize(("seconds", "status"), [(1.0, "passed"), (60.0, "failed")])
+def test_waiting_for_a_core_is_no_time_of_the_case(seconds: float, status: str, tmp_path: Path) -> None:
+    """A process has a fifth of a core at most: a second of work is no timeout at a limit of 3, and a minute is one."""
+    core = min(os.sched_getaffinity(0))
+    (tmp_path / "busy.py").write_text(BUSY.format(core={core}, seconds=seconds))
+    with ResilientWorker(WorkerConfig(f"{tmp_path}/busy.py:decode", "cpu", 3.0)) as worker, busy_core(core, 4):
+        assert worker.run(GOOD).status == status
 
 
 def test_printing_blocks_nobody() -> None:

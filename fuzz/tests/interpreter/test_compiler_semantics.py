@@ -169,6 +169,33 @@ def block_as_a_condition(out, x, n):
         tl.store(out, 1)
 
 
+@triton.jit
+def scalar_as_a_python_number(out, x, n):
+    tl.store(out, int(n))
+
+
+@triton.jit
+def scalar_among_others(out, x, n):
+    if n in (1, 2):
+        tl.store(out, 1)
+
+
+@pytest.mark.no_gpu
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (
+            scalar_as_a_python_number,
+            r"int\(\) of a value known at run time only; Triton's compiler takes",
+        ),
+        (scalar_among_others, "`in` with a value known at run time only; Triton's compiler takes `==` for that"),
+    ],
+)
+def test_a_runtime_value_is_no_python_number(kernel: Any, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        kernel[(1,)](torch.zeros(1), X, 6)
+
+
 @pytest.mark.no_gpu
 def test_a_block_is_no_condition() -> None:
     with pytest.raises(Exception, match="is a block; Triton's compiler takes scalars only"):

@@ -34,7 +34,7 @@ def test_a_construct_has_the_type_that_the_compiler_gives_it(construct: str, typ
 def test_most_constructs_compile(types: dict[str, dict[str, str]]) -> None:
     """A script that fails for a reason of its own would reject everything in both modes."""
     rejected = [construct for construct, kind in types["compiled"].items() if kind == "rejected"]
-    assert len(rejected) < 25
+    assert len(rejected) < len(compiler_types.CONSTRUCTS) / 5
     assert "B // 3" not in rejected
 
 

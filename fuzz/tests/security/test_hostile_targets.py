@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import hostile_targets
 import pytest
+from processes import is_running, wait_for
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.errors import TargetError
@@ -150,6 +150,35 @@ def test_a_declaration_that_raises_is_bad_input(name: str, tmp_path: Path) -> No
             list(pool.outcomes([run]))
 
 
+DIES = """
+import os
+from fuzz_decode.targets import target
+from hostile_targets import right
+
+def compiles_for(case):
+    with open(FILE, "a") as file:
+        file.write("x")
+    if os.path.getsize(FILE) <= DEATHS:
+        os.kill(os.getpid(), 11)
+    return "all"
+
+decode = target(compiles_for=compiles_for)(lambda *a: right(*a))
+"""
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_declaration_that_kills_its_process_is_bad_input_in_the_end(deaths: int, tmp_path: Path) -> None:
+    """Not at once: an earlier case may have damaged that process."""
+    draws = tmp_path / "draws"
+    (tmp_path / "odd.py").write_text(DIES.replace("FILE", repr(str(draws))).replace("DEATHS", str(deaths)))
+    with closing(ProcessPool(WorkerConfig(f"{tmp_path}/odd.py:decode", "cpu", SECONDS), 1)) as pool:
+        _, drawn = next(rounds(0, pool.start().space, 0, 1))
+        expected = pytest.raises(TargetError, match=r"compiles_for ended its process 3 times; .* killed by SIGSEGV")
+        with expected if deaths == 3 else contextlib.nullcontext():
+            assert [outcome.status for _, _, outcome in pool.outcomes([drawn])] == ["passed"]
+    assert draws.stat().st_size >= 3
+
+
 def test_a_flood_leaves_the_last_line_and_takes_no_room() -> None:
     with closing(Worker(WorkerConfig(f"{HOSTILE}:last_words", "cpu", SECONDS))) as worker:
         worker.ready()
@@ -159,17 +188,9 @@ def test_a_flood_leaves_the_last_line_and_takes_no_room() -> None:
     assert len(worker._output._tail) <= LIMIT
 
 
-def is_running(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def wait_until_gone(processes: list[int]) -> list[int]:
     """Those that still run after some seconds."""
-    until = time.monotonic() + 8
-    while any(map(is_running, processes)) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: not any(map(is_running, processes)), 8)
     return [process for process in processes if is_running(process)]
 
 

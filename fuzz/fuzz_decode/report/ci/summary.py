@@ -63,7 +63,7 @@ class CiReport:
 
 def campaign_checks(state: CampaignState) -> list[Check]:
     """One for each finding, each of the ledger's entries that is out of date, and each that excused something."""
-    found = [_failure(bug.entry.signature, bug.entry, bug.path, bug.count) for bug in state.bugs.values()]
+    found = [_failure(bug.entry.signature, bug.entry, bug.file, bug.count) for bug in state.bugs.values()]
     stale = [_stale(known.signature, known, path) for known, path in state.unexpected_passes.items()]
     return found + stale + [_known_failure(known, count) for known, count in state.known.items()]
 
@@ -85,10 +85,11 @@ def unreadable(error: FileError) -> Check:
     return Check(str(error.path), BROKEN, str(error), path=str(error.path))
 
 
-def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
+def _failure(name: str, entry: Entry, path: Path | None, count: int = 1, seconds: float = 0.0) -> Check:
     repro = repro_line(path, entry.target)
     details = finding_text(entry, repro, entry.signature)[:MAX_DETAILS]
-    return Check(name, FAILED, headline(entry), entry.signature, details, repro, str(path), count, seconds)
+    where = (repro, str(path)) if path else ("", "")
+    return Check(name, FAILED, headline(entry), entry.signature, details, *where, count, seconds)
 
 
 def _stale(name: str, known: KnownFailure, path: Path) -> Check:

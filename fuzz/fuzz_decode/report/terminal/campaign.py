@@ -90,11 +90,11 @@ class CampaignView:
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
             title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
-            show_finding(self.console, bug.entry, repro_line(bug.path, bug.entry.target), title)
+            show_finding(self.console, bug.entry, repro_line(bug.file, bug.entry.target), title)
             print_()
         for signature, bug in state.bugs.items():
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
-            print_(clean(f"{signature}: {cases}; {bug.path}", "red"), soft_wrap=True)
+            print_(clean(f"{signature}: {cases}; {bug.file or 'not saved'}", "red"), soft_wrap=True)
         verdict = Text(self.verdict)
         verdict.stylize("bold red" if state.bugs else "bold green", 0, len(counted(len(state.bugs), "finding")))
         print_(verdict)

@@ -26,6 +26,7 @@ OTHER = Case(seq_lens=(5,), group=4)
 VALUES = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "wrong"))
 SEGFAULT = failure(Stage.RUN, Violation("worker", Symptom.CRASH, "call", "was killed by SIGSEGV", detail="SIGSEGV"))
 RAISES = failure(Stage.RUN, Violation("contract", Symptom.EXCEPTION, "call", "ValueError", detail="ValueError"))
+TIMEOUT = failure(Stage.RUN, Violation("worker", Symptom.TIMEOUT, "call", "no answer within 1 s"))
 ONE_BUG = "one bug: {} in the campaign's process, {} in a fresh one"
 
 
@@ -127,12 +128,21 @@ def test_a_known_failure_takes_no_crash_in(tmp_path: Path) -> None:
 
 
 def test_a_timeout_that_fails_otherwise_is_not_forgotten(tmp_path: Path) -> None:
-    timeout = failure(Stage.RUN, Violation("worker", Symptom.TIMEOUT, "call", "no answer within 1 s"))
     recording = recorder(tmp_path, Fresh(VALUES))
-    (event,) = judged(recording, (CASE, timeout))
+    (event,) = judged(recording, (CASE, TIMEOUT))
 
     assert event.entry.note == "failed as wrong-value:out in a fresh process"
     assert list(recording.state.bugs) == ["timeout:call"]
+
+
+@pytest.mark.parametrize(("again", "kept"), [(Outcome(Status.PASSED), 0), (TIMEOUT, 1)])
+def test_a_timeout_is_confirmed_although_the_time_is_over(again: Outcome, kept: int, tmp_path: Path) -> None:
+    recording = recorder(tmp_path, Fresh(again))
+    recording.deadline = 0.0
+    judged(recording, (CASE, TIMEOUT))
+
+    assert len(recording.state.bugs) == len(on_disk(tmp_path)) == kept
+    assert recording.state.rejected.total() == 1 - kept
 
 
 def test_an_error_of_our_own_while_minimizing_keeps_the_finding(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         save(tmp_path / "file", ENTRY)
 
 
-def test_the_minimised_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> None:
+def test_the_minimized_entry_takes_the_place_of_the_raw_one(tmp_path: Path) -> None:
     raw = replace(ENTRY, case=RAW, minimised=False)
 
     path = store.replace(save(tmp_path, raw), ENTRY)

@@ -17,12 +17,14 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
+from fuzz_decode.diagnose.access_model import correct_model
 from fuzz_decode.diagnose.diagnosis import beyond_reach
 from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.observation import make_experiment
 from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.oracles.expected import expect
+from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target, target_from_function
 
@@ -161,6 +163,18 @@ def test_a_call_without_values_reports_what_exceeds_32_bits() -> None:
     assert diagnosed(Case(), "raises_key_error") == Diagnosis()
     far = replace(Case(), k=Layout(FAMILIES["NHD"], (2**31, 0, 0, 0)), table=BlockTable(first_block=1))
     assert "more than 32 bits address" in beyond_reach(far)
+
+
+def test_a_call_without_values_blames_no_width_of_block_ids() -> None:
+    """A wrong stride reads elsewhere on such a case, too, and a call without values does not tell which of the two it was."""
+    case = Case(seq_lens=(1,), block_size=2, k=INTERLEAVED, v=None, table=BlockTable(first_block=65551))
+    problem = build_problem(case, "cpu")
+    by_name = {fault.name: fault for fault in FAULTS}
+    models = [by_name[name].apply(problem, correct_model(problem)) for name in ("kv-block-stride-dense", "block-id-16-bits")]
+
+    assert None not in models
+    assert models[0] != models[1]
+    assert beyond_reach(case) == ""
 
 
 def test_without_time_no_fault_is_confident() -> None:

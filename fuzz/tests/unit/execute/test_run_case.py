@@ -101,6 +101,7 @@ def test_a_target_that_exits_is_a_finding_with_its_line(error: SystemExit) -> No
     assert re.fullmatch(rf"SystemExit: {error} at test_run_case.py:\d+: raise error", result.findings[0].message)
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()], ids=repr)
 def test_an_interrupt_ends_this_process_unless_only_the_target_can_raise_it(error: BaseException) -> None:
     with pytest.raises(type(error)):
