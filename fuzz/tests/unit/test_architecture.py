@@ -32,7 +32,7 @@ ORDER = (
     "execute shrink",
     "oracles",
     "problems targets generate",
-    "triton_interpreter",
+    "triton_interpreter triton_native",
     "cases",
     "files",
     "errors",
