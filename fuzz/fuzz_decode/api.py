@@ -5,7 +5,8 @@ or a hang costs one case. They import it afresh, so that changes made in this pr
 reach them, and a script that fuzzes a function of its own must do so under `if __name__ == "__main__":`.
 
 Any other function, be it a closure, a lambda, a `functools.partial` or defined in a notebook, runs in this very process: a crash
-ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its import.
+ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only in the interpreter, that is, if TRITON_INTERPRET=1
+was set before its import.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.option_values import DEVICE, SECONDS
+from fuzz_decode.campaign.option_values import DEVICE, ENGINE, SECONDS
 from fuzz_decode.campaign.record import raw_entry, with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
@@ -36,6 +37,7 @@ from fuzz_decode.results import Finding, Result, attach, check_call, replay_comm
 from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.text import counted
 from fuzz_decode.workers.devices import pick_device
+from fuzz_decode.workers.engines import pick_engine
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -46,13 +48,20 @@ CASES_PER_JOB = 25  # at least: starting a process takes as long as some tens of
 
 
 def check(
-    fn: Function, case: Case = Case(), *, before: tuple[Case, ...] = (), device: str = "auto", timeout: float = 60.0
+    fn: Function,
+    case: Case = Case(),
+    *,
+    before: tuple[Case, ...] = (),
+    device: str = "auto",
+    engine: str = "auto",
+    timeout: float = 60.0,
 ) -> Result:
     """Run one case through a function, after the cases in `before` if there are any, and compare.
 
     `fn` is a decode function, or a target's name as on the command line. The result is true if the case passed. A failure is
-    diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda; a case takes at most `timeout`
-    seconds. Raises UsageError if an argument is wrong, or the function cannot be a target.
+    diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda, and `engine` is what
+    runs Triton kernels on the CPU: auto, native or interpreter. A case takes at most `timeout` seconds. Raises UsageError if an
+    argument is wrong, or the function cannot be a target.
 
     >>> from fuzz_decode import FAMILIES, Case, Layout, check
     >>> interleaved = Case(seq_lens=(5, 0, 17), block_size=16, k=Layout(FAMILIES["interleaved"]), v=None)
@@ -65,7 +74,7 @@ def check(
             raise UsageError(f"a case must be a fuzz_decode.Case, not {type(each).__name__}")
         validate(each)
     on, timeout = pick_device(DEVICE.checked("device", device)), SECONDS.checked("timeout", timeout)
-    config = WorkerConfig(_target_name(fn), on, timeout)
+    config = WorkerConfig(_target_name(fn), on, timeout, engine=pick_engine(ENGINE.checked("engine", engine), on))
     in_process = _in_process_backend(fn, config)
     with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
@@ -88,6 +97,7 @@ def fuzz(
     time: float | None = None,
     stop_after: int | None = None,
     device: str = "auto",
+    engine: str = "auto",
     jobs: int | None = None,
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
@@ -101,7 +111,7 @@ def fuzz(
     or `stop_after` distinct findings, whichever comes first; None is no limit. `jobs` processes run the cases (None: one per
     core); with `sequence`, each process makes that many related calls and ends, which finds stale state. A case takes at most
     `timeout` seconds, minimizing a finding at most `minimize_time`. `corpus` is a folder where findings are kept, and whose
-    ledger.toml lists known failures; without it nothing stays on disk.
+    ledger.toml lists known failures; without it nothing stays on disk. `device` and `engine` are those of `check`.
 
     Warns if every case was rejected, so that nothing was tested, and if the ledger is out of date. Raises UsageError if an
     argument is wrong, or the function cannot be a target.
@@ -112,7 +122,7 @@ def fuzz(
     ('wrong-value:out', Case(k=Layout(FAMILIES['interleaved']), v=None, table=BlockTable(first_block=1)))
     """
     limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     campaign, findings = _run_campaign(fn, corpus, **limits, **options)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
@@ -127,6 +137,7 @@ def assert_decode_correct(
     time: float | None = None,
     stop_after: int | None = 1,
     device: str = "auto",
+    engine: str = "auto",
     jobs: int | None = None,
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
@@ -143,7 +154,7 @@ def assert_decode_correct(
     """
     __tracebackhide__ = True
     limits = {"iters": iters, "time": time, "stop_after": stop_after, "timeout": timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     try:
         campaign, findings = _run_campaign(fn, corpus, **limits, **options)
     except UsageError as error:

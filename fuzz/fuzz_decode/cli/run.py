@@ -84,6 +84,7 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
         target=arguments.target,
         corpus=arguments.corpus,
         device=arguments.device,
+        engine=arguments.engine,
         seed=arguments.seed,
         iters=arguments.iters or (None if arguments.time else DEFAULT_ITERS),
         time=arguments.time,

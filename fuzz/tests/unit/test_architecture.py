@@ -33,6 +33,7 @@ ORDER = (
     "oracles",
     "problems targets generate",
     "triton_interpreter triton_native",
+    "launches",
     "cases",
     "files",
     "errors",

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseDone, EngineReplaced, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import Status
@@ -61,6 +61,8 @@ class CampaignView:
             case NotResumable(corpus):
                 words = f"another campaign runs on {corpus} and keeps its checkpoint there; this one cannot be resumed"
                 self.console.print(clean(words, "yellow"), soft_wrap=True)
+            case EngineReplaced(reason):
+                self.console.print(clean(f"engine: interpreter, since {reason}", "yellow"), soft_wrap=True)
             case CaseDone():
                 self._tick()
             case Found(entry, path, index):
