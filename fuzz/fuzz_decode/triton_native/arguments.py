@@ -8,12 +8,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from fuzz_decode.triton_native.execute import Unsupported
 
+COMMON = (int, float, Tensor)
 OPTIONS = {"triton.backends.nvidia.compiler": "CUDAOptions", "triton.backends.amd.compiler": "HIPOptions"}
 
 
@@ -31,33 +35,49 @@ class Arguments:
     """Values of all others."""
 
 
+class Parameter(NamedTuple):
+    """A parameter of a kernel, as its annotation declares it."""
+
+    name: str
+    is_constexpr: bool
+    type: str
+    """The annotated type; empty: that of the value."""
+    pointer: str
+    """What a type of a tensor begins with: "*", or "*k" for memory that is only read."""
+
+
 def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Arguments:
     """Raises TypeError or KeyError for arguments that the function does not take, as Triton does, and Unsupported."""
-    parameters = function.signature.parameters
-    for name in named:
-        if name not in parameters and name not in _options():
-            raise KeyError(f"Keyword argument {name} was specified but unrecognised")
-    bound = function.signature.bind(*positional, **{name: value for name, value in named.items() if name in parameters})
-    bound.apply_defaults()
-    arguments = Arguments(dict(bound.arguments))
-    for parameter in function.params:
-        _add(arguments, parameter, bound.arguments[parameter.name])
+    arguments, constants = Arguments(_by_name(function, positional, named)), _constants()
+    for parameter in _parameters(function):
+        name, value = parameter.name, arguments.meta[parameter.name]
+        if parameter.is_constexpr or value is None or isinstance(value, constants):
+            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
+        else:
+            arguments.types[name] = type_of(parameter, value)
+            arguments.values[name] = value if type(value) in COMMON else getattr(value, "base", value)
+            if parameter.type and isinstance(value, int):
+                _check_range(parameter, value)
     return arguments
 
 
-def _add(arguments: Arguments, parameter: Any, value: Any) -> None:
-    name = parameter.name
-    if parameter.is_constexpr or _is_constant(value):
-        arguments.constants[name] = _without_wrapper(value)
-        return
-    arguments.types[name] = type_of(parameter, value)
-    arguments.values[name] = _checked(name, arguments.types[name], getattr(value, "base", value))
+def _by_name(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter with its value; options of the launch are left out."""
+    parameters = function.signature.parameters
+    if not named.keys() <= parameters.keys():
+        options = named.keys() - parameters.keys()
+        for name in options - _options():
+            raise KeyError(f"Keyword argument {name} was specified but unrecognised")
+        named = {name: value for name, value in named.items() if name not in options}
+    bound = function.signature.bind(*positional, **named)
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
-def type_of(parameter: Any, value: Any) -> str:
+def type_of(parameter: Parameter, value: Any) -> str:
     """The type that Triton gives the argument. Raises TypeError if there is none, Unsupported."""
-    if parameter.annotation_type:
-        return str(parameter.annotation_type)
+    if parameter.type:
+        return parameter.type
     if isinstance(value, bool):
         return _names()["bool"]
     if isinstance(value, int):
@@ -69,27 +89,30 @@ def type_of(parameter: Any, value: Any) -> str:
         raise Unsupported(f"{what} as the argument {parameter.name} is not translated")
     if not hasattr(value, "data_ptr"):
         raise TypeError(f"argument {parameter.name}: no kernel takes a {type(value).__name__}")
-    return ("*k" if parameter.is_const else "*") + _names()[str(value.dtype).rpartition(".")[2]]
+    return parameter.pointer + _names()[str(value.dtype).rpartition(".")[2]]
 
 
-def _is_constant(value: Any) -> bool:
-    """Whether Triton passes it at compile time, whatever the parameter says: nothing, a number of its own, a function, a type."""
+def _check_range(parameter: Parameter, value: int) -> None:
+    """Raises OverflowError for a number that the annotated type does not hold, as the launcher does."""
+    half = 2 ** (int(parameter.type[1:]) - 1) if parameter.type.startswith("i") else math.inf
+    if not isinstance(value, bool) and not -half <= value < half:
+        raise OverflowError(f"argument {parameter.name}: {value} does not fit into {parameter.type}")
+
+
+@functools.lru_cache(1024)
+def _parameters(function: Any) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(each.name, each.is_constexpr, each.annotation_type, "*k" if each.is_const else "*") for each in function.params
+    )
+
+
+@functools.cache
+def _constants() -> tuple[type, ...]:
+    """Types of values that Triton passes at compile time, whatever the parameter says: numbers of its own, dtypes, functions."""
     from triton.language import constexpr, dtype
+    from triton.runtime import jit
 
-    return value is None or isinstance(value, (constexpr, dtype)) or hasattr(value, "cache_key")
-
-
-def _without_wrapper(value: Any) -> Any:
-    from triton.language import constexpr
-
-    return value.value if isinstance(value, constexpr) else value
-
-
-def _checked(name: str, type: str, value: Any) -> Any:
-    """The value, if a parameter of that type can hold it. Raises OverflowError, as the launcher does."""
-    if type[0] == "i" and isinstance(value, int) and not -(2 ** (int(type[1:]) - 1)) <= value < 2 ** (int(type[1:]) - 1):
-        raise OverflowError(f"argument {name}: {value} does not fit into {type}")
-    return value
+    return constexpr, dtype, getattr(jit, "JITCallable", jit.JITFunction)
 
 
 @functools.cache

@@ -18,7 +18,6 @@ from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, last_call_outcome
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_native.launch import is_native
 from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, trace_twice
 from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round, handle_trace
 from fuzz_decode.workers.devices import is_dead, refused_dtypes
@@ -110,6 +109,8 @@ class InProcessBackend:
 
 def _loaded_engine(plan: WorkerConfig) -> EngineChoice:
     """The engine of this process. Raises UsageError if the plan wants another one."""
+    from fuzz_decode.triton_native.launch import is_native
+
     if is_native():
         return EngineChoice(NATIVE)
     if plan.engine.engine == NATIVE and not plan.engine.replaceable:
