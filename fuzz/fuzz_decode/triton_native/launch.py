@@ -22,7 +22,7 @@ from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
 FIRST, LATER, INVALID = [0.0] * 3, [1.0] * 3, [float("inf")] * 3  # times of configurations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Watch:
     """How programs are run meanwhile, and what they do."""
 
@@ -84,8 +84,8 @@ def _run(self: Any, *positional: Any, grid: Any, warmup: bool, **named: Any) -> 
     """In place of `JITFunction.run`."""
     for hook in self.pre_run_hooks:
         hook(*positional, **named)
-    arguments = bind(self, positional, named)
     try:
+        arguments = bind(self, positional, named)
         kernel = execute.compiled(_plain(self), arguments.types, arguments.constants)
         _check_globals(self)
         sizes = (0, 0, 0) if warmup else _sizes(grid, arguments.meta)

@@ -86,7 +86,7 @@ def unreadable(error: FileError) -> Check:
 
 
 def _failure(name: str, entry: Entry, path: Path, count: int = 1, seconds: float = 0.0) -> Check:
-    repro = repro_line(path, entry.target)
+    repro = repro_line(path, entry.target, native=entry.is_native)
     details = finding_text(entry, repro, entry.signature)[:MAX_DETAILS]
     return Check(name, FAILED, headline(entry), entry.signature, details, repro, str(path), count, seconds)
 

@@ -92,7 +92,8 @@ class CampaignView:
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
             title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
-            show_finding(self.console, bug.entry, repro_line(bug.path, bug.entry.target), title)
+            repro = repro_line(bug.path, bug.entry.target, native=bug.entry.is_native)
+            show_finding(self.console, bug.entry, repro, title)
             print_()
         for signature, bug in state.bugs.items():
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"

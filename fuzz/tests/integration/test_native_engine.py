@@ -1,0 +1,132 @@
+"""Campaigns in the native engine: clean ones, findings that only it sees, and kernels that it cannot run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import triton_targets
+
+from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.events import EngineReplaced
+from fuzz_decode.campaign.settings import CampaignSettings
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cli import CLEAN, USAGE, main
+from fuzz_decode.diagnose.diagnosis import Diagnosis
+from fuzz_decode.outcome import Outcome
+from fuzz_decode.workers import engines
+from fuzz_decode.workers.engines import NATIVE, EngineChoice, pick_engine
+from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.resilient_worker import ResilientWorker
+
+pytestmark = [
+    pytest.mark.no_gpu,
+    pytest.mark.skipif(not any(map(shutil.which, engines.COMPILERS)), reason="needs a C compiler"),
+]
+
+CASE = Case(seq_lens=(3,), block_size=2)
+SAMPLES = Path(triton_targets.__file__)
+NEEDS_A_TUPLE = "a tuple as the argument pair is not translated"
+
+
+def target(name: str) -> str:
+    return f"{SAMPLES}:{name}"
+
+
+def judged(name: str) -> tuple[Outcome, Diagnosis]:
+    """The outcome of a small case in the native engine, and its diagnosis."""
+    with ResilientWorker(WorkerConfig(target(name), "cpu", 20.0, engine=EngineChoice(NATIVE))) as worker:
+        return worker.run(CASE), worker.diagnose(CASE, seconds=3.0)
+
+
+@pytest.fixture
+def automatic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` means the native engine."""
+    monkeypatch.setattr(engines, "AUTOMATIC", NATIVE)
+
+
+def test_the_bundled_kernel_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    options = ["--iters", "10", "--jobs", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path / "corpus")]
+
+    assert main([*options, "--json", str(report)]) == CLEAN
+    assert capsys.readouterr().out.startswith("target bundled on cpu (native engine), seed 0")
+    data = json.loads(report.read_text())
+    assert (data["engine"], data["findings"], data["rejected"]) == ("native", [], 0)
+
+
+def test_a_mutant_is_found_with_the_same_signature(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"iters": 20, "stop_after": 1, "jobs": 1, "device": "cpu", "minimize_time": 10.0}
+    campaign = Campaign(CampaignSettings(target="mutant:k-block-stride-dense", corpus=tmp_path, engine="native", **options))
+    for _ in campaign.events():
+        pass
+
+    (bug,) = campaign.state.bugs.values()
+    assert (bug.entry.signature, bug.entry.fault, bug.entry.is_native) == ("wrong-value:out", "k-block-stride-dense", True)
+
+
+def test_an_access_behind_an_allocation_is_a_finding() -> None:
+    outcome, diagnosis = judged("reads_beyond_the_cache")
+
+    assert outcome.signature == "out-of-bounds-source:call"
+    place = "after its storage in line 25 of triton_targets.py, program (0, 0, 0), 4 elements in all"
+    assert outcome.findings[0].message == f"source was read 0 bytes {place}"
+    assert (diagnosis.fault, diagnosis.confident) == ("wild-read", True)
+
+
+def test_a_race_is_a_finding() -> None:
+    outcome, _ = judged("races")
+
+    assert outcome.signature == "order-dependent:out"
+
+
+def test_a_masked_lane_in_a_result_is_a_finding() -> None:
+    outcome, _ = judged("stores_masked_lanes")
+
+    assert outcome.signature == "undefined-value-wanted:call"
+
+
+def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(
+    automatic: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    options = ["--iters", "6", "--jobs", "2", "--device", "cpu", "--corpus", str(tmp_path / "corpus")]
+
+    assert main([*options, "--target", target("passes_a_tuple"), "--json", str(report)]) == CLEAN
+    assert f"engine: interpreter, since {NEEDS_A_TUPLE}\n" in capsys.readouterr().out
+    data = json.loads(report.read_text())
+    assert (data["engine"], data["engine_reason"], data["cases"]) == ("interpreter", NEEDS_A_TUPLE, 6)
+    assert "engine" not in data["versions"]
+
+
+def test_a_worker_that_is_replaced_makes_all_calls_again(automatic: None) -> None:
+    with ResilientWorker(WorkerConfig(target("passes_a_tuple"), "cpu", 20.0, engine=pick_engine("auto", "cpu"))) as worker:
+        assert worker.run_fresh((CASE, CASE)).status == "passed"
+        assert worker.plan.engine == EngineChoice(reason=NEEDS_A_TUPLE)
+        assert "engine" not in worker.ready.versions
+
+
+def test_nothing_takes_over_from_the_engine_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--iters", "3", "--jobs", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path / "corpus")]
+
+    assert main([*options, "--target", target("passes_a_tuple")]) == USAGE
+    error = f"engine native cannot run a kernel of the target: {NEEDS_A_TUPLE}; engine interpreter may"
+    assert capsys.readouterr().err == f"fuzz-decode: error: {error}\n"
+
+
+def test_without_a_compiler_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+    assert main(["--iters", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path)]) == USAGE
+
+
+def test_all_cases_run_in_the_interpreter_once_it_took_over(automatic: None, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"iters": 6, "jobs": 2, "device": "cpu"}
+    campaign = Campaign(CampaignSettings(target=target("passes_a_tuple"), corpus=tmp_path, **options))
+    replaced = [event for event in campaign.events() if isinstance(event, EngineReplaced)]
+
+    assert replaced == [EngineReplaced(NEEDS_A_TUPLE)]
+    assert campaign.settings.worker_config.engine == EngineChoice()

@@ -1,0 +1,61 @@
+"""Targets whose Triton kernels do what only the native engine sees, after an honest computation in torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from sample_targets import honest
+from torch import Tensor
+
+
+@triton.jit
+def store_from_two_programs(out, right):  # type: ignore[no-untyped-def]  # device code
+    value = tl.load(right)
+    tl.store(out, tl.where(tl.program_id(0) == 1, value, value * 2 + 1))
+
+
+@triton.jit
+def copy(source, wanted, first: tl.int64):  # type: ignore[no-untyped-def]  # device code
+    at = tl.arange(0, 4)
+    tl.store(wanted + at, tl.load(source + first + at))
+
+
+@triton.jit
+def copy_some(source, wanted, count):  # type: ignore[no-untyped-def]  # device code
+    at = tl.arange(0, 4)
+    tl.store(wanted + at, tl.load(source + at, mask=at < count))
+
+
+@triton.jit
+def copy_pair(pair, wanted):  # type: ignore[no-untyped-def]  # device code
+    tl.store(wanted, tl.load(pair[0]) + pair[1])
+
+
+def races(q: Tensor, *rest: Any) -> Tensor:
+    """Two programs store different values to one element: the one that comes last is right."""
+    out, _ = honest(q, *rest)
+    store_from_two_programs[(2,)](out, out.flatten()[:1].clone())
+    return out
+
+
+def reads_beyond_the_cache(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
+    """Four elements behind the allocation are read, and not used."""
+    behind = k_cache.untyped_storage().nbytes() // k_cache.element_size() - k_cache.storage_offset()
+    copy[(1,)](k_cache, torch.empty(4, dtype=k_cache.dtype), behind)
+    return honest(q, k_cache, *rest)[0]
+
+
+def stores_masked_lanes(q: Tensor, *rest: Any) -> Tensor:
+    """The last of four elements is copied from a lane without a value."""
+    out, _ = honest(q, *rest)
+    copy_some[(1,)](out.clone(), out, 3)
+    return out
+
+
+def passes_a_tuple(q: Tensor, *rest: Any) -> Tensor:
+    """Right; the native engine takes no tuples."""
+    copy_pair[(1,)]((torch.ones(1), 2), torch.empty(1))
+    return honest(q, *rest)[0]
