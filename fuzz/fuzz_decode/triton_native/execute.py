@@ -5,61 +5,21 @@ The process must not have TRITON_INTERPRET set when Triton is imported. Neither 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from fuzz_decode.triton_native.code import Code, assembled, encode, kept
+from fuzz_decode.triton_native.frontend import source_key, triton_ir
+from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
+from fuzz_decode.triton_native.machine_launch import Launch
+from fuzz_decode.triton_native.unsupported import Unsupported
 
 if TYPE_CHECKING:
     import torch
 
 
-class Unsupported(Exception):
-    """The engine cannot run this kernel; one sentence names the operation and the line of the kernel."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideAccess:
-    """The first access of a launch outside of the storage of its tensor. A load gives 0 there, a store is dropped."""
-
-    tensor: str
-    """The kernel's name of the tensor argument that the pointer was made from, or whose storage is nearest."""
-    elements: int
-    """How many elements after the last one of the storage it was; negative: before the first one."""
-    bytes: int
-    """The same in bytes from the storage's end; negative: from its start."""
-    stored: bool
-    """Whether it was a store or an atomic operation, not a load."""
-    program: tuple[int, int, int]
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class UndefinedUse:
-    """The first use in a launch of a value that depends on a masked lane of a load without `other`."""
-
-    use: str
-    """"store", "address", "mask" or "branch"."""
-    tensor: str
-    """The kernel's name of the tensor that was stored to or addressed; empty for a branch."""
-    program: tuple[int, int, int]
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchReport:
-    """What was noticed while a grid ran."""
-
-    outside: OutsideAccess | None = None
-    outside_elements: int = 0
-    """How many elements were accessed outside, in all programs."""
-    undefined: UndefinedUse | None = None
-    undefined_elements: int = 0
-    failed_assertion: str | None = None
-    """The message of the first `tl.device_assert` that did not hold."""
-    reads: Any = None
-    """Sorted int64 array of the distinct addresses that were read inside of the storages, if `keep_reads` was set."""
+__all__ = ["Kernel", "LaunchReport", "OutsideAccess", "UndefinedUse", "Unsupported", "compiled", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +27,22 @@ class Kernel:
     """A kernel for argument types and constexpr values, ready to run."""
 
     name: str
+    code: Code
+
+
+_kernels: dict[str, Kernel] = {}
 
 
 def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> Kernel:
     """The kernel for these types of its runtime parameters ("*fp16", "i32", "fp32", ...) and values of all other ones.
 
-    Kept in memory and on disk. Raises Unsupported.
+    Kept in memory and on disk. Raises Unsupported, and whatever the compiler's front end raises on an invalid kernel.
     """
-    raise Unsupported("the native engine is not complete yet")
+    key = source_key(function, types, constexprs)
+    if key not in _kernels:
+        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs))))
+        _kernels[key] = Kernel(function.__name__, code)
+    return _kernels[key]
 
 
 def run(
@@ -84,10 +52,15 @@ def run(
     *,
     order: str | int = "forward",
     keep_reads: bool = False,
+    others: Iterable[torch.Tensor] = (),
 ) -> LaunchReport:
     """Run every program of the grid, one after the other.
 
     `order`: "forward", "backward", or the seed of a random order. Arguments that the kernel does not take at run time are
-    ignored. The whole storage of each tensor is memory that the kernel may access.
+    ignored. The whole storage of each tensor is memory that the kernel may access. `others`: further tensors that pointers which
+    the kernel loads from memory may point into.
     """
-    raise NotImplementedError
+    launch = Launch(kernel.code, arguments, grid, others)
+    launch.order(order)
+    launch.run(keep_reads)
+    return launch.report()
