@@ -39,7 +39,7 @@ class UnsupportedKernel(UsageError):
     """A kernel that the native engine cannot run; `reason` names the operation and its line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"engine native cannot run a kernel of the target: {reason}; engine interpreter may")
+        super().__init__(f"{reason}; engine interpreter may run this kernel")
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[UnsupportedKernel], tuple[str]]:

@@ -86,7 +86,7 @@ def type_of(parameter: Parameter, value: Any) -> str:
         return "fp32"
     if isinstance(value, tuple) or hasattr(value, "block_shape"):
         what = "a tuple" if isinstance(value, tuple) else "a tensor descriptor"
-        raise Unsupported(f"{what} as the argument {parameter.name} is not translated")
+        raise Unsupported(f"{what} as the argument {parameter.name}")
     if not hasattr(value, "data_ptr"):
         raise TypeError(f"argument {parameter.name}: no kernel takes a {type(value).__name__}")
     return parameter.pointer + _names()[str(value.dtype).rpartition(".")[2]]

@@ -131,7 +131,7 @@ def _storage(value: Any) -> int:
 def _plain(function: Any) -> Any:
     """The function, unless it is of another language. Raises Unsupported."""
     if hasattr(function, "is_gluon") and function.is_gluon():
-        raise Unsupported(f"kernel {function.__name__} is in Gluon, which is not translated")
+        raise Unsupported(f"Gluon, in which kernel {function.__name__} is written")
     return function
 
 

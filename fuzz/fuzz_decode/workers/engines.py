@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import Literal
 
 from fuzz_decode.errors import UsageError
+from fuzz_decode.triton_native.library import COMPILERS, compiler
 
 Engine = Literal["interpreter", "native"]
 INTERPRETER: Engine = "interpreter"
 NATIVE: Engine = "native"
 
+NO_COMPILER = f"there is no {', '.join(COMPILERS)}, and CC names none"
 AUTOMATIC: Engine = INTERPRETER  # what `auto` means where there is a C compiler
-COMPILERS = ("cc", "gcc", "clang")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,8 @@ def pick_engine(wanted: str, device: str) -> EngineChoice:
     """The engine for auto, native or interpreter; on a GPU there is no choice. Raises UsageError if native cannot be."""
     if wanted == NATIVE and device != "cpu":
         raise UsageError(f"engine native runs kernels on the CPU, not on {device}; it needs device cpu")
-    if wanted == NATIVE and not _has_compiler():
-        there_is = f"none of {', '.join(COMPILERS)} is here"
-        raise UsageError(f"engine native needs a C compiler, and {there_is}; engine interpreter needs none")
+    if wanted == NATIVE and compiler() is None:
+        raise UsageError(f"engine native needs a C compiler: {NO_COMPILER}; engine interpreter needs none")
     if wanted == "auto" and AUTOMATIC == NATIVE and device == "cpu":
-        if _has_compiler():
-            return EngineChoice(NATIVE, replaceable=True)
-        return EngineChoice(reason=f"no C compiler is here ({', '.join(COMPILERS)})")
+        return EngineChoice(NATIVE, replaceable=True) if compiler() else EngineChoice(reason=NO_COMPILER)
     return EngineChoice(NATIVE if wanted == NATIVE else INTERPRETER)
-
-
-def _has_compiler() -> bool:
-    return any(map(shutil.which, COMPILERS))
