@@ -118,9 +118,9 @@ def _dot_and_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _elementwise(
+def _elementwise(  # type: ignore[no-untyped-def]  # device code
     wide, x_ptr, y_ptr, rounding, widening, addition, multiplication, negation, comparison, maximum, SIZE: tl.constexpr
-):  # type: ignore[no-untyped-def]  # device code
+):
     at = tl.arange(0, SIZE)
     x, y = tl.load(x_ptr + at), tl.load(y_ptr + at)
     tl.store(rounding + at, tl.load(wide + at).to(x.dtype))

@@ -13,11 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from fuzz_decode.triton_native.execute import Unsupported
 
-COMMON = (int, float, Tensor)
 OPTIONS = {"triton.backends.nvidia.compiler": "CUDAOptions", "triton.backends.amd.compiler": "HIPOptions"}
 
 
@@ -55,7 +52,7 @@ def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -
             arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
         else:
             arguments.types[name] = type_of(parameter, value)
-            arguments.values[name] = value if type(value) in COMMON else getattr(value, "base", value)
+            arguments.values[name] = value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
             if parameter.type and isinstance(value, int):
                 _check_range(parameter, value)
     return arguments

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,9 @@ import pytest
 import triton_targets
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import EngineReplaced
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.diagnose.diagnosis import Diagnosis
-from fuzz_decode.outcome import Outcome
 from fuzz_decode.workers import engines
 from fuzz_decode.workers.engines import NATIVE, EngineChoice, pick_engine
 from fuzz_decode.workers.protocol import WorkerConfig
@@ -28,6 +27,7 @@ pytestmark = [
 ]
 
 CASE = Case(seq_lens=(3,), block_size=2)
+RACES, USES_MASKED_LANES = (dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3))
 SAMPLES = Path(triton_targets.__file__)
 NEEDS_A_TUPLE = "the native engine does not support a tuple as the argument pair"
 
@@ -36,10 +36,11 @@ def target(name: str) -> str:
     return f"{SAMPLES}:{name}"
 
 
-def judged(name: str) -> tuple[Outcome, Diagnosis]:
-    """The outcome of a small case in the native engine, and its diagnosis."""
-    with ResilientWorker(WorkerConfig(target(name), "cpu", 20.0, engine=EngineChoice(NATIVE))) as worker:
-        return worker.run(CASE), worker.diagnose(CASE, seconds=3.0)
+@pytest.fixture(scope="module")
+def worker() -> Iterator[ResilientWorker]:
+    config = WorkerConfig(target("misbehaves"), "cpu", 20.0, engine=EngineChoice(NATIVE))
+    with ResilientWorker(config) as worker:
+        yield worker
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_a_mutant_is_found_with_the_same_signature(tmp_path: Path) -> None:
     assert (bug.entry.signature, bug.entry.fault, bug.entry.is_native) == ("wrong-value:out", "k-block-stride-dense", True)
 
 
-def test_an_access_behind_an_allocation_is_a_finding() -> None:
-    outcome, diagnosis = judged("reads_beyond_the_cache")
+def test_an_access_behind_an_allocation_is_a_finding(worker: ResilientWorker) -> None:
+    outcome, diagnosis = worker.run(CASE), worker.diagnose(CASE, seconds=3.0)
 
     assert outcome.signature == "out-of-bounds-source:call"
     place = "after its storage in line 23 of triton_targets.py, program (0, 0, 0), 4 elements in all"
@@ -77,16 +78,12 @@ def test_an_access_behind_an_allocation_is_a_finding() -> None:
     assert (diagnosis.fault, diagnosis.confident) == ("wild-read", True)
 
 
-def test_a_race_is_a_finding() -> None:
-    outcome, _ = judged("races")
-
-    assert outcome.signature == "order-dependent:out"
+def test_a_race_is_a_finding(worker: ResilientWorker) -> None:
+    assert worker.run(RACES).signature == "order-dependent:out"
 
 
-def test_a_masked_lane_in_a_result_is_a_finding() -> None:
-    outcome, _ = judged("stores_masked_lanes")
-
-    assert outcome.signature == "undefined-value-wanted:call"
+def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None:
+    assert worker.run(USES_MASKED_LANES).signature == "undefined-value-wanted:call"
 
 
 def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(
@@ -120,12 +117,3 @@ def test_without_a_compiler_there_is_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
     assert main(["--iters", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path)]) == USAGE
-
-
-def test_all_cases_run_in_the_interpreter_once_it_took_over(automatic: None, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"iters": 6, "jobs": 2, "device": "cpu"}
-    campaign = Campaign(CampaignSettings(target=target("passes_a_tuple"), corpus=tmp_path, **options))
-    replaced = [event for event in campaign.events() if isinstance(event, EngineReplaced)]
-
-    assert replaced == [EngineReplaced(NEEDS_A_TUPLE)]
-    assert campaign.settings.worker_config.engine == EngineChoice()

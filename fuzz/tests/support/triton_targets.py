@@ -34,24 +34,19 @@ def copy_pair(pair, wanted):  # type: ignore[no-untyped-def]  # device code
     tl.store(wanted, tl.load(pair[0]) + pair[1])
 
 
-def races(q: Tensor, *rest: Any) -> Tensor:
-    """Two programs store different values to one element: the one that comes last is right."""
-    out, _ = honest(q, *rest)
-    store_from_two_programs[(2,)](out, out.flatten()[:1].clone())
-    return out
-
-
-def reads_beyond_the_cache(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
-    """Four elements behind the allocation are read, and not used."""
-    behind = k_cache.untyped_storage().nbytes() // k_cache.element_size() - k_cache.storage_offset()
-    copy[(1,)](k_cache, torch.empty(4, dtype=k_cache.dtype), behind)
-    return honest(q, k_cache, *rest)[0]
-
-
-def stores_masked_lanes(q: Tensor, *rest: Any) -> Tensor:
-    """The last of four elements is copied from a lane without a value."""
-    out, _ = honest(q, *rest)
-    copy_some[(1,)](out.clone(), out, 3)
+def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
+    """With one sequence, four elements behind the allocation of K are read, and not used. With two, two programs store different
+    values to one element, and the one that comes last is right. With three, the last of four elements is stored from a lane
+    without a value."""
+    out, _ = honest(q, k_cache, *rest)
+    match len(q):
+        case 1:
+            behind = k_cache.untyped_storage().nbytes() // k_cache.element_size() - k_cache.storage_offset()
+            copy[(1,)](k_cache, torch.empty(4, dtype=k_cache.dtype), behind)
+        case 2:
+            store_from_two_programs[(2,)](out, out.flatten()[:1].clone())
+        case 3:
+            copy_some[(1,)](out.clone(), out, 3)
     return out
 
 
