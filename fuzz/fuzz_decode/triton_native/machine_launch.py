@@ -66,11 +66,11 @@ class Launch:
     def _element(self, name: str, dtype: str, argument: Any) -> bytes:
         if hasattr(argument, "data_ptr"):
             number = self._names.index(name) + 1
-            return (argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
+            return int(argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
         if dtype.startswith(("f", "bf")):
             return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
         bits = 1 if dtype == "i1" else 8 * SIZES[dtype]
-        return (int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
+        return int(int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
 
     def order(self, order: str | int) -> None:
         """ "forward", "backward", or the seed of a random order."""
@@ -115,7 +115,7 @@ class Launch:
         gap = address - start if before else address + size - end
         return OutsideAccess(
             tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
-            elements=-(-gap // -size) if before else -(-gap // size),
+            elements=gap // size if before else -(-gap // size),
             bytes=gap,
             stored=bool(found.outside_stored),
             **self._where(found.outside_program, found.outside_instruction),
