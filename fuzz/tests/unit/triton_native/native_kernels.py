@@ -16,10 +16,10 @@ from torch import Tensor
 from fuzz_decode.triton_native.execute import Kernel, LaunchReport, compiled, run
 
 NAMES = {
-    **{torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32", torch.float64: "fp64"},
-    **{torch.float8_e4m3fn: "fp8e4nv", torch.float8_e5m2: "fp8e5"},
-    **{torch.int8: "i8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64", torch.bool: "i1"},
-    **{torch.uint8: "u8", torch.uint16: "u16", torch.uint32: "u32", torch.uint64: "u64"},
+    **dict(zip((torch.float16, torch.bfloat16, torch.float32, torch.float64), ("fp16", "bf16", "fp32", "fp64"), strict=True)),
+    **dict(zip((torch.int8, torch.int16, torch.int32, torch.int64), ("i8", "i16", "i32", "i64"), strict=True)),
+    **dict(zip((torch.uint8, torch.uint16, torch.uint32, torch.uint64), ("u8", "u16", "u32", "u64"), strict=True)),
+    **dict(zip((torch.float8_e4m3fn, torch.float8_e5m2, torch.bool), ("fp8e4nv", "fp8e5", "i1"), strict=True)),
 }
 HEADER = "import triton\nimport triton.language as tl\nfrom triton.language.extra import libdevice\n\n"
 counter = itertools.count()
@@ -34,7 +34,8 @@ def module_of(source: str) -> types.ModuleType:
     path = folder() / f"kernels_{next(counter)}.py"
     path.write_text(HEADER + source)
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -66,7 +67,7 @@ def launch(function: Any, grid: tuple[int, ...] = (1,), options: dict[str, Any] 
 
 
 def evaluate(expression: str, wanted: torch.dtype, *inputs: Tensor, before: str = "") -> Tensor:
-    """The expression of the blocks a, b, c that the inputs hold, of any shape; the result has as many elements as the first input."""
+    """The expression of the blocks a, b, c that the inputs hold, of any shape; the result is as large as the first."""
     return evaluate_shaped(expression, wanted, inputs[0].numel(), *inputs, before=before)
 
 
