@@ -129,8 +129,14 @@ def _to_json(code: Code) -> dict[str, Any]:
 
 def _from_json(fields: dict[str, Any]) -> Code:
     return Code(
-        **{name: fields[name] for name in ("frame", "scratch", "flags", "messages")},
-        **{name: base64.b64decode(fields[name]) for name in ("words", "tables")},
-        **{name: tuple(tuple(entry) for entry in fields[name]) for name in ("constants", "parameters", "lines")},
+        words=base64.b64decode(fields["words"]),
+        tables=base64.b64decode(fields["tables"]),
+        frame=int(fields["frame"]),
+        scratch=int(fields["scratch"]),
+        flags=int(fields["flags"]),
+        constants=tuple((int(offset), str(contents)) for offset, contents in fields["constants"]),
+        parameters=tuple((str(name), int(offset), str(dtype)) for name, offset, dtype in fields["parameters"]),
         files=tuple(fields["files"]),
+        lines=tuple((int(file), int(line)) for file, line in fields["lines"]),
+        messages=dict(fields["messages"]),
     )

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fuzz_decode.triton_native.code import Code, assembled, encode, kept
+from fuzz_decode.triton_native.code import assembled, encode, kept
 from fuzz_decode.triton_native.frontend import source_key, triton_ir
 from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
-from fuzz_decode.triton_native.machine_launch import Launch
+from fuzz_decode.triton_native.machine_launch import Launch, Memory
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Kernel:
     """A kernel for argument types and constexpr values, ready to run."""
 
     name: str
-    code: Code
+    memory: Memory
 
 
 _kernels: dict[str, Kernel] = {}
@@ -41,7 +41,7 @@ def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, o
     key = source_key(function, types, constexprs)
     if key not in _kernels:
         code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs))))
-        _kernels[key] = Kernel(function.__name__, code)
+        _kernels[key] = Kernel(function.__name__, Memory(code))
     return _kernels[key]
 
 
@@ -60,7 +60,7 @@ def run(
     ignored. The whole storage of each tensor is memory that the kernel may access. `others`: further tensors that pointers which
     the kernel loads from memory may point into.
     """
-    launch = Launch(kernel.code, arguments, grid, others)
+    launch = Launch(kernel.memory, arguments, grid, others)
     launch.order(order)
     launch.run(keep_reads)
     return launch.report()

@@ -45,12 +45,11 @@ class _Machine(ctypes.Structure):
 
 
 class Launch:
-    def __init__(self, code: Code, arguments: Mapping[str, Any], grid: tuple[int, int, int], others: Iterable[Any]) -> None:
-        self._code, self._grid = code, grid
-        self._names = [name for name, _, _ in code.parameters if hasattr(arguments[name], "data_ptr")]
+    def __init__(self, memory: Memory, arguments: Mapping[str, Any], grid: tuple[int, int, int], others: Iterable[Any]) -> None:
+        self._code, self._memory, self._grid = memory.code, memory, grid
+        self._names = [name for name, _, _ in memory.code.parameters if hasattr(arguments[name], "data_ptr")]
         tensors = [*(arguments[name] for name in self._names), *others]
         self._starts, self._ends = _storages(tensors)
-        self._kept = _Memory(code)
         self._machine = _Machine(
             grid=(ctypes.c_int32 * 3)(*grid),
             programs=grid[0] * grid[1] * grid[2],
@@ -58,26 +57,18 @@ class Launch:
             storages=len(tensors),
             starts=self._starts.ctypes.data,
             ends=self._ends.ctypes.data,
-            **self._kept.addresses,
+            **memory.addresses,
         )
-        for name, offset, dtype in code.parameters:
-            self._kept.write(offset, self._element(name, dtype, arguments[name]))
-
-    def _element(self, name: str, dtype: str, argument: Any) -> bytes:
-        if hasattr(argument, "data_ptr"):
-            number = self._names.index(name) + 1
-            return (argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
-        if dtype.startswith(("f", "bf")):
-            return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
-        bits = 1 if dtype == "i1" else 8 * SIZES[dtype]
-        return (int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
+        numbers = {name: number for number, name in enumerate(self._names, 1)}
+        for name, offset, dtype in memory.code.parameters:
+            memory.write(offset, _element(numbers.get(name, 0), dtype, arguments[name]))
 
     def order(self, order: str | int) -> None:
         """ "forward", "backward", or the seed of a random order."""
-        programs = np.arange(self._machine.programs, dtype=np.int64)
-        if order == "backward":
-            programs = np.ascontiguousarray(programs[::-1])
-        elif order != "forward":
+        if order == "forward":
+            return  # the machine's own order
+        programs = np.arange(self._machine.programs, dtype=np.int64)[::-1].copy()
+        if order != "backward":
             np.random.default_rng(int(order)).shuffle(programs)
         self._order = programs
         self._machine.order = programs.ctypes.data
@@ -115,7 +106,7 @@ class Launch:
         gap = address - start if before else address + size - end
         return OutsideAccess(
             tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
-            elements=-(-gap // -size) if before else -(-gap // size),
+            elements=gap // size if before else -(-gap // size),
             bytes=gap,
             stored=bool(found.outside_stored),
             **self._where(found.outside_program, found.outside_instruction),
@@ -143,23 +134,38 @@ class Launch:
         return {"program": (program % x, program // x % y, program // (x * y)), "file": self._code.files[file], "line": line}
 
 
-class _Memory:
-    """The frame with its constants, its shadow, and the other memory of a launch."""
+class Memory:
+    """The frame of a kernel with its constants, its shadow, and its other memory. Launches use it one after the other."""
 
     def __init__(self, code: Code) -> None:
-        self._code, self._tables = np.frombuffer(code.words, np.int32), np.frombuffer(code.tables + b"\0" * 4, np.int32)
+        self.code = code
+        self._words, self._tables = np.frombuffer(code.words, np.int32), np.frombuffer(code.tables + b"\0" * 4, np.int32)
         self._frame, self._shadow, self._scratch = (_aligned(size) for size in (code.frame, code.frame, code.scratch))
         self._flags = np.zeros(code.flags, np.uint8)
+        self._bytes = memoryview(self._frame)
         for offset, contents in code.constants:
             self.write(offset, bytes.fromhex(contents))
+        self.addresses: dict[str, int] = {
+            "code": self._words.ctypes.data,
+            "tables": self._tables.ctypes.data,
+            "frame": self._frame.ctypes.data,
+            "shadow": self._shadow.ctypes.data,
+            "flags": self._flags.ctypes.data,
+            "scratch": self._scratch.ctypes.data,
+        }
 
     def write(self, offset: int, contents: bytes) -> None:
-        self._frame[offset : offset + len(contents)] = np.frombuffer(contents, np.uint8)
+        self._bytes[offset : offset + len(contents)] = contents
 
-    @property
-    def addresses(self) -> dict[str, int]:
-        names = ("code", "tables", "frame", "shadow", "flags", "scratch")
-        return {name: getattr(self, f"_{name}").ctypes.data for name in names}
+
+def _element(number: int, dtype: str, argument: Any) -> bytes:
+    """An argument as the kernel finds it; a tensor as a pointer with the tensor's number."""
+    if number:
+        return int(argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
+    if dtype.startswith(("f", "bf")):
+        return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
+    bits = 1 if dtype == "i1" else 8 * SIZES[dtype]
+    return int(int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
 
 
 def _aligned(size: int) -> Any:

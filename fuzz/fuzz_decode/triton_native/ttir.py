@@ -208,12 +208,15 @@ class _Reader:
 
 
 def _results(body: str) -> tuple[list[str], str]:
-    found = re.match(r"(%[\w.$-]+)(?::(\d+))? = ", body)
+    """The names before ` = `; `%x:2` are `%x#0` and `%x#1`."""
+    found = re.match(r"(%[\w.$-]+(?::\d+)?(?:, %[\w.$-]+(?::\d+)?)*) = ", body)
     if found is None:
         return [], body
-    if found[2] is None:
-        return [found[1]], body[found.end() :]
-    return [f"{found[1]}#{number}" for number in range(int(found[2]))], body[found.end() :]
+    names: list[str] = []
+    for part in found[1].split(", "):
+        name, _, count = part.partition(":")
+        names += [f"{name}#{number}" for number in range(int(count))] if count else [name]
+    return names, body[found.end() :]
 
 
 def _name(body: str) -> tuple[str, str]:
@@ -247,6 +250,8 @@ def _read_types(operation: Operation, rest: str) -> None:
         sources, results = _split_arrow(types)
         operation.types = _types(results)
         operation.sources = _types(sources) if operation.name in PRINT_SOURCES else []
+        if operation.name == "tt.split":
+            operation.types *= 2
     elif " to " in types:
         operation.types = _types(types.rpartition(" to ")[2])
     else:
