@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess, Place, 
 from fuzz_decode.triton_native import execute
 from fuzz_decode.triton_native.arguments import Arguments, bind
 from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
+from fuzz_decode.triton_native.live_tensors import reachable_tensors
 
 FIRST, LATER, INVALID = [0.0] * 3, [1.0] * 3, [float("inf")] * 3  # times of configurations
 
@@ -86,7 +88,8 @@ def _run(self: Any, *positional: Any, grid: Any, warmup: bool, **named: Any) -> 
         hook(*positional, **named)
     try:
         arguments = bind(self, positional, named)
-        kernel = execute.compiled(_plain(self), arguments.types, arguments.constants)
+        with _faults_of_engine(self.__name__):
+            kernel = execute.compiled(_plain(self), arguments.types, arguments.constants)
         _check_globals(self)
         sizes = (0, 0, 0) if warmup else _sizes(grid, arguments.meta)
         if min(sizes) > 0:
@@ -101,11 +104,28 @@ def _run(self: Any, *positional: Any, grid: Any, warmup: bool, **named: Any) -> 
 def _launch(kernel: Any, arguments: Arguments, sizes: tuple[int, int, int]) -> None:
     order = next((watch.order for watch in reversed(_watches) if watch.order is not None), "forward")
     keep_reads = any(watch.record.reads is not None for watch in _watches)
-    report = execute.run(kernel, arguments.values, sizes, order=order, keep_reads=keep_reads)
+    others = reachable_tensors(arguments.values.values())
+    with _faults_of_engine(kernel.name):
+        report = execute.run(kernel, arguments.values, sizes, order=order, keep_reads=keep_reads, others=others)
     for watch in _watches:
         _add(report, arguments, watch.record)
     if report.failed_assertion is not None:
         raise AssertionError(report.failed_assertion)
+
+
+@contextlib.contextmanager
+def _faults_of_engine(kernel: str) -> Iterator[None]:
+    """An exception that the engine's own code raises is not the target's fault; one that Triton raises is."""
+    try:
+        yield
+    except Unsupported:
+        raise
+    except Exception as error:
+        modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+        innermost = [name for name in modules if name.startswith(("triton.", "fuzz_decode."))][-1]
+        if innermost.startswith("triton.") or type(error).__module__.startswith("triton."):
+            raise
+        raise Unsupported(f"kernel {kernel}, on which it fails ({type(error).__name__}: {error})") from error
 
 
 def _add(report: LaunchReport, arguments: Arguments, record: LaunchRecord) -> None:

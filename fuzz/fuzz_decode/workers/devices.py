@@ -73,9 +73,11 @@ def _refused_by_engine(engine: Engine) -> dict[str, str]:
         from fuzz_decode.triton_native.launch import install_native_engine
 
         install_native_engine()
+    from fuzz_decode.execute.watch import supported_launches
     from fuzz_decode.launches.self_test import refused
 
-    return refused()
+    with supported_launches():
+        return refused()
 
 
 def _refused_by_gpu() -> dict[str, str]:

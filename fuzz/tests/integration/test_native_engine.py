@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 CASE = Case(seq_lens=(3,), block_size=2)
-RACES, USES_MASKED_LANES = (dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3))
+RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES = (dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4))
 SAMPLES = Path(triton_targets.__file__)
 NEEDS_A_TUPLE = "the native engine does not support a tuple as the argument pair"
 
@@ -84,6 +84,10 @@ def test_a_race_is_a_finding(worker: ResilientWorker) -> None:
 
 def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None:
     assert worker.run(USES_MASKED_LANES).signature == "undefined-value-wanted:call"
+
+
+def test_an_address_in_memory_leads_to_any_tensor_of_the_host(worker: ResilientWorker) -> None:
+    assert worker.run(FOLLOWS_ADDRESSES).status == "passed"
 
 
 def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(

@@ -34,10 +34,16 @@ def copy_pair(pair, wanted):  # type: ignore[no-untyped-def]  # device code
     tl.store(wanted, tl.load(pair[0]) + pair[1])
 
 
+@triton.jit
+def follow(addresses, wanted):  # type: ignore[no-untyped-def]  # device code
+    at = tl.load(addresses).to(tl.pointer_type(tl.float32)) + tl.arange(0, 4)
+    tl.store(wanted + tl.arange(0, 4), tl.load(at))
+
+
 def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
     """With one sequence, four elements behind the allocation of K are read, and not used. With two, two programs store different
     values to one element, and the one that comes last is right. With three, the last of four elements is stored from a lane
-    without a value."""
+    without a value. With four, nothing is wrong: a kernel loads the address of another tensor."""
     out, _ = honest(q, k_cache, *rest)
     match len(q):
         case 1:
@@ -47,6 +53,9 @@ def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
             store_from_two_programs[(2,)](out, out.flatten()[:1].clone())
         case 3:
             copy_some[(1,)](out.clone(), out, 3)
+        case 4:
+            elsewhere = torch.ones(4)
+            follow[(1,)](torch.tensor([elsewhere.data_ptr()]), torch.empty(4))
     return out
 
 

@@ -19,6 +19,7 @@ from fuzz_decode.triton_native import execute, launch
 from fuzz_decode.triton_native.execute import LaunchReport, OutsideAccess, Unsupported
 from fuzz_decode.triton_native.launch import watch_launches
 
+COMPILED = execute.compiled
 PLACE = Place("/kernels/decode.py", 42, (3, 0, 0))
 OUTSIDE = OutsideAccess("x", 256, 512, False, (3, 0, 0), "/kernels/decode.py", 42)
 
@@ -42,7 +43,7 @@ class Machine:
             raise self.refused
         return SimpleNamespace(name="copy")
 
-    def run(self, kernel: Any, values: dict[str, Any], grid: tuple[int, ...], *, order: str | int, keep_reads: bool) -> Any:
+    def run(self, kernel: Any, values: dict[str, Any], grid: tuple[int, ...], *, order: str | int, **_: Any) -> Any:
         self.launches.append((values, grid, order))
         return self.report
 
@@ -164,6 +165,25 @@ def test_a_kernel_that_cannot_be_run_is_recorded_although_the_target_catches_the
         JITFunction(copy)[(1,)](1, 2, 3)
 
     assert record.unsupported == "the native engine does not support tt.inline_asm"
+
+
+def test_a_fault_of_the_engine_is_not_that_of_the_kernel(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "source_key", lambda *_: {}["arith.unheard_of"])
+    monkeypatch.setattr(execute, "compiled", COMPILED)
+    with watch_launches() as record, pytest.raises(Unsupported):
+        JITFunction(copy)[(1,)](1, 2, 3)
+
+    failed = "the native engine does not support kernel copy, on which it fails (KeyError: 'arith.unheard_of')"
+    assert record.unsupported == failed
+
+
+def test_an_error_of_the_compiler_is_that_of_the_kernel(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "source_key", lambda *_: triton.cdiv("a", 2))
+    monkeypatch.setattr(execute, "compiled", COMPILED)
+    with watch_launches() as record, pytest.raises(TypeError):
+        JITFunction(copy)[(1,)](1, 2, 3)
+
+    assert record.unsupported == ""
 
 
 def test_a_failed_assertion_of_a_kernel_is_raised(machine: Machine) -> None:
