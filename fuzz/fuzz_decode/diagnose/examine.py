@@ -32,6 +32,11 @@ from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets.target import Target
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain even if no other suspect is left
+SAID_BY_SYMPTOM = {
+    Symptom.INPUT_MODIFIED: "it modifies its own input",
+    Symptom.UNDEFINED_VALUE: "it uses a lane that a mask leaves without a value",
+    Symptom.ORDER_DEPENDENT: "its programs race",
+}
 SINGLE_TOKENS = "with one token in each sequence"
 REVEALING = ("with gaussian data in float32", "with equal weights of all tokens", "in permuted blocks")
 
@@ -54,8 +59,9 @@ def _examine(request: DiagnoseRequest, target: Target, device: str, launches: La
     first = outcome.findings[0] if outcome.findings else None
     if outcome.stage == Stage.RUN or not fits(request.case):
         return Diagnosis(sentence=beyond_reach(request.case))
-    if first is not None and first.symptom is Symptom.INPUT_MODIFIED:
-        return Diagnosis("input-modified", f"it modifies its own input: {first.message}", True, (first.message,))
+    if first is not None and first.symptom in SAID_BY_SYMPTOM:
+        sentence = f"{SAID_BY_SYMPTOM[first.symptom]}: {first.message}"
+        return Diagnosis(str(first.symptom), sentence, True, (first.message,))
     deadline = time.monotonic() + request.seconds
     session = DiagnosisSession(request.case, request.raw, request.probes, target, device, deadline, launches)
     return diagnose_case(session, passed=all(finding.symptom is Symptom.OUT_OF_BOUNDS for finding in outcome.findings))

@@ -80,10 +80,12 @@ def test_an_access_behind_an_allocation_is_a_finding(worker: ResilientWorker) ->
 
 def test_a_race_is_a_finding(worker: ResilientWorker) -> None:
     assert worker.run(RACES).signature == "order-dependent:out"
+    assert worker.diagnose(RACES).sentence.startswith("its programs race: 1 of 32 elements of out differ in their bits")
 
 
 def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None:
     assert worker.run(USES_MASKED_LANES).signature == "undefined-value-wanted:call"
+    assert worker.diagnose(USES_MASKED_LANES).fault == "undefined-value"
 
 
 def test_an_address_in_memory_leads_to_any_tensor_of_the_host(worker: ResilientWorker) -> None:
