@@ -26,14 +26,14 @@ CASES = list(itertools.islice(case_stream(0, CaseSpace()), 50))
 GPU = SimpleNamespace(shared_memory_per_block_optin=232448, multi_processor_count=132)
 
 
-@pytest.fixture()
+@pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[LaunchReport]:
     """Of every launch: kernels run on the native engine."""
     found: list[LaunchReport] = []
 
     def run(function: Any, *positional: Any, grid: tuple[int, ...], warmup: bool = False, **named: Any) -> None:
         arguments = {**dict(zip(function.arg_names, positional, strict=False)), **named}
-        known = {p.name: arguments[p.name] if p.name in arguments else p.default for p in function.params}
+        known = {p.name: arguments.get(p.name, p.default) for p in function.params}
         found.append(launch(function, grid, **known))
 
     monkeypatch.setattr(JITFunction, "run", run)
