@@ -42,13 +42,13 @@ class Code:
     """Of assertions, by their position."""
 
 
-def assembled(text: str) -> Program:
-    """The program of a module in Triton IR."""
+def assembled(text: str, parameters: list[str]) -> Program:
+    """The program of a module in Triton IR; up to Triton 3.6 that has no names of the parameters."""
     kernel, *others = parse(text)
     program = Program(frozenset(machine().opcodes))
     scope = Scope(program, {function.name: function for function in others}, TRANSLATIONS)
-    for name, type in zip(kernel.parameters, kernel.types, strict=True):
-        program.parameters[name.removeprefix("%")] = program.new(type.dtype, 1)
+    for name, type in zip(parameters, kernel.types, strict=True):
+        program.parameters[name] = program.new(type.dtype, 1)
     scope.body(kernel, list(program.parameters.values()))
     return program
 

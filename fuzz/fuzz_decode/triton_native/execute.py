@@ -40,7 +40,8 @@ def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, o
     """
     key = source_key(function, types, constexprs)
     if key not in _kernels:
-        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs))))
+        names = [name for name in function.arg_names if name in types]
+        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs), names)))
         _kernels[key] = Kernel(function.__name__, Memory(code))
     return _kernels[key]
 

@@ -18,7 +18,7 @@ from fuzz_decode.triton_native.unsupported import Unsupported
 SOURCES = Path(__file__).parent / "machine"
 COMMON = ("-std=gnu11", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 FOR_THIS_CPU = ("-march=native", "-mcpu=native", "")  # the first that the compiler takes
-UNITS = {"machine.c": "-O3", "fast.c": "-O3", "plain.c": "-O1"}
+UNITS = {"machine.c": ("-O3", "-ffp-contract=fast"), "fast.c": ("-O3",), "plain.c": ("-O1",)}  # products of dots are fused
 COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -111,7 +111,7 @@ def _try_to_build(path: str, native: str, folder: Path) -> str | None:
     """What the compiler says if it fails."""
     flags = [*COMMON, *filter(None, [native])]
     commands = [
-        [path, *flags, level, "-c", str(SOURCES / name), "-o", str(folder / f"{name}.o")] for name, level in UNITS.items()
+        [path, *flags, *levels, "-c", str(SOURCES / name), "-o", str(folder / f"{name}.o")] for name, levels in UNITS.items()
     ]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     for process in running:

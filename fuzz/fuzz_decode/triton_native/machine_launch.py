@@ -40,7 +40,7 @@ class _Machine(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("reads_count", "reads_capacity")),
         ("report", _Report),
         ("scratch", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("program", "next")),
+        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes")),
     ]
 
 

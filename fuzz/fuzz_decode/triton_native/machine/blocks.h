@@ -88,8 +88,9 @@ static void shade_interleave(machine *m, const instruction *i) {
 
 /* range: extra[0], extra[0] + 1, ... */
 static void range(machine *m, const instruction *i) {
-    i32 *out = OUT(i32);
-    for (int64_t k = 0; k < COUNT; k++) out[k] = (i32)(i->extra[0] + k);
+    i32 *restrict out = OUT(i32);
+    const i32 first = i->extra[0], count = (i32)COUNT;
+    for (i32 k = 0; k < count; k++) out[k] = first + k;
 }
 
 /* gather: a is [outer, extra[0], inner], b and out are [outer, extra[1], inner], inner = extra[2]. An index outside gives 0, undefined. */
@@ -132,39 +133,39 @@ static void histogram(machine *m, const instruction *i) {
 
 /* dot: out[batch, rows, columns] = a[batch, rows, inner] b[batch, inner, columns] + c; extra: batch, rows, inner, columns */
 
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define MULTIPLY_ADD(a, b, c) __builtin_fmaf(a, b, c)
-#else
-#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
-#endif
-#define TILE_ROWS 4
-#define TILE_COLUMNS 16
+typedef float lanes __attribute__((vector_size(32)));
+enum { LANES = 8, TILE_ROWS = 4, TILE_COLUMNS = 2 * LANES };
+INLINE lanes lanes_at(const float *p) { lanes v; memcpy(&v, p, sizeof v); return v; }
+INLINE lanes all_lanes(float x) { return (lanes){x, x, x, x, x, x, x, x}; }
+
+/* out[4, 16] += a[4, inner] b[inner, 16] */
+INLINE void product_of_tile(float *restrict out, const float *restrict a, const float *restrict b, int64_t inner, int64_t columns) {
+    lanes left[TILE_ROWS], right[TILE_ROWS];
+    for (int r = 0; r < TILE_ROWS; r++) left[r] = lanes_at(out + r * columns), right[r] = lanes_at(out + r * columns + LANES);
+    for (int64_t k = 0; k < inner; k++) {
+        const lanes b_left = lanes_at(b + k * columns), b_right = lanes_at(b + k * columns + LANES);
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const lanes factor = all_lanes(a[r * inner + k]);
+            left[r] += factor * b_left;
+            right[r] += factor * b_right;
+        }
+    }
+    for (int r = 0; r < TILE_ROWS; r++) {
+        memcpy(out + r * columns, &left[r], sizeof(lanes));
+        memcpy(out + r * columns + LANES, &right[r], sizeof(lanes));
+    }
+}
 
 static void product_of_floats(float *restrict out, const float *restrict a, const float *restrict b, int64_t rows, int64_t inner,
                               int64_t columns) {
-    int64_t row = 0, column;
-    for (; row + TILE_ROWS <= rows; row += TILE_ROWS) {
-        for (column = 0; column + TILE_COLUMNS <= columns; column += TILE_COLUMNS) {
-            float sums[TILE_ROWS][TILE_COLUMNS];
-            for (int r = 0; r < TILE_ROWS; r++) memcpy(sums[r], out + (row + r) * columns + column, sizeof sums[r]);
-            for (int64_t k = 0; k < inner; k++)
-                for (int r = 0; r < TILE_ROWS; r++) {
-                    const float factor = a[(row + r) * inner + k];
-                    for (int c = 0; c < TILE_COLUMNS; c++)
-                        sums[r][c] = MULTIPLY_ADD(factor, b[k * columns + column + c], sums[r][c]);
-                }
-            for (int r = 0; r < TILE_ROWS; r++) memcpy(out + (row + r) * columns + column, sums[r], sizeof sums[r]);
-        }
-        for (int r = 0; r < TILE_ROWS; r++)
-            for (int64_t k = 0; k < inner; k++)
-                for (int64_t c = column; c < columns; c++)
-                    out[(row + r) * columns + c] =
-                        MULTIPLY_ADD(a[(row + r) * inner + k], b[k * columns + c], out[(row + r) * columns + c]);
-    }
-    for (; row < rows; row++)
+    const int64_t whole_rows = rows - rows % TILE_ROWS, whole_columns = columns - columns % TILE_COLUMNS;
+    for (int64_t row = 0; row < whole_rows; row += TILE_ROWS)
+        for (int64_t column = 0; column < whole_columns; column += TILE_COLUMNS)
+            product_of_tile(out + row * columns + column, a + row * inner, b + column, inner, columns);
+    for (int64_t row = 0; row < rows; row++)
         for (int64_t k = 0; k < inner; k++)
-            for (int64_t c = 0; c < columns; c++)
-                out[row * columns + c] = MULTIPLY_ADD(a[row * inner + k], b[k * columns + c], out[row * columns + c]);
+            for (int64_t c = row < whole_rows ? whole_columns : 0; c < columns; c++)
+                out[row * columns + c] += a[row * inner + k] * b[k * columns + c];
 }
 
 #define DEFINE_WIDENING(T)                                                                                                       \

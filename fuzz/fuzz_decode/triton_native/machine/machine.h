@@ -57,6 +57,7 @@ typedef struct {
     char *scratch; /* for operands of a dot in float32 */
     int64_t program; /* the running one */
     int64_t next; /* instruction to go on with */
+    int64_t recent_start, recent_bytes; /* the storage that was accessed last, with its number in the upper bits */
 } machine;
 
 typedef void handler(machine *, const instruction *);

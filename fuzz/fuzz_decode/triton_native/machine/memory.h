@@ -10,13 +10,21 @@ INLINE char *address(int64_t pointer) { return (char *)(intptr_t)(pointer & (((i
 INLINE int64_t number_of(int64_t pointer) { return pointer >> ADDRESS_BITS; }
 
 /* Whether `size` bytes at the pointer lie in its storage; a pointer without a number may point into any. */
-static int is_inside(const machine *m, int64_t pointer, int64_t size) {
+static __attribute__((noinline)) int is_inside_anew(machine *m, int64_t pointer, int64_t size) {
     int64_t number = number_of(pointer), plain = (int64_t)(intptr_t)address(pointer);
-    if (number > 0 && number <= m->tensors) return plain >= m->starts[number] && plain + size <= m->ends[number];
+    if (number > 0 && number <= m->tensors) {
+        m->recent_start = (number << ADDRESS_BITS) + m->starts[number];
+        m->recent_bytes = m->ends[number] - m->starts[number];
+        return plain >= m->starts[number] && plain + size <= m->ends[number];
+    }
     if (number == 0)
         for (int64_t k = 1; k <= m->storages; k++)
             if (plain >= m->starts[k] && plain + size <= m->ends[k]) return 1;
     return 0;
+}
+INLINE int is_inside(machine *m, int64_t pointer, int64_t size) {
+    int64_t place = pointer - m->recent_start;
+    return (place >= 0 && place <= m->recent_bytes - size) || is_inside_anew(m, pointer, size);
 }
 
 static void note_outside(machine *m, const instruction *i, int64_t pointer, int64_t size, int stored) {
@@ -46,7 +54,6 @@ typedef struct {
     const int64_t *pointers;
     const i1 *mask; /* NULL: all */
     int none;       /* no lane is active */
-    int checked;    /* all active lanes are inside */
 } access;
 
 static void note_undefined_uses(machine *m, const instruction *i, const access *x, const operand *mask, int mask_place) {
@@ -66,12 +73,12 @@ static void keep_reads(machine *m, const access *x, int64_t size) {
         m->reads_capacity = capacity;
     }
     for (int64_t k = 0; k < x->count; k++)
-        if ((!x->mask || x->mask[k]) && (x->checked || is_inside(m, x->pointers[k], size)))
+        if ((!x->mask || x->mask[k]) && is_inside(m, x->pointers[k], size))
             m->reads[m->reads_count++] = (int64_t)(intptr_t)address(x->pointers[k]);
 }
 
 static access begin_access(machine *m, const instruction *i, const operand *mask, int mask_place, int64_t size, int stored) {
-    access x = {COUNT, IN(int64_t, a), NULL, 0, 0};
+    access x = {COUNT, IN(int64_t, a), NULL, 0};
     if (mask->offset >= 0) {
         const i1 *bits = (const i1 *)(m->frame + mask->offset);
         if (!mask->column) {
@@ -85,31 +92,13 @@ static access begin_access(machine *m, const instruction *i, const operand *mask
     }
     if (m->flags[i->a.flag] || (mask->offset >= 0 && m->flags[mask->flag])) note_undefined_uses(m, i, &x, mask, mask_place);
     if (x.none) return x;
-    int64_t low = INT64_MAX, high = INT64_MIN;
-    if (x.mask)
-        for (int64_t k = 0; k < x.count; k++) {
-            int64_t p = x.pointers[k], low_of = x.mask[k] ? p : INT64_MAX, high_of = x.mask[k] ? p : INT64_MIN;
-            low = low_of < low ? low_of : low;
-            high = high_of > high ? high_of : high;
-        }
-    else
-        for (int64_t k = 0; k < x.count; k++) {
-            int64_t p = x.pointers[k];
-            low = p < low ? p : low;
-            high = p > high ? p : high;
-        }
-    int64_t number = number_of(low);
-    x.checked = number > 0 && number == number_of(high) && is_inside(m, low, size) && is_inside(m, high, size);
-    if (!x.checked) {
-        x.checked = 1;
-        for (int64_t k = 0; k < x.count; k++)
-            if ((!x.mask || x.mask[k]) && !is_inside(m, x.pointers[k], size)) {
-                note_outside(m, i, x.pointers[k], size, stored);
-                x.checked = 0;
-            }
-    }
     if (m->keep_reads && !stored) keep_reads(m, &x, size);
     return x;
+}
+
+static void note_undefined_stores(machine *m, const instruction *i, const access *x) {
+    for (int64_t k = 0; k < x->count; k++)
+        if ((!x->mask || x->mask[k]) && is_undefined(m, i, &i->b, 2, k)) note_undefined(m, i, USE_STORE, x->pointers[k]);
 }
 
 /* Of a load: lanes that got no value at all, or an undefined `other`. */
@@ -123,43 +112,89 @@ static void shade_load(machine *m, const instruction *i, const access *x) {
     }
 }
 
+/* Lanes are handled in groups, since many are neighbours in memory, and many are masked together. */
+enum { GROUP = 16 };
+enum { NO_LANE, SOME_LANES, ALL_LANES };
+
+INLINE int active_lanes(const access *x, int64_t first) {
+    if (!x->mask) return ALL_LANES;
+    i1 all = 1, any = 0;
+    for (int k = 0; k < GROUP; k++) all &= x->mask[first + k], any |= x->mask[first + k];
+    return all ? ALL_LANES : any ? SOME_LANES : NO_LANE;
+}
+INLINE int are_neighbours(const int64_t *pointers, int64_t size) {
+    int64_t difference = 0;
+    for (int k = 0; k < GROUP; k++) difference |= pointers[k] - (pointers[0] + k * size);
+    return !difference;
+}
+
 #define MASKED(k) (x.mask && !x.mask[k])
-#define ALLOWED(k, T) (x.checked || is_inside(m, x.pointers[k], sizeof(T)))
 
 #define DEFINE_MEMORY(T)                                                                                                         \
+    INLINE void load_lane_##T(machine *m, const instruction *i, int64_t pointer, T *out) {                                       \
+        if (is_inside(m, pointer, sizeof(T))) memcpy(out, address(pointer), sizeof(T));                                          \
+        else *out = 0, note_outside(m, i, pointer, sizeof(T), 0);                                                                \
+    }                                                                                                                            \
+    INLINE void store_lane_##T(machine *m, const instruction *i, int64_t pointer, const T *value) {                              \
+        if (is_inside(m, pointer, sizeof(T))) memcpy(address(pointer), value, sizeof(T));                                        \
+        else note_outside(m, i, pointer, sizeof(T), 1);                                                                          \
+    }                                                                                                                            \
     static void load_##T(machine *m, const instruction *i) {                                                                     \
         T *restrict out = OUT(T);                                                                                                \
-        const T *other = HAS(c) ? IN(T, c) : NULL;                                                                               \
-        int64_t step = i->c.column;                                                                                              \
-        access x = begin_access(m, i, &i->b, 2, sizeof(T), 0);                                                                   \
+        const T none = 0, *other = HAS(c) ? IN(T, c) : &none;                                                                    \
+        const int64_t step = HAS(c) ? i->c.column : 0;                                                                           \
+        const access x = begin_access(m, i, &i->b, 2, sizeof(T), 0);                                                             \
         shade_load(m, i, &x);                                                                                                    \
-        if (x.none) {                                                                                                            \
-            for (int64_t k = 0; k < x.count; k++) out[k] = other ? other[k * step] : 0;                                          \
-        } else if (x.checked && !x.mask) {                                                                                       \
-            for (int64_t k = 0; k < x.count; k++) memcpy(out + k, address(x.pointers[k]), sizeof(T));                            \
-        } else {                                                                                                                 \
-            for (int64_t k = 0; k < x.count; k++) {                                                                              \
-                if (MASKED(k)) out[k] = other ? other[k * step] : 0;                                                             \
-                else if (ALLOWED(k, T)) memcpy(out + k, address(x.pointers[k]), sizeof(T));                                      \
-                else out[k] = 0;                                                                                                 \
-            }                                                                                                                    \
+        int64_t k = 0;                                                                                                           \
+        if (x.none)                                                                                                              \
+            for (; k < x.count; k++) out[k] = other[k * step];                                                                   \
+        for (; k + GROUP <= x.count; k += GROUP) {                                                                               \
+            const int lanes = active_lanes(&x, k);                                                                               \
+            if (lanes == NO_LANE)                                                                                                \
+                for (int j = 0; j < GROUP; j++) out[k + j] = other[(k + j) * step];                                              \
+            else if (lanes == ALL_LANES && are_neighbours(x.pointers + k, sizeof(T)) &&                                          \
+                     is_inside(m, x.pointers[k], GROUP * sizeof(T)))                                                             \
+                memcpy(out + k, address(x.pointers[k]), GROUP * sizeof(T));                                                      \
+            else                                                                                                                 \
+                for (int j = 0; j < GROUP; j++) {                                                                                \
+                    if (MASKED(k + j)) out[k + j] = other[(k + j) * step];                                                       \
+                    else load_lane_##T(m, i, x.pointers[k + j], out + k + j);                                                    \
+                }                                                                                                                \
+        }                                                                                                                        \
+        for (; k < x.count; k++) {                                                                                               \
+            if (MASKED(k)) out[k] = other[k * step];                                                                             \
+            else load_lane_##T(m, i, x.pointers[k], out + k);                                                                    \
         }                                                                                                                        \
     }                                                                                                                            \
     static void store_##T(machine *m, const instruction *i) {                                                                    \
         const T *value = IN(T, b);                                                                                               \
-        int64_t step = i->b.column;                                                                                              \
-        access x = begin_access(m, i, &i->c, 3, sizeof(T), 1);                                                                   \
+        const int64_t step = i->b.column;                                                                                        \
+        const access x = begin_access(m, i, &i->c, 3, sizeof(T), 1);                                                             \
         if (x.none) return;                                                                                                      \
-        for (int64_t k = 0; k < x.count; k++) {                                                                                  \
-            if (MASKED(k)) continue;                                                                                             \
-            if (UNDEFINED(b) && is_undefined(m, i, &i->b, 2, k)) note_undefined(m, i, USE_STORE, x.pointers[k]);                 \
-            if (ALLOWED(k, T)) memcpy(address(x.pointers[k]), value + k * step, sizeof(T));                                      \
+        if (UNDEFINED(b)) note_undefined_stores(m, i, &x);                                                                       \
+        int64_t k = 0;                                                                                                           \
+        for (; step && k + GROUP <= x.count; k += GROUP) {                                                                       \
+            const int lanes = active_lanes(&x, k);                                                                               \
+            if (lanes == ALL_LANES && are_neighbours(x.pointers + k, sizeof(T)) &&                                               \
+                is_inside(m, x.pointers[k], GROUP * sizeof(T)))                                                                  \
+                memcpy(address(x.pointers[k]), value + k, GROUP * sizeof(T));                                                    \
+            else if (lanes != NO_LANE)                                                                                           \
+                for (int j = 0; j < GROUP; j++)                                                                                  \
+                    if (!MASKED(k + j)) store_lane_##T(m, i, x.pointers[k + j], value + k + j);                                  \
         }                                                                                                                        \
+        for (; k < x.count; k++)                                                                                                 \
+            if (!MASKED(k)) store_lane_##T(m, i, x.pointers[k], value + k * step);                                               \
     }
 DEFINE_MEMORY(i8)
 DEFINE_MEMORY(i16)
 DEFINE_MEMORY(i32)
 DEFINE_MEMORY(i64)
+
+static int is_reached(machine *m, const instruction *i, int64_t pointer, int64_t size) {
+    int inside = is_inside(m, pointer, size);
+    if (!inside) note_outside(m, i, pointer, size, 1);
+    return inside;
+}
 
 /* out = old values; a: pointers, b: operands, c: mask, if there is one */
 #define DEFINE_ATOMIC(NAME, T, VALUE, GET, PUT, EXPRESSION)                                                                      \
@@ -175,7 +210,7 @@ DEFINE_MEMORY(i64)
             T old = 0, new;                                                                                                      \
             if (!x.none && !MASKED(k)) {                                                                                         \
                 if (UNDEFINED(b) && is_undefined(m, i, &i->b, 2, k)) note_undefined(m, i, USE_STORE, x.pointers[k]);             \
-                if (ALLOWED(k, T)) {                                                                                             \
+                if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                                             \
                     memcpy(&old, address(x.pointers[k]), sizeof(T));                                                             \
                     const VALUE a = GET(old), b = GET(values[k * step]);                                                         \
                     (void)a, (void)b;                                                                                            \
@@ -211,7 +246,7 @@ EACH_ATOMIC_FLOAT(FLOAT_ATOMICS, DEFINE_FLOAT_ATOMIC)
             T old = 0;                                                                                                           \
             if (is_undefined(m, i, &i->b, 2, k) || is_undefined(m, i, &i->c, 3, k))                                              \
                 note_undefined(m, i, USE_STORE, x.pointers[k]);                                                                  \
-            if (ALLOWED(k, T)) {                                                                                                 \
+            if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                                                 \
                 memcpy(&old, address(x.pointers[k]), sizeof(T));                                                                 \
                 if (old == IN(T, b)[k * i->b.column]) memcpy(address(x.pointers[k]), IN(T, c) + k * i->c.column, sizeof(T));     \
             }                                                                                                                    \

@@ -159,7 +159,7 @@ def test_exact_functions(dtype: torch.dtype) -> None:
     assert same(evaluate("tl.floor(a)", dtype, a), a.floor())
     assert same(evaluate("tl.ceil(a)", dtype, a), a.ceil())
     assert same(evaluate("tl.abs(a)", dtype, a), a.abs())
-    assert same(evaluate("-a", dtype, a), -a)
+    assert torch.equal(evaluate("-a", dtype, a).nan_to_num(7), (-a).nan_to_num(7))  # up to Triton 3.6 this is 0 - a
     fused = evaluate("tl.fma(a, b, c)", dtype, a, b, c)
     if dtype == torch.float32:
         assert same(fused, (a.double() * b.double() + c.double()).float())
