@@ -1,4 +1,4 @@
-"""Whether this interpreter computes as torch does. Run once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
+"""Whether this engine computes as torch does. Run once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ SIZE = 64
 SIDE = 16
 
 
-def refused() -> dict[str, str]:
-    """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right."""
-    constructs = _wrong_constructs()
+def refused(*, interpreted: bool = True) -> dict[str, str]:
+    """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right. Only the
+    interpreter can differ from the compiler in what Python's constructs mean, and older compilers do not take all of them."""
+    constructs = _wrong_constructs() if interpreted else None
     verdicts = {name: constructs or _wrong(getattr(torch, name)) for name in DTYPES}
     verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
     return {name: what for name, what in verdicts.items() if what}

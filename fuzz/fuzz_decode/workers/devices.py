@@ -77,7 +77,7 @@ def _refused_by_engine(engine: Engine) -> dict[str, str]:
     from fuzz_decode.launches.self_test import refused
 
     with supported_launches():
-        return refused()
+        return refused(interpreted=engine == INTERPRETER)
 
 
 def _refused_by_gpu() -> dict[str, str]:
