@@ -27,7 +27,9 @@ pytestmark = [
 ]
 
 CASE = Case(seq_lens=(3,), block_size=2)
-RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES = (dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4))
+RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE = (
+    dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5)
+)
 SAMPLES = Path(triton_targets.__file__)
 NEEDS_A_TUPLE = "the native engine does not support a tuple as the argument pair"
 
@@ -90,6 +92,19 @@ def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None
 
 def test_an_address_in_memory_leads_to_any_tensor_of_the_host(worker: ResilientWorker) -> None:
     assert worker.run(FOLLOWS_ADDRESSES).status == "passed"
+
+
+def test_an_error_of_the_compiler_is_shown_with_its_lines(worker: ResilientWorker) -> None:
+    (finding,) = worker.run(DOES_NOT_COMPILE).findings
+
+    assert finding.signature == "exception-CompilationError:call"
+    assert finding.message.startswith("triton.compiler.errors.CompilationError: COUNT must be three at triton_targets.py:")
+    source = [line.partition(": ")[2] for line in finding.calls.splitlines()]
+    assert source == [
+        "call[(1,)](torch.zeros(1), COUNT=4)",
+        "tl.store(x, three_or_nothing(x, COUNT))",
+        'tl.static_assert(COUNT == 3, "COUNT must be three")',
+    ]
 
 
 def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(

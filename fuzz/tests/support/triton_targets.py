@@ -40,10 +40,22 @@ def follow(addresses, wanted):  # type: ignore[no-untyped-def]  # device code
     tl.store(wanted + tl.arange(0, 4), tl.load(at))
 
 
+@triton.jit
+def three_or_nothing(x, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    tl.static_assert(COUNT == 3, "COUNT must be three")
+    return tl.load(x)
+
+
+@triton.jit
+def call(x, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    tl.store(x, three_or_nothing(x, COUNT))
+
+
 def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
     """With one sequence, four elements behind the allocation of K are read, and not used. With two, two programs store different
     values to one element, and the one that comes last is right. With three, the last of four elements is stored from a lane
-    without a value. With four, nothing is wrong: a kernel loads the address of another tensor."""
+    without a value. With four, nothing is wrong: a kernel loads the address of another tensor. With five, a
+    kernel does not compile."""
     out, _ = honest(q, k_cache, *rest)
     match len(q):
         case 1:
@@ -56,6 +68,8 @@ def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
         case 4:
             elsewhere = torch.ones(4)
             follow[(1,)](torch.tensor([elsewhere.data_ptr()]), torch.empty(4))
+        case 5:
+            call[(1,)](torch.zeros(1), COUNT=4)
     return out
 
 
