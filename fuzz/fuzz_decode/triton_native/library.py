@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -31,7 +32,10 @@ class Machine:
 @functools.cache
 def machine() -> Machine:
     """The library and its operations. Raises Unsupported."""
-    library = ctypes.CDLL(str(_library()))
+    try:
+        library = ctypes.CDLL(str(_library()))
+    except OSError as error:
+        raise Unsupported(f"this computer: its library cannot be built or loaded ({error})") from error
     library.machine_operation.restype = ctypes.c_char_p
     library.machine_run.argtypes = library.machine_free.argtypes = [ctypes.c_void_p]
     library.machine_run.restype = library.machine_free.restype = None
@@ -46,11 +50,13 @@ def machine() -> Machine:
 def cache_folder() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "fuzz-decode" / "native"
-    try:
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    if not os.access(folder, os.W_OK | os.X_OK):
         folder = Path(tempfile.gettempdir()) / f"fuzz-decode-native-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise Unsupported(f"the cache folder {folder}, which belongs to another user")
     return folder
 
 
