@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fuzz_decode.text import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -40,7 +42,7 @@ class OutOfBoundsAccess:
     def words(self) -> str:
         """`reads out of bounds, 7 elements before k_cache's storage`."""
         verb = "writes" if self.stored else "reads"
-        return f"{verb} out of bounds, {abs(self.elements)} elements {self.side} {self.tensor}'s storage"
+        return f"{verb} out of bounds, {counted(abs(self.elements), 'element')} {self.side} {self.tensor}'s storage"
 
     @property
     def side(self) -> str:
