@@ -5,7 +5,8 @@ or a hang costs one case. They import it afresh, so that changes made in this pr
 reach them, and a script that fuzzes a function of its own must do so under `if __name__ == "__main__":`.
 
 Any other function, be it a closure, a lambda, a `functools.partial` or defined in a notebook, runs in this very process: a crash
-ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its import.
+ends it, and nothing ends a hang. There a Triton kernel runs on the CPU only in the interpreter, that is, if TRITON_INTERPRET=1
+was set before its import.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, SECONDS, UNSET, Unset, number_of_cases
+from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, ENGINE, SECONDS, UNSET, Unset, number_of_cases
 from fuzz_decode.campaign.record import raw_entry, with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
@@ -36,6 +37,7 @@ from fuzz_decode.results import Finding, Result, attach, check_call, replay_comm
 from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.text import counted
 from fuzz_decode.workers.devices import pick_device
+from fuzz_decode.workers.engines import pick_engine
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -52,15 +54,16 @@ def check(
     *,
     before: tuple[Case, ...] = (),
     device: str = "auto",
+    engine: str = "auto",
     timeout: float = 60.0,
     import_timeout: float = IMPORT_SECONDS,
 ) -> Result:
     """Run one case through a function, after the cases in `before` if there are any, and compare.
 
     `fn` is a decode function, or a target's name as on the command line. The result is true if the case passed. A failure is
-    diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda; a case takes at most `timeout`
-    seconds, importing the function at most `import_timeout`. Raises UsageError if an argument is wrong, or the function cannot be
-    a target.
+    diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda, and `engine` is what runs Triton
+    kernels on the CPU: auto, native or interpreter. A case takes at most `timeout` seconds, importing the function at most
+    `import_timeout`. Raises UsageError if an argument is wrong, or the function cannot be a target.
 
     >>> from fuzz_decode import FAMILIES, Case, Layout, check
     >>> interleaved = Case(seq_lens=(5, 0, 17), block_size=16, k=Layout(FAMILIES["interleaved"]), v=None)
@@ -76,7 +79,8 @@ def check(
         "timeout": SECONDS.checked("timeout", timeout),
         "import_timeout": SECONDS.checked("import_timeout", import_timeout),
     }
-    config = WorkerConfig(_target_name(fn), pick_device(DEVICE.checked("device", device)), **seconds)
+    on = pick_device(DEVICE.checked("device", device))
+    config = WorkerConfig(_target_name(fn), on, **seconds, engine=pick_engine(ENGINE.checked("engine", engine), on))
     in_process = _in_process_backend(fn, config)
     with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
@@ -99,6 +103,7 @@ def fuzz(
     time: float | None = None,
     stop_after: int | None = None,
     device: str = "auto",
+    engine: str = "auto",
     jobs: int | None = None,
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
@@ -113,8 +118,8 @@ def fuzz(
     given 300, or no limit with `time`), `time` seconds or `stop_after` distinct findings, whichever comes first; None is no
     limit. `jobs` processes run the cases (None: one per core); with `sequence`, each process makes that many related calls and
     ends, which finds stale state. A case takes at most `timeout` seconds, importing the function `import_timeout`, and minimizing
-    a finding `minimize_time`. `corpus` is a folder where findings are kept, and whose
-    ledger.toml lists known failures; without it nothing stays on disk.
+    a finding `minimize_time`. `corpus` is a folder where findings are kept, and whose ledger.toml lists known failures; without
+    it nothing stays on disk. `device` and `engine` are those of `check`.
 
     Warns if every case was rejected, so that nothing was tested, and if the ledger is out of date. Raises UsageError if an
     argument is wrong, or the function cannot be a target.
@@ -126,7 +131,7 @@ def fuzz(
     """
     limits = {"iters": number_of_cases(iters, time, DEFAULT_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
@@ -141,6 +146,7 @@ def assert_decode_correct(
     time: float | None = None,
     stop_after: int | None = 1,
     device: str = "auto",
+    engine: str = "auto",
     jobs: int | None = None,
     dtypes: tuple[str, ...] | None = None,
     sequence: int | None = None,
@@ -160,7 +166,7 @@ def assert_decode_correct(
     __tracebackhide__ = True
     limits = {"iters": number_of_cases(iters, time, TEST_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
     try:
         campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     except UsageError as error:

@@ -35,6 +35,17 @@ class TargetError(UsageError):
     """A target that cannot be imported, found or called."""
 
 
+class UnsupportedKernel(UsageError):
+    """A kernel that the native engine cannot run; `reason` names the operation and its line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; engine interpreter may run this kernel")
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnsupportedKernel], tuple[str]]:
+        return UnsupportedKernel, (self.reason,)
+
+
 class HarnessError(Exception):
     """A fault of fuzz-decode itself, with its traceback as text; never a finding. The command line exits with 2."""
 

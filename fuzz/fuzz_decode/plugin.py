@@ -44,6 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fuzz-decode", "replay of stored decode attention cases")
     group.addoption("--decode-target", metavar="T", help="replay the corpus on module:function or path/to/file.py:function")
     group.addoption("--decode-device", choices=("auto", "cpu", "cuda"), default="auto", help="where to replay it")
+    engines = ("auto", "native", "interpreter")
+    group.addoption("--decode-engine", choices=engines, default="auto", help="what runs Triton kernels on the CPU")
     parser.addini("decode_corpus", "folder of case files, relative to the rootdir (default: corpus)", default="")
     parser.addini("decode_timeout", "seconds that one replayed case may take", default="60")
 
@@ -135,6 +137,7 @@ class ReplayItem(pytest.Item):
     def _worker(self, wanted: str) -> ResilientWorker:
         """A mutant may fail only where it was found: splits differ between the interpreter and a GPU."""
         from fuzz_decode.workers.devices import pick_device
+        from fuzz_decode.workers.engines import pick_engine
         from fuzz_decode.workers.protocol import WorkerConfig
         from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -144,7 +147,8 @@ class ReplayItem(pytest.Item):
         workers = self.config.stash[WORKERS]
         if (self.target, device) not in workers:
             timeout = float(str(self.config.getini("decode_timeout")))
-            workers[self.target, device] = ResilientWorker(WorkerConfig(self.target, device, timeout))
+            engine = pick_engine(self.config.getoption("--decode-engine"), device)
+            workers[self.target, device] = ResilientWorker(WorkerConfig(self.target, device, timeout, engine=engine))
         return workers[self.target, device]
 
     def _failure(self, outcome: Outcome) -> ReplayFailed:
@@ -155,5 +159,5 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
         entry = with_outcome(load(self.path), outcome, self.target)
-        report = finding_text(entry, repro_line(self.path, self.target), outcome.signature)
+        report = finding_text(entry, repro_line(self.path, self.target, native=entry.is_native), outcome.signature)
         return ReplayFailed(plain(report, getattr(sys.__stdout__, "encoding", None)), headline(entry))

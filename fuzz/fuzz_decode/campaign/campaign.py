@@ -6,6 +6,7 @@ A failing case is on disk before anything else happens to it. On a GPU cases com
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from fuzz_decode._version import __version__
 from fuzz_decode.campaign.checkpoint import Checkpoint, as_text
-from fuzz_decode.campaign.events import CaseDone, Event, NotResumable, Started
+from fuzz_decode.campaign.events import CaseDone, EngineReplaced, Event, NotResumable, Started
 from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import CampaignState
@@ -69,6 +70,7 @@ class Campaign:
             self.state.versions = ready.versions
             self._started_at = time.monotonic()
             yield Started(ready)
+            yield from self._follow_engine(backend)
             if not is_kept:
                 yield NotResumable(self.settings.corpus)
             self._check_known_failures()
@@ -98,6 +100,9 @@ class Campaign:
         start, runs = self._runs(space)
         schedule = Schedule(self.settings.sequence is not None, start, self._ledger.quarantined, self._deadline)
         for number, calls, outcome in backend.outcomes(runs, schedule):
+            for event in self._follow_engine(backend):
+                recorder.settings = self.settings
+                yield event
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue
             if outcome.status == Status.FAILED:
@@ -111,6 +116,14 @@ class Campaign:
         for number in sorted(self._waiting):  # time is over, and some of the cases before these are not done
             if not self._is_over():
                 yield from self._judge(number, recorder)
+
+    def _follow_engine(self, backend: WorkerBackend) -> Iterator[Event]:
+        """From here on workers are started with the interpreter, if the backend says that it runs the cases."""
+        if backend.engine.reason and not self.state.engine_reason:
+            self.state.engine_reason = backend.engine.reason
+            self.state.versions = {name: version for name, version in self.state.versions.items() if name != "engine"}
+            self.settings = dataclasses.replace(self.settings, engine=backend.engine.engine)
+            yield EngineReplaced(backend.engine.reason)
 
     def _runs(self, space: CaseSpace) -> tuple[int, Iterator[WorkItem]]:
         """The runs to make from the next case on, and the number of the first one's first case."""

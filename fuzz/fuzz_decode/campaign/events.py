@@ -27,6 +27,13 @@ class NotResumable:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineReplaced:
+    """The interpreter runs the cases from here on: the native engine could not run a kernel, or could not be used at all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaseDone:
     """A case was judged, in the order of the cases."""
 
@@ -66,4 +73,4 @@ class SpuriousTimeout:
     reason: str
 
 
-Event = Started | NotResumable | CaseDone | Found | Minimized | SpuriousTimeout
+Event = Started | NotResumable | EngineReplaced | CaseDone | Found | Minimized | SpuriousTimeout

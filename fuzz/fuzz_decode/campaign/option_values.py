@@ -15,6 +15,7 @@ from fuzz_decode.errors import UsageError
 from fuzz_decode.text import one_line
 
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "native", "interpreter")
 DEFAULT_ITERS = 300
 DEFAULT_SECONDS = 60.0  # for a case, and for minimizing a finding
 LARGEST = 10**18 - 1
@@ -81,4 +82,5 @@ NATURAL = whole_number(0)
 SEQUENCE = whole_number(2, MAX_CALLS)
 SECONDS = ValueRule("a number of seconds above 0", _is_duration, float)
 DEVICE = ValueRule(f"one of {', '.join(DEVICES)}", lambda value: value in DEVICES, str)
+ENGINE = ValueRule(f"one of {', '.join(ENGINES)}", lambda value: value in ENGINES, str)
 DTYPE_NAMES = ValueRule(f"names among {', '.join(DTYPES)}, in a tuple", _are_dtypes, tuple)

@@ -11,7 +11,14 @@ from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
 from fuzz_decode.workers.backend import CaseRunner
 
 NOT_REPEATED = "did not fail again"
-IN_MEMORY = (Symptom.WRONG_VALUE, Symptom.UNWRITTEN, Symptom.STRAY_WRITE, Symptom.INPUT_MODIFIED, Symptom.NONDETERMINISTIC)
+IN_MEMORY = (
+    Symptom.WRONG_VALUE,
+    Symptom.UNWRITTEN,
+    Symptom.STRAY_WRITE,
+    Symptom.INPUT_MODIFIED,
+    Symptom.NONDETERMINISTIC,
+    Symptom.OUT_OF_BOUNDS,
+)
 
 
 def as_it_is(run: Runner) -> Runner:

@@ -10,6 +10,7 @@ from fuzz_decode.campaign.option_values import (
     DEFAULT_SECONDS,
     DEVICE,
     DTYPE_NAMES,
+    ENGINE,
     NATURAL,
     POSITIVE,
     SECONDS,
@@ -18,10 +19,12 @@ from fuzz_decode.campaign.option_values import (
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.workers.devices import default_jobs, pick_device, pick_gpus
+from fuzz_decode.workers.engines import pick_engine
 from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 
 RULES = {
     "device": DEVICE,
+    "engine": ENGINE,
     "seed": NATURAL,
     "iters": POSITIVE,
     "time": SECONDS,
@@ -49,6 +52,8 @@ class CampaignSettings:
     """folder where findings are kept, and whose ledger.toml lists known failures"""
     device: str = "auto"
     """cpu or cuda; auto becomes one of them"""
+    engine: str = "auto"
+    """what runs Triton kernels on the CPU: native, interpreter, or auto"""
     seed: int = 0
     """same seed, same cases"""
     iters: int | None = DEFAULT_ITERS
@@ -89,6 +94,7 @@ class CampaignSettings:
             raise UsageError("iters and time are both None; one of them must say when to stop")
         object.__setattr__(self, "device", pick_device(self.device))
         self._check_devices()
+        pick_engine(self.engine, self.device)
         corpus_must_be_writable(self.corpus)
 
     def _check_devices(self) -> None:
@@ -113,7 +119,14 @@ class CampaignSettings:
     @property
     def worker_config(self) -> WorkerConfig:
         """How a worker is started; of several GPUs, on the first."""
-        config = WorkerConfig(self.target, self.device, self.timeout, self.dtypes or (), import_timeout=self.import_timeout)
+        config = WorkerConfig(
+            self.target,
+            self.device,
+            self.timeout,
+            self.dtypes or (),
+            import_timeout=self.import_timeout,
+            engine=pick_engine(self.engine, self.device),
+        )
         return config.on(self.gpus[0]) if self.gpus else config
 
     @property

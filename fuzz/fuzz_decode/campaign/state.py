@@ -66,6 +66,8 @@ class CampaignState:
     """entry of the ledger to a stored case that should fail but passes"""
     versions: dict[str, str] = field(default_factory=dict)
     """versions in use; empty until the target is loaded"""
+    engine_reason: str = ""
+    """why the interpreter runs the cases instead of the native engine; empty: there is no such reason"""
     stopped_because: str = ""
     """why it ended before its limits; empty: it did not"""
     harness_errors: list[HarnessError] = field(default_factory=list)

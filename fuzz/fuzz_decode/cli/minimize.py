@@ -32,6 +32,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
     from fuzz_decode.corpus.lookup import find_files, target_of
     from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+    from fuzz_decode.workers.engines import NATIVE
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
@@ -42,7 +43,8 @@ def _minimize(arguments: argparse.Namespace) -> int:
         console.print(in_a_line(_why_kept(path, entry, config.target, result)), soft_wrap=True)
         return FINDINGS if result.findings else CLEAN
     title = f"{result.entry.signature} - minimized in {counted(result.shrunk.runs, 'run')}"
-    show_finding(console, result.entry, repro_line(result.path, config.target), title)
+    repro = repro_line(result.path, config.target, native=config.engine.engine == NATIVE)
+    show_finding(console, result.entry, repro, title)
     for line in _changes(path, result):
         console.print(in_a_line(line), soft_wrap=True)
     raise_all([result.harness_error] if result.harness_error else [])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, USAGE, add_junit, add_target, worker_config
 from fuzz_decode.errors import print_error
 from fuzz_decode.files import must_be_writable
 from fuzz_decode.text import counted
+
+if TYPE_CHECKING:
+    from fuzz_decode.workers.protocol import WorkerConfig
 
 
 def add_to(commands: Any) -> None:
@@ -40,7 +43,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     ) as report:
         report.checks += map(unreadable, errors)
         for replayed in replay(entries, config) if entries else ():
-            _show(console, replayed, config.target)
+            _show(console, replayed, config)
             report.checks.append(replay_check(replayed, config.target))
             failed += bool(replayed.outcome.findings)
             known += replayed.outcome.status in (Status.KNOWN, Status.QUARANTINED)
@@ -56,15 +59,17 @@ def _replay(arguments: argparse.Namespace) -> int:
     return FINDINGS if failed or out_of_date else USAGE if errors else CLEAN
 
 
-def _show(console: Any, replayed: Any, target: str) -> None:
+def _show(console: Any, replayed: Any, config: WorkerConfig) -> None:
     from fuzz_decode.corpus.lookup import with_outcome
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+    from fuzz_decode.workers.engines import NATIVE
 
     path, outcome = replayed.path, replayed.outcome
     words = f"{path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
     style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
     console.print(in_a_line(words, style), soft_wrap=True)
     if outcome.findings:
-        show_finding(console, with_outcome(replayed.entry, outcome, target), repro_line(path, target), outcome.signature)
+        repro = repro_line(path, config.target, native=config.engine.engine == NATIVE)
+        show_finding(console, with_outcome(replayed.entry, outcome, config.target), repro, outcome.signature)
     if replayed.out_of_date:
         console.print(in_a_line(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)

@@ -84,6 +84,7 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
         target=arguments.target,
         corpus=arguments.corpus,
         device=arguments.device,
+        engine=arguments.engine,
         seed=arguments.seed,
         iters=number_of_cases(arguments.iters or UNSET, arguments.time, DEFAULT_ITERS),
         time=arguments.time,

@@ -56,11 +56,13 @@ def _score(arguments: argparse.Namespace) -> int:
     from fuzz_decode.evaluate.settings import EvaluationSettings
     from fuzz_decode.report.terminal.score import ScoreView
     from fuzz_decode.workers.devices import pick_device
+    from fuzz_decode.workers.engines import pick_engine
 
     for option in ("json", "markdown", "resume"):
         must_be_writable(f"--{option}", getattr(arguments, option))
     device = pick_device(arguments.device)
-    setting = EvaluationSettings(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate)
+    engine = pick_engine(arguments.engine, device)
+    setting = EvaluationSettings(device, arguments.timeout, arguments.cases, arguments.grid, arguments.ablate, engine)
     jobs = arguments.jobs or default_jobs(device)
     chosen = subjects(arguments.mutants)
     score = Score(chosen, setting, arguments.seeds, arguments.clean, MeasurementStore(arguments.resume), jobs, arguments.diagnose)

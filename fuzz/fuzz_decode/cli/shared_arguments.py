@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fuzz_decode.cli.argument_types as types
-from fuzz_decode.campaign.option_values import DEFAULT_SECONDS, DEVICES
+from fuzz_decode.campaign.option_values import DEFAULT_SECONDS, DEVICES, ENGINES
 
 if TYPE_CHECKING:
     from fuzz_decode.workers.protocol import WorkerConfig
@@ -25,7 +25,9 @@ def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="cpu runs Triton's interpreter")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="cpu needs no GPU")
+    words = "what runs Triton kernels on the CPU (default auto: the interpreter)"
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help=words)
     parser.add_argument(
         "--timeout", type=types.duration, default=DEFAULT_SECONDS, metavar="SECONDS", help="per case (default 60)"
     )
@@ -51,10 +53,12 @@ def add_minimize_time(parser: argparse.ArgumentParser) -> None:
 def worker_config(arguments: argparse.Namespace, target: str) -> WorkerConfig:
     """How to start workers for a target, as the arguments say."""
     from fuzz_decode.workers.devices import pick_device
+    from fuzz_decode.workers.engines import pick_engine
     from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 
-    limit = arguments.import_timeout or IMPORT_SECONDS
-    return WorkerConfig(target, pick_device(arguments.device), arguments.timeout, import_timeout=limit)
+    limit, device = arguments.import_timeout or IMPORT_SECONDS, pick_device(arguments.device)
+    engine = pick_engine(arguments.engine, device)
+    return WorkerConfig(target, device, arguments.timeout, import_timeout=limit, engine=engine)
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

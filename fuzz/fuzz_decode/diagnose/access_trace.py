@@ -1,5 +1,5 @@
 """Which addresses a kernel reads and writes for one row of out: as the contract wants, and with a fault. Where no fault is known,
-what it is observed to read in Triton's interpreter, for all rows together.
+what it is observed to read on the CPU, for all rows together.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.memory import Memory, cache_offsets, slots_of
 from fuzz_decode.diagnose.predict import tokens_in
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, invoke
+from fuzz_decode.execute.watch import contained
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Buffer, Problem
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import memory_fence
 
 MAX_TOKENS = 2**12  # of a row, that are followed
 MAX_SEARCHED = 2**10  # pairs of a row and a head among which one that shows the fault is searched
@@ -32,7 +32,7 @@ TENSORS = {"q": "q", "k": "k_cache", "v": "v_cache", "table": "block_table", "ou
 
 def trace(request: TraceRequest, target: Target | None = None) -> Trace:
     """What is wanted and what the fault makes of it, for the row and head of the request if they differ there, otherwise for the
-    first ones at which they do. A `target` is run, in the interpreter, where no fault says what it reads."""
+    first ones at which they do. A `target` is run, on the CPU, where no fault says what it reads."""
     problem = build_problem(request.case, "cpu")
     correct = correct_model(problem)
     faulty = _with_fault(request.fault, problem, correct)
@@ -124,11 +124,11 @@ def _changed_strides(correct: AccessModel, faulty: AccessModel) -> dict[str, tup
 
 def _watched_reads(problem: Problem, target: Target) -> dict[str, tuple[tuple[int, int], ...]] | None:
     """What the target reads of each buffer; None if no Triton kernel of it ran."""
-    with memory_fence(keep_reads=True) as fence, contextlib.suppress(TargetFailed, TargetRejected):
+    with contained("cpu", keep_reads=True) as record, contextlib.suppress(TargetFailed, TargetRejected):
         invoke(problem, target)
-    if not fence.reads:
+    if record is None or not record.reads:
         return None
-    addresses = np.unique(np.concatenate(fence.reads))
+    addresses = np.unique(np.concatenate(record.reads))
     return {name: tuple(_ranges(addresses, buffer)) for name, buffer in problem.buffers.items()}
 
 

@@ -6,7 +6,6 @@ predicts anything else on the variations of the case.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -26,42 +25,50 @@ from fuzz_decode.diagnose.observation import Experiment, Observation
 from fuzz_decode.diagnose.session import DiagnosisSession, differ, explains, is_right, predicted, would_show
 from fuzz_decode.diagnose.variations import GROUPS, fits, occupied, other_seed
 from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.watch import contained
+from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 from fuzz_decode.outcome import Stage, Status, Symptom
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess, memory_fence
 
 CONFIRMATIONS = 12  # runs on variations that a fault must explain even if no other suspect is left
+SAID_BY_SYMPTOM = {
+    Symptom.INPUT_MODIFIED: "it modifies its own input",
+    Symptom.UNDEFINED_VALUE: "it uses a lane that a mask leaves without a value",
+    Symptom.ORDER_DEPENDENT: "its programs race",
+}
 SINGLE_TOKENS = "with one token in each sequence"
 REVEALING = ("with gaussian data in float32", "with equal weights of all tokens", "in permuted blocks")
 
 
 def examine(request: DiagnoseRequest, target: Target, device: str) -> Diagnosis:
-    """What the target does wrong on the case. Empty if it does nothing wrong there. In the interpreter all runs are fenced."""
-    with memory_fence() if device == "cpu" else contextlib.nullcontext() as fence:
-        found = _examine(request, target, device, fence)
-    if found.fault or not found.sentence or fence is None or fence.out_of_bounds is None:
+    """What the target does wrong on the case. Empty if it does nothing wrong there. On the CPU accesses out of bounds are
+    contained in all runs."""
+    with contained(device) as launches:
+        found = _examine(request, target, device, launches)
+    if found.fault or not found.sentence or launches is None or launches.out_of_bounds is None:
         return found
-    return dataclasses.replace(found, sentence=f"{found.sentence}; it {fence.out_of_bounds.words}")
+    return dataclasses.replace(found, sentence=f"{found.sentence}; it {launches.out_of_bounds.words}")
 
 
-def _examine(request: DiagnoseRequest, target: Target, device: str, fence: Fence | None) -> Diagnosis:
+def _examine(request: DiagnoseRequest, target: Target, device: str, launches: LaunchRecord | None) -> Diagnosis:
     outcome = run_case(request.case, target, device)
-    left_bounds = fence is not None and fence.out_of_bounds is not None
+    left_bounds = launches is not None and launches.out_of_bounds is not None
     if outcome.status == Status.REJECTED or (outcome.status == Status.PASSED and not left_bounds):
         return Diagnosis()
     first = outcome.findings[0] if outcome.findings else None
     if outcome.stage == Stage.RUN or not fits(request.case):
         return Diagnosis(sentence=beyond_reach(request.case))
-    if first is not None and first.symptom is Symptom.INPUT_MODIFIED:
-        return Diagnosis("input-modified", f"it modifies its own input: {first.message}", True, (first.message,))
+    if first is not None and first.symptom in SAID_BY_SYMPTOM:
+        sentence = f"{SAID_BY_SYMPTOM[first.symptom]}: {first.message}"
+        return Diagnosis(str(first.symptom), sentence, True, (first.message,))
     deadline = time.monotonic() + request.seconds
-    session = DiagnosisSession(request.case, request.raw, request.probes, target, device, deadline, fence)
-    return diagnose_case(session, passed=outcome.status == Status.PASSED)
+    session = DiagnosisSession(request.case, request.raw, request.probes, target, device, deadline, launches)
+    return diagnose_case(session, passed=all(finding.symptom is Symptom.OUT_OF_BOUNDS for finding in outcome.findings))
 
 
 def diagnose_case(session: DiagnosisSession, passed: bool) -> Diagnosis:
-    """`passed`: the case did, thanks to the fence: without it, it would have crashed.
+    """`passed`: the result is right, thanks to the fence: without it, the kernel might have crashed.
 
     The order matters. Nondeterminism and uninitialised memory come first, since predictions mean nothing without them; faults are
     tried only on a run that is wrong on finite memory; if there is none, the wrong result came from memory that held NaN.
@@ -115,7 +122,7 @@ def _revealing_cases(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
 
 
 def _harmless(access: OutOfBoundsAccess) -> Diagnosis:
-    """The kernel crashed, and gives the right result where a fence contains its accesses."""
+    """The kernel leaves its tensors, and gives the right result where these accesses are contained."""
     if access.stored:
         return Diagnosis("wild-write", access.words, True)
     return Diagnosis("wild-read", f"{access.words}, without effect on the result", True)

@@ -14,8 +14,8 @@ from fuzz_decode.diagnose.observation import Experiment, Observation, make_exper
 from fuzz_decode.diagnose.predict import Prediction
 from fuzz_decode.diagnose.variations import variations
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
+from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 from fuzz_decode.targets.target import Target
-from fuzz_decode.triton_interpreter.memory_fence import Fence, OutOfBoundsAccess
 
 DISTINCT = 4.0  # predictions differ if they are further apart than this many bounds
 
@@ -34,8 +34,8 @@ class DiagnosisSession:
     device: str
     deadline: float
     """A time of time.monotonic()."""
-    fence: Fence | None
-    """The memory fence around all runs; None on a GPU."""
+    launches: LaunchRecord | None
+    """What was noticed in all runs, whose accesses out of bounds are contained; None on a GPU, where they are not."""
     observations: list[Observation] = field(default_factory=list)
     """The runs that finished, in their order."""
 
@@ -46,7 +46,7 @@ class DiagnosisSession:
     @property
     def out_of_bounds(self) -> OutOfBoundsAccess | None:
         """The first access outside of the tensors of its launch, in any run."""
-        return None if self.fence is None else self.fence.out_of_bounds
+        return None if self.launches is None else self.launches.out_of_bounds
 
     def observe(self, label: str, experiment: Experiment) -> Observation | None:
         """Run the target and keep what it left; None if it did not finish."""
@@ -58,7 +58,7 @@ class DiagnosisSession:
         return seen
 
     def experiment(self, case: Case) -> Experiment:
-        return make_experiment(case, self.target, self.device, fenced=self.fence is not None)
+        return make_experiment(case, self.target, self.device, fenced=self.launches is not None)
 
     def supports(self, case: Case) -> bool:
         return self.target.unsupported_reason(case) is None

@@ -68,7 +68,8 @@ class Score:
                 yield self._note(known)
         if missing:
             last = self.subjects[-1].target  # listing generic mutants takes a second: once before forking, not in every fork
-            plan = WorkerConfig(CLEAN, self.setting.device, self.setting.timeout, preload=last)
+            setting = self.setting
+            plan = WorkerConfig(CLEAN, setting.device, setting.timeout, preload=last, engine=setting.engine)
             with contextlib.closing(EvaluationPool(plan, self.jobs)) as pool:
                 for task, measurement in pool.measurements(missing):
                     self.journal.add(key(task.subject, task.seed, task.setting, task.diagnose), measurement)

@@ -16,6 +16,7 @@ from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.evaluate.peer_grids import CPU, GPU, GRIDS
 from fuzz_decode.generate.case_stream import case_stream, drawn_stream
 from fuzz_decode.oracles.tolerance import Tolerance
+from fuzz_decode.workers.engines import INTERPRETER, EngineChoice
 from fuzz_decode.workers.protocol import EvaluateCase
 
 ABLATIONS = ("no-poison", "no-tagged", "contiguous", "random-lengths", "unsteered")
@@ -37,11 +38,14 @@ class EvaluationSettings:
     """A peer's name: its published grid and tolerance instead of the fuzzer's cases and oracles."""
     ablate: str = ""
     """One of ABLATIONS: the technique that is disabled."""
+    engine: EngineChoice = EngineChoice()
+    """What runs Triton kernels on the CPU."""
 
     def key(self) -> dict[str, Any]:
         """The parts of a measurement's key that the settings determine."""
         cut = dataclasses.asdict(self._cut()) if self.grid else {}
-        return {"device": self.device, "cases": self.limit, "grid": self.grid, "cut": cut, "ablate": self.ablate}
+        engine = {} if self.engine.engine == INTERPRETER else {"engine": self.engine.engine}
+        return {"device": self.device, "cases": self.limit, "grid": self.grid, "cut": cut, "ablate": self.ablate, **engine}
 
     @property
     def limit(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.execute.raised import calls_to, raised, text_of, type_name, unwrapped
+from fuzz_decode.execute.watch import supported_launches
 from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.poison import POISON, poisoned_allocations
 from fuzz_decode.problems.problem import Problem
@@ -50,7 +51,13 @@ def invoke_on_device(problem: Problem, target: Target, fill: int | None, *, give
 
 
 def _call(problem: Problem, target: Target, passed: frozenset[str], fill: int | None) -> tuple[Any, Any]:
-    """The target's out and lse, or whatever it returned instead, once the device has finished."""
+    """The target's out and lse, or whatever it returned instead. Raises UnsupportedKernel, too."""
+    with supported_launches():
+        return _result(problem, target, passed, fill)
+
+
+def _result(problem: Problem, target: Target, passed: frozenset[str], fill: int | None) -> tuple[Any, Any]:
+    """The same once the device has finished."""
     options = {"out": problem.out, **problem.options()}
     try:
         with contextlib.nullcontext() if fill is None else poisoned_allocations(fill):

@@ -7,12 +7,14 @@ import re
 import traceback
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
+from fuzz_decode.execute.compile_errors import is_compile_error, places, reason
 from fuzz_decode.text import one_line
 
 MAX_MESSAGE, MAX_LINE, MAX_NAME = 300, 120, 60  # characters
 LISTED_CALLS = 12
-BETWEEN = ("contextlib", "functools", "torch", "triton")  # decorators and the interpreter: among the lines of a target
+BETWEEN = ("ast", "contextlib", "functools", "torch", "triton")  # decorators, interpreter, compiler: among the lines of a target
 
 
 def unwrapped(error: BaseException) -> BaseException:
@@ -22,7 +24,8 @@ def unwrapped(error: BaseException) -> BaseException:
 
 def raised(error: BaseException, *, first_line: bool = False) -> str:
     """The exception and the line of the target that led to it: `KeyError: 3 at kernel.py:12: tl.load(x)`."""
-    text = "".join(traceback.format_exception_only(unwrapped(error)))
+    innermost = unwrapped(error)
+    text = reason(innermost) if is_compile_error(innermost) else "".join(traceback.format_exception_only(innermost))
     text = text.splitlines()[0] if first_line else " ".join(text.split())
     place = "".join(f" at {line}" for line in target_lines(error)[-1:])
     return one_line(text, MAX_MESSAGE - len(place)) + place
@@ -54,8 +57,10 @@ def target_lines(error: BaseException) -> list[str]:
     Without any, the line that raised it.
     """
     frames = list(_frames(error))
-    own = [frame for frame in frames if not _is_foreign(frame[0])]
-    return [_line(*frame) for frame in own or frames[-1:]]
+    own = [_line(*frame) for frame in frames if not _is_foreign(frame[0])]
+    if is_compile_error(innermost := unwrapped(error)) and (compiled := places(innermost)):
+        return [*own, *(_source_line(file, number) for file, number in compiled)]
+    return own or [_line(*frame) for frame in frames[-1:]]
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -78,6 +83,9 @@ def _is_foreign(frame: FrameType) -> bool:
 
 
 def _line(frame: FrameType, number: int) -> str:
-    name = frame.f_code.co_filename
-    source = linecache.getline(name, number, frame.f_globals).strip()[:MAX_LINE]
+    return _source_line(frame.f_code.co_filename, number, frame.f_globals)
+
+
+def _source_line(name: str, number: int, names: dict[str, Any] | None = None) -> str:
+    source = linecache.getline(name, number, names).strip()[:MAX_LINE]
     return f"{name.rsplit('/', 1)[-1]}:{number}" + (f": {source}" if source else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -15,11 +16,12 @@ from fuzz_decode.execute.invoke import (
     invoke_on_device,
 )
 from fuzz_decode.execute.prepare import prepare
+from fuzz_decode.execute.watch import another_order, watched
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun
-from fuzz_decode.oracles.repeatability import repeatable
+from fuzz_decode.oracles.repeatability import Order, repeatable
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem, is_small
 from fuzz_decode.problems.poison import POISON
@@ -76,14 +78,18 @@ def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list
     problem = prepare(case, target, home, memory)
     expected = expect(problem, target, device)
 
-    def launch(other: Problem) -> KernelRun:
-        return _launch(other, expected, target, device, give_out=other is problem or not target.may_allocate)
+    def launch(other: Problem, order: Order | None = None) -> KernelRun:
+        give_out = other is problem or not target.may_allocate
+        with watched(order) as record:
+            run = _launch(other, expected, target, device, give_out=give_out)
+        return dataclasses.replace(run, launches=record)
 
     def rebuild(plain: Case) -> Problem:
         return build_problem(target.strides.nearest(plain), home, problem.values, memory)
 
     run = launch(problem)
-    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, rebuild)
+    order = another_order(case.seed)
+    return _judge(problem, run) or repeatable(problem, run, target.arithmetic_of(case), launch, _judge, rebuild, order)
 
 
 def _launch(problem: Problem, expected: Expected, target: Target, device: str, *, give_out: bool) -> KernelRun:
@@ -96,7 +102,7 @@ def _launch(problem: Problem, expected: Expected, target: Target, device: str, *
     out, lse = invoke_on_device(sent.problem, target, fill, give_out=give_out)
     after = sent.read_back()
     got = sent.out_of(after) if out is sent.problem.out else out.cpu()
-    return KernelRun(got, None if lse is None else lse.cpu(), expected, input_bytes(problem), after)
+    return KernelRun(got, None if lse is None else lse.cpu(), expected, input_bytes(problem), after=after)
 
 
 def _judge(problem: Problem, run: KernelRun) -> list[Violation]:

@@ -26,12 +26,14 @@ CLAIMS = {
     Symptom.STRAY_WRITE: "nothing_is_written_beside_{tensor}",
     Symptom.INPUT_MODIFIED: "{tensor}_is_left_as_it_was",
     Symptom.NONDETERMINISTIC: "two_runs_give_the_same_{tensor}",
+    Symptom.ORDER_DEPENDENT: "two_runs_give_the_same_{tensor}",
     Symptom.LAYOUT_DEPENDENT: "{tensor}_does_not_depend_on_the_layout",
     Symptom.WRONG_SHAPE: "{tensor}_has_its_shape",
     Symptom.WRONG_DTYPE: "{tensor}_has_its_dtype",
     Symptom.WRONG_DEVICE: "{tensor}_is_on_the_device_of_q",
 }
 DEATHS = {Symptom.CRASH: "killed its process", Symptom.TIMEOUT: "did not return"}
+SEEN_BY_ENGINE = (Symptom.OUT_OF_BOUNDS, Symptom.UNDEFINED_VALUE, Symptom.ORDER_DEPENDENT)
 
 
 def docstring(entry: Entry, target: str, use: list[str]) -> list[str]:
@@ -63,6 +65,8 @@ def _failure(entry: Entry) -> Iterator[str]:
     yield from filter(None, (worst_element(entry).plain, entry.note))
     if entry.signature.symptom in DEATHS:
         yield f"It {DEATHS[entry.signature.symptom]}: this script may do the same."
+    if entry.signature.symptom in SEEN_BY_ENGINE:
+        yield "The native engine of fuzz-decode noticed it: this script compares results, which may be right, and may crash."
 
 
 def _features(entry: Entry) -> Iterator[str]:

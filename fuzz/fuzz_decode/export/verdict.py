@@ -133,7 +133,7 @@ def compared(problem: Problem, symptom: Symptom | None, relaid: list[str], *, ag
     if symptom is Symptom.INPUT_MODIFIED:
         lines += MODIFIED.splitlines()
     lines += [*ANSWERS.splitlines(), *(AGAIN.splitlines() if again else []), *COMPARED.splitlines()]
-    if symptom is Symptom.NONDETERMINISTIC:
+    if symptom in (Symptom.NONDETERMINISTIC, Symptom.ORDER_DEPENDENT):
         repeat = [
             f"whole(out).view(torch.int{bits}).fill_(0x{mark:X})",
             RESULT,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from fuzz_decode.launches.record import LaunchRecord
 from fuzz_decode.oracles.expected import Expected
 from fuzz_decode.problems.problem import Problem
 
@@ -22,6 +23,8 @@ class KernelRun:
     expected: Expected
     before: dict[str, Tensor]
     """Bytes of each input before the call, on the problem's device."""
+    launches: LaunchRecord = field(default_factory=LaunchRecord)
+    """What the engine noticed."""
     after: Problem | None = None
     """The problem with its memory after the call, if that is not the problem itself."""
 

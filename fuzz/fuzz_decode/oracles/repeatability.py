@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,31 +17,56 @@ from fuzz_decode.problems.poison import poison_out
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Arithmetic
 
-Launch = Callable[[Problem], KernelRun]
+Order = str | int  # of the programs of each launch: a word, or the seed of a random order
+
+
+class Launch(Protocol):
+    def __call__(self, problem: Problem, /, order: Order | None = None) -> KernelRun:
+        """Call the target, with the programs of its launches in that order; None: the usual one."""
+        ...
+
+
 Judge = Callable[[Problem, KernelRun], list[Violation]]
 
 
 def repeatable(
-    problem: Problem, run: KernelRun, arithmetic: Arithmetic, launch: Launch, judge: Judge, rebuild: Callable[[Case], Problem]
+    problem: Problem,
+    run: KernelRun,
+    arithmetic: Arithmetic,
+    launch: Launch,
+    judge: Judge,
+    rebuild: Callable[[Case], Problem],
+    order: Order | None = None,
 ) -> list[Violation]:
     """The same problem again, and the same values in a plain layout, give the same bits. `rebuild` lays them out as nearly so as
-    the target's stride rules allow.
+    the target's stride rules allow. Programs run in another `order`, if the engine has one.
 
-    One extra run covers both for a target whose bits do not depend on the layout (`same_bits_anywhere`): only if the plain layout
+    One extra run covers all for a target whose bits do not depend on the layout (`same_bits_anywhere`): only if the plain layout
     differs, the original is repeated, to tell a layout fault from a race. A plain run that is wrong is reported as that.
     """
     first = dataclasses.replace(run, out=run.out.clone(), lse=None if run.lse is None else run.lse.clone())
     if not arithmetic.same_bits_anywhere:
-        return _repeated(problem, first, launch) if arithmetic.deterministic else []
+        return _repeated(problem, first, launch, order) if arithmetic.deterministic else []
     relaid_problem = rebuild(in_plain_layout(problem.case))
-    relaid = launch(relaid_problem)
+    relaid = launch(relaid_problem, order)
     relayout = _difference(first, relaid, "relayout", Symptom.LAYOUT_DEPENDENT, "of the same values laid out contiguously")
-    return relayout and (judge(relaid_problem, relaid) or _repeated(problem, first, launch) or relayout)
+    if not relayout:
+        return []
+    if order is not None and (raced := _repeated(problem, first, launch, order)):
+        return raced
+    return judge(relaid_problem, relaid) or _repeated(problem, first, launch) or relayout
 
 
-def _repeated(problem: Problem, first: KernelRun, launch: Launch) -> list[Violation]:
+def _repeated(problem: Problem, first: KernelRun, launch: Launch, order: Order | None = None) -> list[Violation]:
+    """A difference that comes with another order only is a race of the kernel, which the usual order hides."""
     poison_out(problem)
-    return _difference(first, launch(problem), "determinism", Symptom.NONDETERMINISTIC, "of a second run")
+    again = _difference(first, launch(problem, order), "determinism", Symptom.NONDETERMINISTIC, "of a second run")
+    if not again or order is None:
+        return again
+    reordered = dataclasses.replace(
+        again[0], symptom=Symptom.ORDER_DEPENDENT, message=f"{again[0].message} with programs in another order"
+    )
+    return _repeated(problem, first, launch) or [reordered]
 
 
 def _difference(first: KernelRun, second: KernelRun, oracle: str, symptom: Symptom, second_run: str) -> list[Violation]:

@@ -32,6 +32,8 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
         "target": settings.target,
         "seed": settings.seed,
         "device": settings.device,
+        "engine": settings.worker_config.engine.engine if settings.device == "cpu" else None,
+        **({"engine_reason": state.engine_reason} if state.engine_reason else {}),
         "versions": state.versions,
         "cases": state.done,
         "rejected": state.rejected.total(),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.targets.target import Arithmetic
+from fuzz_decode.triton_native.launch import is_native
 
 VECTOR_BYTES = 16  # the widest load
 WIDEST_BLOCK = 512  # dims; those of K beyond it make a block of their own
@@ -21,8 +22,8 @@ ARITHMETIC = Arithmetic(dots="float32", dequantised="float32", scaled_after_sum=
 def arithmetic(case: Case) -> Arithmetic:
     """With float8 caches, q of bfloat16 becomes float16, and so does P."""
     weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    same_bits = interpreted or _loads(case) == _loads(in_plain_layout(case))
+    on_cpu = os.environ.get("TRITON_INTERPRET") == "1" or is_native()
+    same_bits = on_cpu or _loads(case) == _loads(in_plain_layout(case))
     return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 

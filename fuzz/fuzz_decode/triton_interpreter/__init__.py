@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import functools
 
+from fuzz_decode.launches.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.compiler_semantics import patch_compiler_semantics
-from fuzz_decode.triton_interpreter.fake_device import install_fake_device
 from fuzz_decode.triton_interpreter.libdevice import provide_libdevice
 from fuzz_decode.triton_interpreter.loop_bounds import patch_loop_bounds
 from fuzz_decode.triton_interpreter.narrow_floats import patch_narrow_floats

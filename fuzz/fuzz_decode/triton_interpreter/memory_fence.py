@@ -18,24 +18,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class OutOfBoundsAccess:
-    """An access outside of the storage of its tensor."""
-
-    tensor: str
-    """The kernel's name of the tensor whose storage is nearest."""
-    elements: int
-    """How many elements after the last one of the storage it was; negative: before the first one."""
-    stored: bool
-    """Whether it was a store or an atomic operation, not a load."""
-
-    @property
-    def words(self) -> str:
-        """`reads out of bounds, 7 elements before k_cache's storage`."""
-        side = "before" if self.elements < 0 else "after"
-        verb = "writes" if self.stored else "reads"
-        return f"{verb} out of bounds, {abs(self.elements)} elements {side} {self.tensor}'s storage"
+from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 
 
 @dataclass(slots=True)
@@ -53,12 +36,8 @@ class Fence:
     """int64 array: the first address of each storage, with its number in the upper bits."""
     ends: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64 array: the address behind each storage, likewise."""
-    out_of_bounds: OutOfBoundsAccess | None = None
-    """The first access outside of the storages, in any launch."""
-    out_of_bounds_elements: int = 0
-    """How many elements were accessed outside, in all launches."""
-    reads: list[Any] | None = None
-    """Arrays of addresses that were read inside of the storages; None: they are not kept."""
+    record: LaunchRecord = field(default_factory=LaunchRecord)
+    """What was accessed outside, in all launches, and what was read."""
 
     def enclose(self, tensors: Iterable[tuple[str, Any]]) -> None:
         """A launch begins, with these tensors by their names in the kernel."""
@@ -81,14 +60,14 @@ class Fence:
         below = np.searchsorted(self.starts, at, side="right") - 1
         inside = (below >= 0) & (at <= self.ends[below] - size)
         outside = mask & ~inside
-        if self.reads is not None and not stored:
+        record = self.record
+        if record.reads is not None and not stored:
             read = mask & inside
-            self.reads.append(np.unique(np.broadcast_to(at, read.shape)[read] & (2**ADDRESS_BITS - 1)))
+            record.reads.append(np.unique(np.broadcast_to(at, read.shape)[read] & (2**ADDRESS_BITS - 1)))
         if outside.any():
-            self.out_of_bounds_elements += int(outside.sum())
-            self.out_of_bounds = self.out_of_bounds or self._nearest(
-                int(np.broadcast_to(at, outside.shape)[outside][0]), size, stored
-            )
+            record.out_of_bounds_elements += int(outside.sum())
+            first = int(np.broadcast_to(at, outside.shape)[outside][0])
+            record.out_of_bounds = record.out_of_bounds or self._nearest(first, size, stored)
         return inside
 
     def _nearest(self, pointer: int, size: int, stored: bool) -> OutOfBoundsAccess:
@@ -103,7 +82,7 @@ ADDRESS_BITS = 48  # of a process's memory; pointers have 64
 
 
 @contextlib.contextmanager
-def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
+def memory_fence(*, keep_reads: bool = False) -> Iterator[LaunchRecord]:
     """Put a fence up in Triton's interpreter, and take it down again.
 
     The interpreter's own methods are replaced meanwhile, since a kernel reaches them through Triton's classes and no argument of
@@ -111,7 +90,8 @@ def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
     """
     from triton.runtime import interpreter
 
-    fence, builder = Fence(reads=[] if keep_reads else None), interpreter.InterpreterBuilder
+    fence = Fence(record=LaunchRecord(reads=[] if keep_reads else None))
+    builder = interpreter.InterpreterBuilder
     changes = (
         (interpreter.GridExecutor, "_init_args_hst", _announcing),
         (interpreter, "_implicit_cvt", _numbering),
@@ -124,7 +104,7 @@ def memory_fence(*, keep_reads: bool = False) -> Iterator[Fence]:
     for (owner, name, change), (_, _, original) in zip(changes, originals, strict=True):
         setattr(owner, name, change(fence, original))
     try:
-        yield fence
+        yield fence.record
     finally:
         for owner, name, original in originals:
             setattr(owner, name, original)

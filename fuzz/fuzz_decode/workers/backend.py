@@ -12,6 +12,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Trace, TraceRequest
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome
+from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 AHEAD = 60_000  # cases that may be done, at most, while an earlier one is not: they wait to be judged, some 2 KB each
@@ -42,6 +43,11 @@ class Schedule:
 
 class WorkerBackend(Protocol):
     """Makes the calls of a campaign. `start()` first; `close()` at the end, whatever happened."""
+
+    @property
+    def engine(self) -> EngineChoice:
+        """What runs kernels on the CPU: another one than at the start, if that could not run one."""
+        ...
 
     def start(self) -> WorkerInfo:
         """Import the target. Raises UsageError if that cannot be."""

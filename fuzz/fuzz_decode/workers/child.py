@@ -1,4 +1,4 @@
-"""The worker's side: import the target, then answer one request after another. The interpreter is switched on here, before
+"""The worker's side: import the target, then answer one request after another. The engine for the CPU is chosen here, before
 anything imports Triton.
 """
 
@@ -22,6 +22,7 @@ from fuzz_decode.targets.description import describe
 from fuzz_decode.targets.target import Target
 from fuzz_decode.text import one_line
 from fuzz_decode.workers.devices import is_dead, refused_dtypes, versions
+from fuzz_decode.workers.engines import INTERPRETER
 from fuzz_decode.workers.fork_server import EXIT_REFORK, fork_per_request
 from fuzz_decode.workers.output import begin_output
 from fuzz_decode.workers.protocol import (
@@ -45,8 +46,7 @@ def serve(connection: Connection, plan: WorkerConfig, output: Connection, campai
     begin_output(output)
     supervise(campaign, temporary)  # returns in a process of its own
     warnings.simplefilter("ignore")  # children inherit `python -W error`, which would turn a kernel's warnings into exceptions
-    if plan.device == "cpu":
-        os.environ["TRITON_INTERPRET"] = "1"
+    _choose_engine(plan)
     if plan.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = plan.gpu  # CUDA reads it once, when it is first used
     try:
@@ -67,6 +67,12 @@ def serve(connection: Connection, plan: WorkerConfig, output: Connection, campai
                 os._exit(EXIT_REFORK)
             case _:
                 _reply(connection, message, target, plan.device, output)
+
+
+def _choose_engine(plan: WorkerConfig) -> None:
+    """Triton decides when it is imported whether kernels are interpreted."""
+    if plan.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1" if plan.engine.engine == INTERPRETER else "0"
 
 
 def _reply(connection: Connection, request: AnyRequest, target: Target, device: str, output: Connection) -> None:
@@ -162,6 +168,8 @@ def handle_trace(request: TraceRequest, target: Target, device: str) -> Trace:
 
     try:
         return trace(request, target if request.watch and device == "cpu" else None)
+    except UsageError:
+        raise
     except Exception as error:
         raise _harness_error(f"while tracing case {canonical_json(request.case)}") from error
 
@@ -183,19 +191,22 @@ def _harness_error(when: str) -> HarnessError:
 
 def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
     from fuzz_decode.execute.contain import load_contained, set_torch_defaults
+    from fuzz_decode.execute.watch import supported_launches
     from fuzz_decode.targets import resolve
 
     set_torch_defaults()
-    refused = refused_dtypes(plan.device)
-    if plan.preload:
-        load_contained(lambda: resolve(plan.preload))
-    return describe_target(load_contained(lambda: resolve(plan.target)), plan, refused)
+    refused = refused_dtypes(plan.device, plan.engine.engine)
+    with supported_launches():
+        if plan.preload:
+            load_contained(lambda: resolve(plan.preload))
+        target = load_contained(lambda: resolve(plan.target))
+    return describe_target(target, plan, refused)
 
 
 def describe_target(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Target, WorkerInfo]:
     """The target restricted to the plan and the machine, and its description. Raises UsageError if it does not fit them."""
     target = _restrict_to_machine(target, plan, refused)
-    return target, WorkerInfo(target.case_space(), versions(plan.device), describe(target), refused)
+    return target, WorkerInfo(target.case_space(), versions(plan.device, plan.engine.engine), describe(target), refused)
 
 
 def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> Target:
@@ -209,7 +220,8 @@ def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, 
     right = tuple(dtype for dtype in wanted if dtype not in refused)
     if not right:
         wrong = "; ".join(f"{dtype}: {refused[dtype]}" for dtype in wanted)
-        raise UsageError(f"target {target.name}: Triton's interpreter fails its self-test in every requested dtype ({wrong})")
+        engine = "Triton's interpreter" if plan.engine.engine == INTERPRETER else "the native engine"
+        raise UsageError(f"target {target.name}: {engine} fails its self-test in every requested dtype ({wrong})")
     narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
     return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
 

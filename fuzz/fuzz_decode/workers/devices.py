@@ -9,6 +9,7 @@ import os
 import sys
 
 from fuzz_decode.errors import UsageError
+from fuzz_decode.workers.engines import INTERPRETER, Engine
 
 MAX_GPU_JOBS = 16  # processes that share one GPU
 
@@ -42,34 +43,43 @@ def count_gpus() -> int:
     return 0
 
 
-def versions(device: str) -> dict[str, str]:
-    """The versions of everything else that a result depends on, and the GPU's name."""
+def versions(device: str, engine: Engine = INTERPRETER) -> dict[str, str]:
+    """The versions of everything else that a result depends on, and the GPU's name, or an engine other than the interpreter."""
     import torch
     import triton
 
-    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
-    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **gpu}
+    more = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    if engine != INTERPRETER:
+        more["engine"] = engine
+    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "triton": triton.__version__, **more}
 
 
 @functools.cache
-def refused_dtypes(device: str) -> dict[str, str]:
-    """Dtypes that the device computes wrongly, each with the reason; the interpreter is patched first. Raises UsageError if there
-    is no such device."""
+def refused_dtypes(device: str, engine: Engine = INTERPRETER) -> dict[str, str]:
+    """Dtypes that the device computes wrongly, each with the reason; on the CPU the engine is installed first. Raises UsageError
+    if there is no such device."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here that torch can use; device cpu runs in Triton's interpreter")
-    return _refused_by_interpreter() if device == "cpu" else _refused_by_gpu()
+        raise UsageError("there is no CUDA device here that torch can use; device cpu needs none")
+    return _refused_by_engine(engine) if device == "cpu" else _refused_by_gpu()
 
 
-def _refused_by_interpreter() -> dict[str, str]:
-    """Dtypes that Triton's interpreter still computes wrongly once it is patched."""
-    from fuzz_decode.triton_interpreter import patch_triton_interpreter
+def _refused_by_engine(engine: Engine) -> dict[str, str]:
+    """Dtypes that the engine computes wrongly, Triton's interpreter once it is patched."""
+    if engine == INTERPRETER:
+        from fuzz_decode.triton_interpreter import patch_triton_interpreter
 
-    patch_triton_interpreter()
-    from fuzz_decode.triton_interpreter.self_test import refused
+        patch_triton_interpreter()
+    else:
+        from fuzz_decode.triton_native.launch import install_native_engine
 
-    return refused()
+        install_native_engine()
+    from fuzz_decode.execute.watch import supported_launches
+    from fuzz_decode.launches.self_test import refused
+
+    with supported_launches():
+        return refused(interpreted=engine == INTERPRETER)
 
 
 def _refused_by_gpu() -> dict[str, str]:

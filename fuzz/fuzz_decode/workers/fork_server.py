@@ -12,15 +12,15 @@ import signal
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import _forkserver
 
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.supervisor import end_with, end_with_parent, wait_for
 
 EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
-PRELOADED = {"cpu": "fuzz_decode.workers.preload_interpreter", "cuda": "torch"}  # by device
 
 
-def fork_server_context(device: str) -> ForkServerContext:
-    """Where processes for the device are forked from. A process has one server; that of another device is ended."""
-    modules = [PRELOADED[device]]
+def fork_server_context(plan: WorkerConfig) -> ForkServerContext:
+    """Where workers of this device and engine are forked from. A process has one server; that of another engine is ended."""
+    modules = [f"fuzz_decode.workers.preload_{plan.engine.engine}" if plan.device == "cpu" else "torch"]
     if _forkserver._preload_modules != modules:  # type: ignore[attr-defined]  # Triton is interpreted or not from its import on
         _forkserver._stop()  # type: ignore[attr-defined]  # processes of the old server go on
         multiprocessing.set_forkserver_preload(modules)

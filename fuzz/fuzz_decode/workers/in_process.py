@@ -14,13 +14,14 @@ from typing import Any, NoReturn, TypeVar
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, Trace
-from fuzz_decode.errors import TargetError
+from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, last_call_outcome
 from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, trace_twice
 from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round, handle_trace
 from fuzz_decode.workers.devices import is_dead, refused_dtypes
+from fuzz_decode.workers.engines import INTERPRETER, NATIVE, EngineChoice
 from fuzz_decode.workers.protocol import DrawnRound, DrawRound, WorkerConfig, WorkerInfo
 
 NOT_INTERPRETED = "a Triton kernel runs on the CPU only if TRITON_INTERPRET=1 was set before its module was imported"
@@ -39,12 +40,16 @@ class InProcessBackend:
         from fuzz_decode.execute.contain import load_contained, torch_defaults
         from fuzz_decode.targets.target import target_from_function
 
-        self.plan = plan
-        self._compiled = plan.device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
+        self.plan = dataclasses.replace(plan, engine=_loaded_engine(plan))
+        self._compiled = plan.device == "cpu" and self.engine.engine == INTERPRETER and os.environ.get("TRITON_INTERPRET") != "1"
         with torch_defaults():
-            refused = {} if self._compiled else refused_dtypes(plan.device)
+            refused = {} if self._compiled else refused_dtypes(plan.device, self.engine.engine)
             target = load_contained(lambda: target_from_function(plan.target, fn))
-            self._target, self.ready = describe_target(target, plan, refused)
+            self._target, self.ready = describe_target(target, self.plan, refused)
+
+    @property
+    def engine(self) -> EngineChoice:
+        return self.plan.engine
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -100,6 +105,17 @@ class InProcessBackend:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _loaded_engine(plan: WorkerConfig) -> EngineChoice:
+    """The engine of this process. Raises UsageError if the plan wants another one."""
+    from fuzz_decode.triton_native.launch import is_native
+
+    if is_native():
+        return EngineChoice(NATIVE)
+    if plan.engine.engine == NATIVE and not plan.engine.replaceable:
+        raise UsageError(f"engine native runs in workers, which cannot import {plan.target}; make it a function of a module")
+    return EngineChoice()
 
 
 @contextlib.contextmanager

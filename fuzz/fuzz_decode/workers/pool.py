@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.call_sequence import CallSequence
-from fuzz_decode.errors import TargetError
+from fuzz_decode.errors import TargetError, UnsupportedKernel
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, Symptom
 from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
+from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import DrawRound, RunCases, WorkerConfig, WorkerInfo
 from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
 from fuzz_decode.workers.worker import Worker
@@ -90,7 +91,11 @@ class ProcessPool:
         """Start all workers and wait for the first. Raises UsageError if the target cannot be imported."""
         plans = (self.plan.on(self.gpus[number % len(self.gpus)]) if self.gpus else self.plan for number in range(self.jobs))
         self._slots = [WorkerSlot(Worker(plan), PoolWork()) for plan in plans]
-        return self._slots[0].greet(fresh=False)
+        try:
+            return self._slots[0].greet(fresh=False)
+        except UnsupportedKernel as error:
+            self._go_on_interpreted(error)
+            return self._slots[0].greet(fresh=False)
 
     def outcomes(self, runs: Iterable[WorkItem], schedule: Schedule = Schedule()) -> Iterator[CompletedCall]:
         coming, number, exhausted = iter(runs), schedule.start, False
@@ -113,18 +118,32 @@ class ProcessPool:
             if exhausted and not self._deferred and not any(slot.work.left for slot in self._slots):
                 return
             for slot in wait_for_any([slot for slot in self._slots if slot.running or slot.starting], schedule.until):
-                if slot.starting:
-                    slot.greet(fresh=schedule.fresh)
-                elif slot.work.drawing:
-                    yield from self._take_drawn(slot, slot.work.drawing, schedule)
-                else:
-                    yield self._take_outcome(slot, schedule)
+                try:
+                    if slot.starting:
+                        slot.greet(fresh=schedule.fresh)
+                    elif slot.work.drawing:
+                        yield from self._take_drawn(slot, slot.work.drawing, schedule)
+                    else:
+                        yield self._take_outcome(slot, schedule)
+                except UnsupportedKernel as error:
+                    self._go_on_interpreted(error)
+                    break
 
     def close(self) -> None:
         for slot in self._slots:  # a GPU's process takes some time to end: all of them end at once
             slot.worker.kill()
         for slot in self._slots:
             slot.worker.close()
+
+    @property
+    def engine(self) -> EngineChoice:
+        return self.plan.engine
+
+    def _go_on_interpreted(self, error: UnsupportedKernel) -> None:
+        """Restart all workers with the interpreter; they do what is left. Raises the error if that is not wanted."""
+        self.plan = self.plan.interpreted(error)
+        for slot in self._slots:
+            slot.replace(self.plan)
 
     def _oldest(self) -> float:
         """The number of the first call that is not done."""

@@ -1,25 +1,6 @@
-"""What the server that forks workers for the CPU imports once, for all of them: patching and testing Triton's interpreter takes
-a second."""
+"""Imported by multiprocessing's server, which is told nothing but names of modules."""
 
-from __future__ import annotations
+from fuzz_decode.workers.engines import INTERPRETER
+from fuzz_decode.workers.preload import preload
 
-import contextlib
-import os
-import warnings
-
-
-def _preload() -> None:
-    warnings.simplefilter("ignore")  # as in a worker
-    os.environ["TRITON_INTERPRET"] = "1"
-    import torch
-
-    import fuzz_decode.diagnose.examine
-    import fuzz_decode.execute.run_case  # noqa: F401  only imported
-    from fuzz_decode.workers.devices import refused_dtypes
-
-    torch.set_num_threads(1)
-    with contextlib.suppress(Exception):  # a worker tries again, and tells
-        refused_dtypes("cpu")
-
-
-_preload()
+preload(INTERPRETER)

@@ -16,10 +16,12 @@ from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.targets.description import Description
+from fuzz_decode.workers.engines import INTERPRETER, EngineChoice
 
 Response_co = TypeVar("Response_co", covariant=True)
 IMPORT_SECONDS = 120.0  # a target may import half of vLLM
@@ -43,10 +45,20 @@ class WorkerConfig:
     """seconds that importing the target may take"""
     gpu: str = ""
     """the GPU to use, as CUDA_VISIBLE_DEVICES names it; empty: the first"""
+    engine: EngineChoice = EngineChoice()
+    """what runs Triton kernels on the CPU"""
 
     def on(self, gpu: str) -> WorkerConfig:
         """The same on one of several GPUs."""
         return dataclasses.replace(self, gpu=gpu)
+
+    def interpreted(self, error: UnsupportedKernel) -> WorkerConfig:
+        """The same with Triton's interpreter. Raises the error if the engine is not to be replaced."""
+        if self.engine.engine == INTERPRETER:
+            return self
+        if not self.engine.replaceable:
+            raise error
+        return dataclasses.replace(self, engine=EngineChoice(reason=error.reason))
 
 
 @dataclass(frozen=True, slots=True)

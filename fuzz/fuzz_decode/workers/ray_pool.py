@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuzz_decode.errors import HarnessError, UsageError
+from fuzz_decode.errors import HarnessError, UnsupportedKernel, UsageError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
+from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.pool import ProcessPool
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
@@ -27,6 +28,15 @@ PER_GPU = 16  # tasks that share a GPU
 QUEUED = 2  # tasks for each that runs, so that no machine waits for the driver
 RETRIES = 20  # of a task whose machine or process was lost
 GRACE = 0.5  # seconds between looks at the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The runs of a task."""
+
+    number: int
+    """of the first call"""
+    runs: tuple[WorkItem, ...]
 
 
 @dataclass(slots=True)
@@ -39,7 +49,7 @@ class RayPool:
     jobs: int | None = None
     _ray: Any = None
     _slots: int = 1
-    _waiting: dict[Any, int] = field(default_factory=dict)
+    _waiting: dict[Any, Bundle] = field(default_factory=dict)
 
     def start(self) -> WorkerInfo:
         """Connect, and have one task import the target. Raises UsageError if there is no Ray, no cluster or no such target."""
@@ -47,34 +57,60 @@ class RayPool:
         places = self._ray.cluster_resources()
         there = places.get("CPU", 1) if self.plan.device == "cpu" else min(places.get("CPU", 1), PER_GPU * places.get("GPU", 0))
         if there < 1:
-            raise UsageError(f"--ray {self.address}: the cluster has no GPU; --device cpu runs in Triton's interpreter")
+            raise UsageError(f"--ray {self.address}: the cluster has no GPU; --device cpu needs none")
         self._slots = min(int(there), self.jobs or int(there))
-        answer: WorkerInfo | UsageError = self._ray.get(self._task(worker_info).remote(self.plan))
+        answer = self._worker_info()
+        if isinstance(answer, UnsupportedKernel):
+            self.plan = self.plan.interpreted(answer)
+            answer = self._worker_info()
         if isinstance(answer, UsageError):
             raise answer
         return answer
 
+    @property
+    def engine(self) -> EngineChoice:
+        return self.plan.engine
+
     def outcomes(self, runs: Iterable[WorkItem], schedule: Schedule = Schedule()) -> Iterator[CompletedCall]:
         """Raises HarnessError if a task was lost RETRIES times, too."""
-        coming, number, task = _bundles(runs), schedule.start, self._task(make_calls)
+        coming, number = _bundles(runs), schedule.start
         while time.monotonic() < schedule.until:
-            while len(self._waiting) < QUEUED * self._slots and number - min(self._waiting.values(), default=number) <= AHEAD:
+            while len(self._waiting) < QUEUED * self._slots and number - self._oldest(number) <= AHEAD:
                 bundle = next(coming, ())
                 if not bundle:
                     break
-                # the clocks of other machines show other times, and the driver drops what comes too late
-                there = dataclasses.replace(schedule, start=number, until=math.inf)
-                self._waiting[task.remote(self.plan, bundle, there)] = number
+                self._submit(Bundle(number, bundle), schedule)
                 number += sum(map(len, bundle))
             if not self._waiting:
                 return
             for done in self._ray.wait(list(self._waiting), timeout=min(GRACE, max(0.0, schedule.until - time.monotonic())))[0]:
-                del self._waiting[done]
-                yield from self._results(done)
+                task = self._waiting.pop(done)
+                try:
+                    yield from self._results(done)
+                except UnsupportedKernel as error:
+                    self.plan = self.plan.interpreted(error)
+                    self._submit(task, schedule)
 
     def close(self) -> None:
         if self._ray is not None:
             self._ray.shutdown()  # tasks under way end with it
+
+    def _oldest(self, otherwise: int) -> int:
+        return min((bundle.number for bundle in self._waiting.values()), default=otherwise)
+
+    def _submit(self, bundle: Bundle, schedule: Schedule) -> None:
+        # the clocks of other machines show other times, and the driver drops what comes too late
+        there = dataclasses.replace(schedule, start=bundle.number, until=math.inf)
+        self._waiting[self._task(make_calls).remote(self._there, bundle.runs, there)] = bundle
+
+    def _worker_info(self) -> WorkerInfo | UsageError:
+        answer: WorkerInfo | UsageError = self._ray.get(self._task(worker_info).remote(self._there))
+        return answer
+
+    @property
+    def _there(self) -> WorkerConfig:
+        """The plan of a task, which reports what its engine cannot run, so that all tasks change engines together."""
+        return dataclasses.replace(self.plan, engine=dataclasses.replace(self.plan.engine, replaceable=False))
 
     def _results(self, done: Any) -> list[CompletedCall]:
         answer: list[CompletedCall] | UsageError | HarnessError

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Trace
+from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.outcome import Outcome, Symptom, last_call_outcome
 from fuzz_decode.workers.backend import diagnose_twice, trace_twice
-from fuzz_decode.workers.protocol import RunCases, WorkerConfig
+from fuzz_decode.workers.protocol import Request, RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
+
+Response = TypeVar("Response")
 
 
 class ResilientWorker:
@@ -19,12 +23,21 @@ class ResilientWorker:
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
         self._worker = Worker(plan)
-        self.ready = self._worker.ready()
+        try:
+            self.ready = self._worker.ready()
+        except UnsupportedKernel as error:
+            self.plan = plan.interpreted(error)
+            self._alive()
 
     def run(self, case: Case) -> Outcome:
-        return self._alive().ask(RunCases((case,)))
+        return self._ask(RunCases((case,)))
 
     def run_fresh(self, calls: CallSequence) -> Outcome:
+        plan = self.plan
+        outcome = self._run_fresh(calls)
+        return outcome if self.plan is plan else self._run_fresh(calls)
+
+    def _run_fresh(self, calls: CallSequence) -> Outcome:
         self._fresh_process()
         self._worker.fresh_process()  # if it was replaced: from now on a fork is enough
         outcomes: list[Outcome] = []
@@ -43,7 +56,7 @@ class ResilientWorker:
         return diagnose_twice(self._diagnose, case, raw, seconds)
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
-        return trace_twice(lambda request: self._alive().ask(request), case, fault, where)
+        return trace_twice(self._ask, case, fault, where)
 
     def close(self) -> None:
         self._worker.close()
@@ -51,7 +64,15 @@ class ResilientWorker:
     def _diagnose(self, request: DiagnoseRequest) -> Diagnosis | Outcome:
         """In a fresh process: the diagnosis must not depend on the cases before it."""
         self._fresh_process()
-        return self._worker.ask(request, request.seconds)
+        return self._ask(request, request.seconds)
+
+    def _ask(self, request: Request[Response], more_seconds: float = 0.0) -> Response:
+        """The answer; if the engine cannot run a kernel, that of a worker with the interpreter, which goes on in its place."""
+        try:
+            return self._alive().ask(request, more_seconds)
+        except UnsupportedKernel as error:
+            self.plan = self.plan.interpreted(error)
+            return self._alive().ask(request, more_seconds)
 
     def _fresh_process(self) -> None:
         self._worker.fresh_process()
@@ -61,7 +82,7 @@ class ResilientWorker:
         """The worker, replaced if its process has ended."""
         if not self._worker.alive:
             self._worker = Worker(self.plan)
-            self._worker.ready()
+            self.ready = self._worker.ready()
         return self._worker
 
     def __enter__(self) -> ResilientWorker:

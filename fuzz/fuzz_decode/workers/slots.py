@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from fuzz_decode.workers.protocol import Request, WorkerInfo
+from fuzz_decode.workers.protocol import Request, WorkerConfig, WorkerInfo
 from fuzz_decode.workers.worker import Worker
 
 Work = TypeVar("Work")
@@ -45,7 +45,12 @@ class WorkerSlot(Generic[Work]):
 
     def replace_if_dead(self) -> None:
         if not self.worker.alive:
-            self.worker, self.starting, self.running = Worker(self.worker.plan), True, False
+            self.replace(self.worker.plan)
+
+    def replace(self, plan: WorkerConfig) -> None:
+        """End the worker, and start another one in its place."""
+        self.worker.close()
+        self.worker, self.starting, self.running = Worker(plan), True, False
 
 
 def wait_for_any(slots: Sequence[WorkerSlot[Work]], until: float = math.inf) -> list[WorkerSlot[Work]]:

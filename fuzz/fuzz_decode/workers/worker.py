@@ -51,7 +51,7 @@ class Worker:
         self.plan = plan
         self.deadline = time.monotonic() + plan.import_timeout
         self._latest = time.monotonic() + LONGEST * plan.import_timeout
-        context = fork_server_context(plan.device)
+        context = fork_server_context(plan)
         self.connection, theirs = context.Pipe()
         pipe, output = context.Pipe(duplex=False)
         self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), socket_folder()), daemon=True)

@@ -284,6 +284,8 @@ def test_a_time_may_be_as_short_as_one_likes() -> None:
         ({"dtypes": ["float64"]}, r"dtypes must be names among float32, float16, bfloat16, in a tuple, not \['float64'\]"),
         ({"dtypes": "float16"}, "dtypes must be names among float32, float16, bfloat16, in a tuple, not 'float16'"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, not 'gpu'"),
+        ({"engine": "fast"}, "engine must be one of auto, native, interpreter, not 'fast'"),
+        ({"engine": "native"}, "engine native runs in workers, which cannot import .*; make it a function of a module"),
         ({"sequence": 4}, "sequence needs fresh processes, and none finds"),
         ({"corpus": __file__}, "is a file; it must be a folder"),
     ],

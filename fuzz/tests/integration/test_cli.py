@@ -70,7 +70,7 @@ def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
     finding = report["findings"][0]
 
     assert report.keys() == {
-        *("target", "seed", "device", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
+        *("target", "seed", "device", "engine", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
         *("coverage", "kernels", "known", "quarantined", "unexpected_passes"),
     }
     assert finding.keys() == {

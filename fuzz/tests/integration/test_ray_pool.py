@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,13 @@ from fuzz_decode.campaign.events import CaseDone
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cli import USAGE, main
+from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.generate.rounds import CompileRound
+from fuzz_decode.outcome import Outcome, Status
+from fuzz_decode.workers import ray_pool
+from fuzz_decode.workers.backend import Schedule
+from fuzz_decode.workers.engines import NATIVE, EngineChoice
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.ray_pool import CALLS, LOCAL, _bundles
 
 SAMPLES = Path(sample_targets.__file__)
@@ -76,3 +83,37 @@ def test_without_ray_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caps
 
     assert main(["--iters", "3", "--ray", "local", "--device", "cpu"]) == USAGE
     assert capsys.readouterr().err.splitlines()[-1].endswith("--ray needs Ray, which is not installed; pip install 'ray>=2.9'")
+
+
+class FakeRay:
+    """Runs each task when its result is asked for."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def remote(self, **_: Any) -> Any:
+        return lambda work: SimpleNamespace(remote=lambda *arguments: lambda: work(*arguments))
+
+    def get(self, task: Any) -> Any:
+        return task()
+
+    def wait(self, tasks: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return tasks[:1], tasks[1:]
+
+
+def test_all_tasks_change_engines_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[WorkerConfig] = []
+
+    def make_calls(plan: WorkerConfig, runs: Any, schedule: Schedule) -> Any:
+        plans.append(plan)
+        if plan.engine.engine == NATIVE:
+            return UnsupportedKernel("the native engine does not support tt.inline_asm")
+        return [(schedule.start + at, calls, Outcome(Status.PASSED)) for at, calls in enumerate(runs)]
+
+    monkeypatch.setattr(ray_pool, "make_calls", make_calls)
+    config = WorkerConfig("a target", "cpu", 20.0, engine=EngineChoice(NATIVE, replaceable=True))
+    pool = ray_pool.RayPool(config, LOCAL, _ray=FakeRay())
+    runs = [(Case(seed=number),) for number in range(3 * CALLS)]
+
+    assert sorted(number for number, *_ in pool.outcomes(iter(runs))) == list(range(3 * CALLS))
+    assert pool.engine == EngineChoice(reason="the native engine does not support tt.inline_asm")
+    assert not any(plan.engine.replaceable for plan in plans)

@@ -40,7 +40,7 @@ def test_most_constructs_compile(types: dict[str, dict[str, str]]) -> None:
 
 def test_the_self_test_needs_the_rules() -> None:
     """In an interpreter that is not patched they do not hold, so that no dtype is drawn."""
-    script = "from fuzz_decode.triton_interpreter.self_test import refused; print(refused()['float32'])"
+    script = "from fuzz_decode.launches.self_test import refused; print(refused()['float32'])"
     command = [sys.executable, "-W", "ignore", "-c", script]
     run = subprocess.run(
         command, env=os.environ | {"TRITON_INTERPRET": "1"}, check=True, capture_output=True, timeout=300, text=True

@@ -15,8 +15,9 @@ from triton.language.extra.cuda import libdevice as cuda_libdevice
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.launches import self_test
 from fuzz_decode.targets.target import target_from_function
-from fuzz_decode.triton_interpreter import narrow_floats, self_test
+from fuzz_decode.triton_interpreter import narrow_floats
 
 pytestmark = [
     pytest.mark.no_gpu,

@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.triton_interpreter.memory_fence import OutOfBoundsAccess, memory_fence
+from fuzz_decode.launches.record import OutOfBoundsAccess
+from fuzz_decode.triton_interpreter.memory_fence import Fence, memory_fence
 
 pytestmark = [pytest.mark.no_gpu, pytest.mark.triton]
 
@@ -120,20 +121,20 @@ def test_a_whole_storage_is_inside() -> None:
 
 
 def test_masked_elements_are_not_out_of_bounds() -> None:
-    with memory_fence() as fence:
-        fence.enclose([("x", torch.zeros(SIZE))])
-        at = torch.zeros(SIZE).data_ptr() + 2**40 + torch.arange(SIZE).numpy().astype("uint64")
-        assert not fence.inside(at, 4, torch.zeros(SIZE, dtype=torch.bool).numpy(), stored=False).any()
-    assert (fence.out_of_bounds, fence.out_of_bounds_elements) == (None, 0)
+    fence = Fence()
+    fence.enclose([("x", torch.zeros(SIZE))])
+    at = torch.zeros(SIZE).data_ptr() + 2**40 + torch.arange(SIZE).numpy().astype("uint64")
+    assert not fence.inside(at, 4, torch.zeros(SIZE, dtype=torch.bool).numpy(), stored=False).any()
+    assert (fence.record.out_of_bounds, fence.record.out_of_bounds_elements) == (None, 0)
 
 
 def test_the_nearest_storage_is_named() -> None:
-    x = torch.zeros(SIZE)
-    with memory_fence() as fence:
-        fence.enclose([("x", x)])
-        fence.inside(torch.tensor([x.data_ptr() - 12]).numpy().astype("uint64"), 4, True, stored=False)
-    assert fence.out_of_bounds == OutOfBoundsAccess("x", -3, stored=False)
-    assert fence.out_of_bounds.words == "reads out of bounds, 3 elements before x's storage"
+    x, fence = torch.zeros(SIZE), Fence()
+    fence.enclose([("x", x)])
+    fence.inside(torch.tensor([x.data_ptr() - 12]).numpy().astype("uint64"), 4, True, stored=False)
+    access = fence.record.out_of_bounds
+    assert access == OutOfBoundsAccess("x", -3, stored=False)
+    assert access.words == "reads out of bounds, 3 elements before x's storage"
 
 
 def test_the_fence_is_down_again_even_after_an_error() -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseDone, EngineReplaced, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import Status
@@ -61,6 +61,8 @@ class CampaignView:
             case NotResumable(corpus):
                 words = f"another campaign runs on {corpus} and keeps its checkpoint there; this one cannot be resumed"
                 self.console.print(clean(words, "yellow"), soft_wrap=True)
+            case EngineReplaced(reason):
+                self.console.print(clean(f"engine: interpreter, since {reason}", "yellow"), soft_wrap=True)
             case CaseDone():
                 self._tick()
             case Found(entry, path, index):
@@ -90,7 +92,8 @@ class CampaignView:
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
             title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
-            show_finding(self.console, bug.entry, repro_line(bug.file, bug.entry.target), title)
+            repro = repro_line(bug.file, bug.entry.target, native=bug.entry.is_native)
+            show_finding(self.console, bug.entry, repro, title)
             print_()
         for signature, bug in state.bugs.items():
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"

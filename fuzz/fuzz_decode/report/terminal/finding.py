@@ -63,11 +63,12 @@ def finding_text(entry: Entry, repro: str, title: str, width: int = PANEL_WIDTH)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def repro_line(path: Path | None, target: str) -> str:
+def repro_line(path: Path | None, target: str, *, native: bool) -> str:
     """The command that runs a stored case again."""
     if path is None:
         return "no command: the case could not be saved"
-    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target])
+    engine = ["--engine", "native"] if native else []
+    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target, *engine])
 
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:

@@ -170,6 +170,7 @@ SYMPTOMS = {
     ),
     "input-modified:k": ("writes_into_a_gap_of_k", Case(k=Layout(CACHE_AXES, (4, 0, 0, 0))), "4 bytes of k_cache, or of the"),
     "nondeterministic:out": ("flickers", Case(), "out differs in its bits from that of the first run"),
+    "order-dependent:out": ("flickers", Case(), "out differs in its bits from that of the first run"),
     "layout-dependent:out": (
         "minds_the_block_stride",
         Case(k=Layout(CACHE_AXES, (4, 0, 0, 0))),
@@ -413,6 +414,12 @@ def test_scripts_are_formatted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ruff", "format", "--diff", "--isolated", "--line-length", "130", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_script_says_what_it_may_not_show() -> None:
+    text = script(entry(Case(), signature="out-of-bounds-k_cache:call"), resolve(HONEST))
+
+    assert "The native engine of fuzz-decode noticed it: this script compares results, which may be right, and may crash." in text
 
 
 def test_a_case_that_the_target_cannot_take_is_refused() -> None:

@@ -32,7 +32,7 @@ def test_a_copy_has_the_strides_and_the_answer_of_its_source(case: Case) -> None
 
 
 def run_of(problem: Problem, after: Problem) -> KernelRun:
-    return KernelRun(after.out, None, expect(problem, resolve("bundled")), input_bytes(problem), after)
+    return KernelRun(after.out, None, expect(problem, resolve("bundled")), input_bytes(problem), after=after)
 
 
 def test_reading_back_shows_what_was_written_on_the_device_and_nothing_else() -> None:

@@ -1,9 +1,8 @@
-"""Whether this interpreter computes as torch does. Run once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
+"""Whether this engine computes as torch does. Run once when a worker starts: a dtype that fails is not fuzzed on the CPU."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import triton
@@ -16,9 +15,10 @@ SIZE = 64
 SIDE = 16
 
 
-def refused() -> dict[str, str]:
-    """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right."""
-    constructs = _wrong_constructs()
+def refused(*, interpreted: bool = True) -> dict[str, str]:
+    """Dtype -> what is wrong with its arithmetic, or with reading it, if it is a dtype of caches. Empty: all are right. Only the
+    interpreter can differ from the compiler in what Python's constructs mean, and older compilers do not take all of them."""
+    constructs = _wrong_constructs() if interpreted else None
     verdicts = {name: constructs or _wrong(getattr(torch, name)) for name in DTYPES}
     verdicts |= {name: _misread(getattr(torch, name)) for name in CACHE_DTYPES}
     return {name: what for name, what in verdicts.items() if what}
@@ -119,19 +119,9 @@ def _dot_and_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _elementwise(
-    wide: Any,
-    x_ptr: Any,
-    y_ptr: Any,
-    rounding: Any,
-    widening: Any,
-    addition: Any,
-    multiplication: Any,
-    negation: Any,
-    comparison: Any,
-    maximum: Any,
-    SIZE: tl.constexpr,
-) -> None:
+def _elementwise(  # type: ignore[no-untyped-def]  # device code
+    wide, x_ptr, y_ptr, rounding, widening, addition, multiplication, negation, comparison, maximum, SIZE: tl.constexpr
+):
     at = tl.arange(0, SIZE)
     x, y = tl.load(x_ptr + at), tl.load(y_ptr + at)
     tl.store(rounding + at, tl.load(wide + at).to(x.dtype))
@@ -144,13 +134,13 @@ def _elementwise(
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _widen(stored: Any, widened: Any, SIZE: tl.constexpr) -> None:
+def _widen(stored, widened, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
     at = tl.arange(0, SIZE)
     tl.store(widened + at, tl.load(stored + at).to(widened.dtype.element_ty))
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _matrices(a_ptr: Any, b_ptr: Any, product: Any, total: Any, SIDE: tl.constexpr) -> None:
+def _matrices(a_ptr, b_ptr, product, total, SIDE: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
     row, column = tl.arange(0, SIDE)[:, None], tl.arange(0, SIDE)[None, :]
     a, b = tl.load(a_ptr + row * SIDE + column), tl.load(b_ptr + row * SIDE + column)
     tl.store(product + row * SIDE + column, tl.dot(a, b, input_precision="ieee"))
@@ -158,7 +148,7 @@ def _matrices(a_ptr: Any, b_ptr: Any, product: Any, total: Any, SIDE: tl.constex
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _constructs(out: Any, x: Any, half: Any, wide: tl.int64, n: Any, third: Any) -> None:
+def _constructs(out, x, half, wide: tl.int64, n, third):  # type: ignore[no-untyped-def]  # device code
     v, h = tl.load(x + tl.arange(0, 16)), tl.load(half)
     exact = h.to(tl.float32) * third
     one, number = 1, 0.333

@@ -1,0 +1,67 @@
+"""The face of the native engine: compile a kernel, and run a grid of its programs on the CPU.
+
+The process must not have TRITON_INTERPRET set when Triton is imported. Neither a GPU nor a driver is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fuzz_decode.triton_native.code import assembled, encode, kept
+from fuzz_decode.triton_native.frontend import source_key, triton_ir
+from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
+from fuzz_decode.triton_native.machine_launch import Launch, Memory
+from fuzz_decode.triton_native.unsupported import Unsupported
+
+if TYPE_CHECKING:
+    import torch
+
+
+__all__ = ["Kernel", "LaunchReport", "OutsideAccess", "UndefinedUse", "Unsupported", "compiled", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel for argument types and constexpr values, ready to run."""
+
+    name: str
+    memory: Memory
+
+
+_kernels: dict[str, Kernel] = {}
+
+
+def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> Kernel:
+    """The kernel for these types of its runtime parameters ("*fp16", "i32", "fp32", ...) and values of all other ones.
+
+    Kept in memory and on disk. Raises Unsupported, and whatever the compiler's front end raises on an invalid kernel.
+    """
+    key = source_key(function, types, constexprs)
+    if key not in _kernels:
+        names = [name for name in function.arg_names if name in types]
+        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs), names)))
+        _kernels[key] = Kernel(function.__name__, Memory(code))
+    return _kernels[key]
+
+
+def run(
+    kernel: Kernel,
+    arguments: Mapping[str, torch.Tensor | int | float | None],
+    grid: tuple[int, int, int],
+    *,
+    order: str | int = "forward",
+    keep_reads: bool = False,
+    others: Iterable[torch.Tensor] = (),
+) -> LaunchReport:
+    """Run every program of the grid, one after the other.
+
+    `order`: "forward", "backward", or the seed of a random order. Arguments that the kernel does not take at run time are
+    ignored. The whole storage of each tensor is memory that the kernel may access. `others`: further tensors that pointers which
+    the kernel loads from memory may point into.
+    """
+    launch = Launch(kernel.memory, arguments, grid, others)
+    launch.order(order)
+    launch.run(keep_reads)
+    return launch.report()

@@ -1,0 +1,91 @@
+"""Triton IR of a kernel, as the compiler's front end makes it: without a GPU, a driver, or specialisation on values.
+
+This is the one module that knows how the compiler's calls differ between releases of Triton.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+COMPUTE_CAPABILITY, WARP_SIZE = 90, 32  # has every type; what depends on it comes after this stage
+
+
+def triton_ir(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
+    """The kernel's module in Triton IR, with locations, for these types of its parameters; the others have a value."""
+    from triton._C.libtriton import ir
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler.compiler import ASTSource, make_backend
+
+    target = GPUTarget("cuda", COMPUTE_CAPABILITY, WARP_SIZE)
+    backend = make_backend(target)
+    options = backend.parse_options({"enable_fp_fusion": False})
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    offered = {
+        "target": target,
+        "options": options,
+        "context": context,
+        "codegen_fns": _code_generation(backend, options),
+        "module_map": backend.get_module_map() if hasattr(backend, "get_module_map") else {},
+    }
+    source = ASTSource(function, *_signature(function, types, constexprs))
+    module = _with_known_arguments(source.make_ir, offered)
+    _without_descriptors(module)
+    stages: dict[str, Callable[[Any, dict[str, Any]], Any]] = {}
+    _with_known_arguments(backend.add_stages, {"stages": stages, "options": options, "language": _language()})
+    return str(stages["ttir"](module, {}))
+
+
+def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
+    """A text that differs where the IR may: the sources of the function and of its callees, the types and the values."""
+    import triton
+
+    values = {name: _stable(value) for name, value in constexprs.items()}
+    return repr((triton.__version__, function.cache_key, sorted(types.items()), sorted(values.items())))
+
+
+def _stable(value: object) -> str:
+    """The same text in every process: a function as a constexpr counts with its source."""
+    if isinstance(value, tuple):
+        return repr([_stable(part) for part in value])
+    return str(value.cache_key) if hasattr(value, "cache_key") else f"{type(value).__name__} {value!r}"
+
+
+def _signature(
+    function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]
+) -> tuple[dict[str, str], dict[Any, Any]]:
+    """Types and constants by name, in the order of the parameters."""
+    named = {name: types.get(name, "constexpr") for name in function.arg_names}
+    return named, {name: constexprs.get(name) for name, type in named.items() if type == "constexpr"}
+
+
+def _with_known_arguments(call: Callable[..., Any], offered: Mapping[str, Any]) -> Any:
+    """The call with those of the arguments that its parameters name in this release."""
+    return call(**{name: offered[name] for name in inspect.signature(call).parameters if name in offered})
+
+
+def _code_generation(backend: Any, options: Any) -> Any:
+    return _with_known_arguments(backend.get_codegen_implementation, {"options": options})
+
+
+@functools.cache
+def _language() -> Any:
+    from triton.backends import compiler
+
+    return compiler.Language.TRITON if hasattr(compiler, "Language") else None
+
+
+def _without_descriptors(module: Any) -> None:
+    """Tensor descriptors and block pointers become blocks of pointers with masks."""
+    from triton._C.libtriton import ir, passes
+
+    manager = ir.pass_manager(module.context)
+    for name in ("add_rewrite_tensor_descriptor_to_pointer", "add_rewrite_tensor_pointer"):
+        if hasattr(passes.ttir, name):
+            getattr(passes.ttir, name)(manager)
+    names_a_run = "str" in (manager.run.__doc__ or "")
+    manager.run(module, *["rewrite_pointers"] * names_a_run)

@@ -1,0 +1,187 @@
+"""A launch of the machine: its frame, the storages of its arguments, and what it reports."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fuzz_decode.triton_native.code import Code
+from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
+from fuzz_decode.triton_native.library import machine
+from fuzz_decode.triton_native.program import SIZES, packed
+
+ADDRESS_BITS = 48
+USES = ("store", "address", "mask", "branch")  # in the order of machine.h
+
+
+class _Report(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            *("outside_elements", "outside_pointer", "outside_program", "outside_instruction", "outside_size", "outside_stored"),
+            *("undefined_elements", "undefined_use", "undefined_pointer", "undefined_program", "undefined_instruction"),
+            "assertion",
+        )
+    ]
+
+
+class _Machine(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("code", "tables", "frame", "shadow", "flags", "starts", "ends")),
+        *((name, ctypes.c_int64) for name in ("tensors", "storages")),
+        ("order", ctypes.c_void_p),
+        ("programs", ctypes.c_int64),
+        ("grid", ctypes.c_int32 * 3),
+        ("keep_reads", ctypes.c_int32),
+        ("reads", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("reads_count", "reads_capacity")),
+        ("report", _Report),
+        ("scratch", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes")),
+    ]
+
+
+class Launch:
+    def __init__(self, memory: Memory, arguments: Mapping[str, Any], grid: tuple[int, int, int], others: Iterable[Any]) -> None:
+        self._code, self._memory, self._grid = memory.code, memory, grid
+        self._names = [name for name, _, _ in memory.code.parameters if hasattr(arguments[name], "data_ptr")]
+        tensors = [*(arguments[name] for name in self._names), *others]
+        self._starts, self._ends = _storages(tensors)
+        self._machine = _Machine(
+            grid=(ctypes.c_int32 * 3)(*grid),
+            programs=grid[0] * grid[1] * grid[2],
+            tensors=len(self._names),
+            storages=len(tensors),
+            starts=self._starts.ctypes.data,
+            ends=self._ends.ctypes.data,
+            **memory.addresses,
+        )
+        numbers = {name: number for number, name in enumerate(self._names, 1)}
+        for name, offset, dtype in memory.code.parameters:
+            memory.write(offset, _element(numbers.get(name, 0), dtype, arguments[name]))
+
+    def order(self, order: str | int) -> None:
+        """ "forward", "backward", or the seed of a random order."""
+        if order == "forward":
+            return  # the machine's own order
+        programs = np.arange(self._machine.programs, dtype=np.int64)[::-1].copy()
+        if order != "backward":
+            np.random.default_rng(int(order)).shuffle(programs)
+        self._order = programs
+        self._machine.order = programs.ctypes.data
+
+    def run(self, keep_reads: bool) -> None:
+        self._machine.keep_reads = keep_reads
+        machine().library.machine_run(ctypes.byref(self._machine))
+
+    def report(self) -> LaunchReport:
+        found, reads = self._machine.report, self._reads()
+        return LaunchReport(
+            outside=self._outside(found) if found.outside_elements else None,
+            outside_elements=found.outside_elements,
+            undefined=self._undefined(found) if found.undefined_elements else None,
+            undefined_elements=found.undefined_elements,
+            failed_assertion=self._code.messages[str(found.assertion - 1)] if found.assertion else None,
+            reads=reads,
+        )
+
+    def _reads(self) -> Any:
+        if not self._machine.keep_reads:
+            return None
+        count = self._machine.reads_count
+        pointer = ctypes.cast(self._machine.reads or 0, ctypes.POINTER(ctypes.c_int64))
+        reads = np.unique(np.ctypeslib.as_array(pointer, (count,))) if count else np.zeros(0, np.int64)
+        machine().library.machine_free(ctypes.byref(self._machine))
+        return reads
+
+    def _outside(self, found: _Report) -> OutsideAccess:
+        pointer, size = found.outside_pointer, found.outside_size
+        number = self._nearest(pointer, size)
+        start, end = int(self._starts[number]), int(self._ends[number])
+        address = pointer - (pointer >> ADDRESS_BITS << ADDRESS_BITS)
+        before = address < start
+        gap = address - start if before else address + size - end
+        return OutsideAccess(
+            tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
+            elements=gap // size if before else -(-gap // size),
+            bytes=gap,
+            stored=bool(found.outside_stored),
+            **self._where(found.outside_program, found.outside_instruction),
+        )
+
+    def _nearest(self, pointer: int, size: int) -> int:
+        """The number of the tensor that the pointer was made from, or else of the nearest one."""
+        number = pointer >> ADDRESS_BITS
+        if 0 < number <= len(self._names) or len(self._starts) < 2:
+            return number
+        gaps = [max(start - pointer, pointer + size - end) for start, end in zip(self._starts[1:], self._ends[1:], strict=True)]
+        return 1 + int(np.argmin(gaps))
+
+    def _undefined(self, found: _Report) -> UndefinedUse:
+        number = found.undefined_pointer >> ADDRESS_BITS
+        return UndefinedUse(
+            use=USES[found.undefined_use],
+            tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
+            **self._where(found.undefined_program, found.undefined_instruction),
+        )
+
+    def _where(self, program: int, instruction: int) -> dict[str, Any]:
+        x, y, _ = self._grid
+        file, line = self._code.lines[instruction]
+        return {"program": (program % x, program // x % y, program // (x * y)), "file": self._code.files[file], "line": line}
+
+
+class Memory:
+    """The frame of a kernel with its constants, its shadow, and its other memory. Launches use it one after the other."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self._words, self._tables = np.frombuffer(code.words, np.int32), np.frombuffer(code.tables + b"\0" * 4, np.int32)
+        self._frame, self._shadow, self._scratch = (_aligned(size) for size in (code.frame, code.frame, code.scratch))
+        self._flags = np.zeros(code.flags, np.uint8)
+        self._bytes = memoryview(self._frame)
+        for offset, contents in code.constants:
+            self.write(offset, bytes.fromhex(contents))
+        self.addresses: dict[str, int] = {
+            "code": self._words.ctypes.data,
+            "tables": self._tables.ctypes.data,
+            "frame": self._frame.ctypes.data,
+            "shadow": self._shadow.ctypes.data,
+            "flags": self._flags.ctypes.data,
+            "scratch": self._scratch.ctypes.data,
+        }
+
+    def write(self, offset: int, contents: bytes) -> None:
+        self._bytes[offset : offset + len(contents)] = contents
+
+
+def _element(number: int, dtype: str, argument: Any) -> bytes:
+    """An argument as the kernel finds it; a tensor as a pointer with the tensor's number."""
+    if number:
+        return int(argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
+    if dtype.startswith(("f", "bf")):
+        return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
+    bits = 1 if dtype == "i1" else 8 * SIZES[dtype]
+    return int(int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
+
+
+def _aligned(size: int) -> Any:
+    """Bytes from an address on that suits vector instructions."""
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
+
+
+def _storages(tensors: Iterable[Any]) -> tuple[Any, Any]:
+    """First addresses and those behind the last one, from number 1 on."""
+    ranges = [(0, 0), *map(_range, tensors)]
+    return tuple(np.array(column, np.int64) for column in zip(*ranges, strict=True))  # type: ignore[return-value]
+
+
+def _range(tensor: Any) -> tuple[int, int]:
+    tensor = getattr(tensor, "base", tensor) if not hasattr(tensor, "untyped_storage") else tensor
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.data_ptr() + storage.nbytes()

@@ -1,0 +1,25 @@
+"""What the server that forks workers for the CPU does once, for all of them: importing Triton, and testing an engine for kernels,
+take seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+
+from fuzz_decode.workers.engines import INTERPRETER, Engine
+
+
+def preload(engine: Engine) -> None:
+    """In a new process; Triton decides when it is imported whether kernels are interpreted."""
+    warnings.simplefilter("ignore")  # as in a worker
+    os.environ["TRITON_INTERPRET"] = "1" if engine == INTERPRETER else "0"
+    import torch
+
+    import fuzz_decode.diagnose.examine
+    import fuzz_decode.execute.run_case  # noqa: F401  only imported
+    from fuzz_decode.workers.devices import refused_dtypes
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(Exception):  # a worker tries again, and tells
+        refused_dtypes("cpu", engine)

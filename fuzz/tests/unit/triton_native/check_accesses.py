@@ -1,0 +1,137 @@
+"""Accesses out of bounds, and uses of undefined values, are reported with the kernel's line, the program and the tensor."""
+
+from __future__ import annotations
+
+import linecache
+
+import pytest
+import torch
+from native_kernels import function_of, launch
+
+from fuzz_decode.triton_native.execute import LaunchReport
+
+COPY = """
+@triton.jit
+def kernel(x, y, n, shift, N: tl.constexpr):
+    at = tl.program_id(0) * N + tl.arange(0, N)
+    value = tl.load(x + at + shift, mask=at < n, other=0)
+    tl.store(y + at, value, mask=at < n)  # store
+"""
+
+
+def test_a_load_behind_the_end() -> None:
+    x, y = torch.arange(100, dtype=torch.int32), torch.full((100,), -1, dtype=torch.int32)
+
+    report = launch(function_of(COPY), (7,), x=x, y=y, n=100, shift=3, N=16)
+
+    assert report.outside is not None
+    assert (report.outside.tensor, report.outside.elements, report.outside.bytes, report.outside.stored) == ("x", 1, 4, False)
+    assert (report.outside.program, report.outside_elements) == ((6, 0, 0), 3)
+    assert "tl.load(x + at + shift" in linecache.getline(report.outside.file, report.outside.line)
+    assert y.tolist() == [*range(3, 100), 0, 0, 0]
+
+
+def test_a_store_before_the_start() -> None:
+    memory = torch.full((64,), -1, dtype=torch.int16)
+    y = torch.zeros(0, dtype=torch.int16).set_(torch.zeros(16, dtype=torch.int16).untyped_storage(), 4, (12,))  # type: ignore[call-overload]
+
+    report = launch(function_of(COPY.replace("y + at,", "y + at - 6,")), x=memory, y=y, n=16, shift=0, N=16)
+
+    assert report.outside is not None
+    assert (report.outside.tensor, report.outside.elements, report.outside.stored) == ("y", -2, True)
+    assert report.outside_elements == 2
+    assert "# store" in linecache.getline(report.outside.file, report.outside.line)
+
+
+def test_another_tensor_next_to_it_is_outside() -> None:
+    x, y = torch.zeros(16), torch.zeros(16)
+    distance = (y.data_ptr() - x.data_ptr()) // 4
+
+    report = launch(function_of(COPY), x=x, y=y, n=16, shift=distance, N=16)
+
+    assert report.outside is not None
+    assert report.outside.tensor == "x"
+    assert report.outside_elements == 16
+
+
+def test_the_whole_storage_is_inside() -> None:
+    x = torch.arange(40, dtype=torch.int32)[10:26]
+    y = torch.zeros(16, dtype=torch.int32)
+
+    assert launch(function_of(COPY), x=x, y=y, n=16, shift=14, N=16) == LaunchReport()
+    assert y.tolist() == list(range(24, 40))
+
+
+def test_reads_are_kept() -> None:
+    x, y = torch.arange(100, dtype=torch.int32), torch.zeros(100, dtype=torch.int32)
+
+    report = launch(function_of(COPY), (2,), {"keep_reads": True}, x=x, y=y, n=20, shift=85, N=16)
+
+    assert report.reads is not None
+    assert [(int(address) - x.data_ptr()) // 4 for address in report.reads] == list(range(85, 100))
+    assert report.outside_elements == 5
+
+
+UNDEFINED = """
+@triton.jit
+def kernel(x, y, n, N: tl.constexpr):
+    at = tl.arange(0, N)
+    value = tl.load(x + at, mask=at < n)
+    {statement}
+"""
+
+HARMFUL = {
+    "tl.store(y, tl.sum(value))": "store",
+    "tl.store(y, tl.sum(tl.cumsum(value * 2)))": "store",
+    "tl.store(y + at, value)": "store",
+    "tl.store(y + at, tl.where(at < n + 1, value, 0))": "store",
+    "tl.store(y + value, 1)": "address",
+    "tl.store(y + at, 1, mask=value == 0)": "mask",
+    "tl.store(y, tl.max(tl.sort(value)))": "store",
+    "tl.atomic_add(y + at, value)": "store",
+    "tl.store(y, tl.load(y + tl.max(value)))": "address",
+    "if tl.max(value) > 3:\n        tl.store(y, 1)": "branch",
+    "m = (value[:, None] + at[None, :]).to(tl.float32)\n    tl.store(y, tl.sum(tl.dot(m, m)).to(tl.int32))": "store",
+    "total = 0\n    for i in range(2):\n        total += tl.sum(value)\n    tl.store(y, total)": "store",
+    "tl.store(y, tl.sum(tl.trans(tl.join(value, at))))": "store",
+}
+HARMLESS = (
+    "tl.store(y, tl.sum(tl.where(at < n, value, 0)))",
+    "tl.store(y + at, value, mask=at < n)",
+    "tl.store(y + at, value + 1, mask=(at < n) & (value >= 0))",
+    "tl.store(y + at, value * (at < n).to(tl.int32))",
+    "tl.store(y + tl.where(at < n, value, 0), 1)",
+    "tl.store(y + at, tl.load(y + value, mask=at < n, other=0))",
+    "tl.store(y + at, 1, mask=(at >= n) | (value >= 0))",
+    "tl.store(y, tl.sum(tl.where((at < n)[:, None], value[:, None] + at[None, :], 0).reshape([N * N])))",
+    "value = tl.where(at < n, value, 0)\n    for i in range(2):\n        value += value\n    tl.store(y + at, value)",
+)
+
+
+@pytest.mark.parametrize("statement", HARMFUL)
+def test_a_result_that_depends_on_an_undefined_lane_is_reported(statement: str) -> None:
+    x, y = torch.arange(16, dtype=torch.int32) % 4, torch.zeros(16, dtype=torch.int32)
+
+    report = launch(function_of(UNDEFINED.format(statement=statement)), x=x, y=y, n=10, N=16)
+
+    assert report.undefined is not None
+    assert report.undefined.use == HARMFUL[statement]
+    assert (report.undefined.tensor, report.undefined.program) == ("" if report.undefined.use == "branch" else "y", (0, 0, 0))
+    assert report.undefined.line >= 9
+    assert report.outside is None
+
+
+@pytest.mark.parametrize("statement", [*HARMLESS, *HARMFUL])
+def test_defined_results_are_not_reported(statement: str) -> None:
+    x, y = torch.arange(16, dtype=torch.int32) % 4, torch.zeros(16, dtype=torch.int32)
+    n = 10 if statement in HARMLESS else 16
+
+    report = launch(function_of(UNDEFINED.format(statement=statement)), x=x, y=y, n=n, N=16)
+
+    assert report == LaunchReport()
+
+
+def test_an_assertion_that_fails_is_not_compiled_in_by_default() -> None:
+    source = "@triton.jit\ndef kernel(x):\n    tl.device_assert(tl.load(x) > 0, 'positive')\n    tl.device_print('x', 1)\n"
+
+    assert launch(function_of(source), x=torch.zeros(1)) == LaunchReport()
