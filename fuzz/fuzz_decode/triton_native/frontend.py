@@ -41,7 +41,7 @@ def triton_ir(function: Any, types: Mapping[str, str], constexprs: Mapping[str, 
 
 
 def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
-    """A text that differs where the IR may: the sources of the function and of its callees, its file, the types and the values."""
+    """A text that differs where the IR may: sources of the function and of its callees, its file, the types and the values."""
     import triton
 
     values = {name: _stable(value) for name, value in constexprs.items()}
