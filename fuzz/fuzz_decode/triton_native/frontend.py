@@ -41,11 +41,12 @@ def triton_ir(function: Any, types: Mapping[str, str], constexprs: Mapping[str, 
 
 
 def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
-    """A text that differs where the IR may: the sources of the function and of its callees, the types and the values."""
+    """A text that differs where the IR may: sources of the function and of its callees, its file, the types and the values."""
     import triton
 
     values = {name: _stable(value) for name, value in constexprs.items()}
-    return repr((triton.__version__, function.cache_key, sorted(types.items()), sorted(values.items())))
+    file = function.fn.__code__.co_filename  # lines are reported with it
+    return repr((triton.__version__, function.cache_key, file, sorted(types.items()), sorted(values.items())))
 
 
 def _stable(value: object) -> str:
