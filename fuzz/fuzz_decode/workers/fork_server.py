@@ -19,12 +19,19 @@ EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
 
 
 def fork_server_context(plan: WorkerConfig) -> ForkServerContext:
-    """Where workers of this device and engine are forked from. A process has one server; that of another engine is ended."""
+    """Where workers of this device and engine are forked from. A process has one server: another one takes its place."""
     modules = [f"fuzz_decode.workers.preload_{plan.engine.engine}" if plan.device == "cpu" else "torch"]
     if _forkserver._preload_modules != modules:  # type: ignore[attr-defined]  # Triton is interpreted or not from its import on
-        _forkserver._stop()  # type: ignore[attr-defined]  # processes of the old server go on
+        _leave_server()
         multiprocessing.set_forkserver_preload(modules)
     return multiprocessing.get_context("forkserver")
+
+
+def _leave_server() -> None:
+    """The server ends with the last process that it forked; multiprocessing's own `_stop` would wait for that."""
+    if (alive := _forkserver._forkserver_alive_fd) is not None:  # type: ignore[attr-defined]
+        os.close(alive)
+    _forkserver.__init__()  # type: ignore[misc]  # as if there had been none
 
 
 def fork_per_request() -> None:
