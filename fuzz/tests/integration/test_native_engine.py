@@ -22,6 +22,7 @@ from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.no_gpu,
     pytest.mark.skipif(engines.compiler() is None, reason="needs a C compiler"),
 ]

@@ -106,6 +106,7 @@ def decode(*arguments):
 """
 
 
+@pytest.mark.slow
 def test_a_timeout_that_is_none_in_a_second_run_is_none(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_ONCE)
     result = fuzz_decode.check(f"{tmp_path}/slow.py:decode", GOOD, device="cpu", timeout=3.0)
@@ -141,6 +142,7 @@ def busy_core(core: int, processes: int) -> Iterator[None]:
             other.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux tells how long a process waits")
 @pytest.mark.parametrize(("seconds", "status"), [(1.0, "passed"), (60.0, "failed")])
 def test_waiting_for_a_core_is_no_time_of_the_case(seconds: float, status: str, tmp_path: Path) -> None:

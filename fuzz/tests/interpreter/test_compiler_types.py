@@ -11,6 +11,8 @@ from pathlib import Path
 import compiler_types
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton", minversion="3.9")  # whose API of the compiler the script calls
 
 

@@ -19,7 +19,10 @@ from fuzz_decode_kernels.mutants import load as mutants
 from fuzz_decode_kernels.mutants.load import MUTANTS, SOURCE, load_source, mutant_source
 from fuzz_decode_kernels.mutants.mutant import KINDS, Mutant
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
+]
 # what is remembered under too small a key takes two calls
 NEEDS_A_CALL_BEFORE = {"scale-cached": (Case(seq_lens=(2,)), Case(seq_lens=(2,), scale=1.0))}
 DEADLY = [name for name, killed in KILLED_BY.items() if killed["signature"].startswith("crash")]

@@ -43,7 +43,7 @@ from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.evaluate_case import evaluate_case
 from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")]
 SAMPLES = Path(sample_targets.__file__)
 SETTING = EvaluationSettings("cpu", 30.0, 3)
 SPACE = CaseSpace()
@@ -198,7 +198,6 @@ def test_a_process_takes_one_run_or_on_cuda_one_kernel() -> None:
 # the journal
 
 
-@pytest.mark.slow
 def test_a_second_score_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = subjects("lse-base-2")
     first = score(tmp_path, *wanted, seeds=2, clean_cases=2)
@@ -246,7 +245,6 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> N
 # small scores
 
 
-@pytest.mark.slow
 def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     files = {option: tmp_path / option for option in ("json", "markdown", "resume")}
     words = [word for option, path in files.items() for word in (f"--{option}", str(path))]
@@ -268,7 +266,6 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     assert len(files["resume"].read_text().splitlines()) == 5
 
 
-@pytest.mark.slow
 def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path: Path) -> None:
     crash, honest = sample("segfaults_on_two"), sample("honest")
     made = Score([crash, honest], EvaluationSettings("cpu", 30.0, 150), 1, 0, MeasurementStore(None), jobs=1)
@@ -277,7 +274,6 @@ def test_a_crash_is_a_kill_and_the_next_kernel_is_measured_all_the_same(tmp_path
     assert (measured[honest.name].killed, measured[honest.name].cases) == (False, 150)
 
 
-@pytest.mark.slow
 def test_a_hang_is_a_kill() -> None:
     made = Score([sample("hangs_on_two")], EvaluationSettings("cpu", 5.0, 150), 1, 0, MeasurementStore(None), jobs=1)
     assert [(each.oracle, each.signature) for each in made.events()] == [("worker", "timeout:call")]
@@ -329,7 +325,6 @@ def test_a_failure_is_diagnosed_when_that_is_asked(monkeypatch: pytest.MonkeyPat
     assert not evaluate_case(dataclasses.replace(trial, target="bundled"), DEVICE).diagnosed
 
 
-@pytest.mark.slow
 def test_asking_for_a_diagnosis_changes_nothing_that_was_measured() -> None:
     tasks = [Task(subjects("lse-base-2")[0], 0, SETTING, diagnose=True)]
     with closing(EvaluationPool(WorkerConfig("bundled", "cpu", 30.0), 1)) as pool:

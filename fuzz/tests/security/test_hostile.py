@@ -123,6 +123,7 @@ def test_the_file_that_all_others_are_made_of_is_good(tmp_path: Path) -> None:
     assert len(PLACES) > 60
 
 
+@pytest.mark.slow
 def test_a_value_of_any_kind_at_any_place_is_named_or_harmless(tmp_path: Path) -> None:
     refused = 0
     for place in PLACES:

@@ -39,7 +39,10 @@ from fuzz_decode.report.terminal.bench import BenchView
 from fuzz_decode.targets.target import target, target_from_function
 from fuzz_decode_reference import gather_attention
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # log(0) in the interpreter is meant
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
+]
 ROOF = Bandwidth(3000.0, "in some way", 2900.0)
 TINY = BenchShape("tiny", (20, 5), 4, 2, 16, 16, 4)
 TINY_SHAPES = {

@@ -88,6 +88,7 @@ def test_what_is_not_allowed_is_named(strides: StrideRules, case: Case, reason: 
     assert strides.violation(validate(strides.nearest(case))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strides", DEMANDS)
 def test_every_drawn_case_conforms(strides: StrideRules) -> None:
     @settings(max_examples=150, deadline=None, derandomize=True)
@@ -107,6 +108,7 @@ def test_conforming_changes_nothing_but_layouts(case: Case) -> None:
     assert dataclasses.replace(conformed, **layouts, table=table) == case  # type: ignore[arg-type]  # only layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strides", [*DEMANDS, ALL_RULES])
 def test_the_tensors_of_a_drawn_case_keep_the_rules_on_every_axis(strides: StrideRules) -> None:
     """An axis of size 1, too: kernels assert equal strides, and take stride(1) for the slot stride where a block has one slot."""
@@ -121,6 +123,7 @@ def test_the_tensors_of_a_drawn_case_keep_the_rules_on_every_axis(strides: Strid
         assert all(stride % strides.multiple_of == 0 for tensor in (q, k, v) for stride in tensor.stride()[:-1])
 
 
+@pytest.mark.slow
 def test_a_pool_of_token_slots_still_comes_in_many_layouts() -> None:
     """Conforming bends a layout as little as it must: padded slots, head-major pools and separate planes remain."""
     seen = set()

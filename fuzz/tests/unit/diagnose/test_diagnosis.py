@@ -86,6 +86,7 @@ def test_a_mutant_is_named(name: str) -> None:
     assert found.evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "case", "fault"),
     [

@@ -25,6 +25,7 @@ from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.no_gpu,
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),  # log(0) in the interpreter is meant
 ]
@@ -156,7 +157,6 @@ def test_an_out_of_bounds_access_beside_another_fault_is_reported() -> None:
     assert "; it reads out of bounds, " in found.sentence
 
 
-@pytest.mark.slow
 def test_in_a_campaign_an_out_of_bounds_read_still_crashes() -> None:
     mutant, case, fault, _ = OUT_OF_BOUNDS[2]
     with ResilientWorker(WorkerConfig(f"mutant:{mutant}", "cpu", 60.0)) as worker:

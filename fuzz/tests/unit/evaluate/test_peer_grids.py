@@ -59,6 +59,7 @@ def test_a_grid_has_as_many_cases_as_was_published_less_what_a_case_cannot_say(n
     assert len(set(GRIDS[name].cases(0, CPU))) == len(GRIDS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [UNCUT, GPU, CPU])
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_case_is_valid_and_the_same_each_time(name: str, cut: Cut) -> None:

@@ -113,6 +113,7 @@ def test_relatives_keep_to_the_strides_that_the_target_asks_for() -> None:
     assert {strides.violation(case) for calls in rows(150, 4, strides=strides) for case in calls} == {None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [1, 99, 130, EPOCH - 1, EPOCH, EPOCH + 7])
 def test_a_stream_can_begin_anywhere(start: int, many: list[Case]) -> None:
     assert list(islice(case_stream(0, CaseSpace(), start), 5)) == many[start : start + 5]

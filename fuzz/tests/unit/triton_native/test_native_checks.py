@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CHECKS = sorted(path.name for path in HERE.glob("check_*.py"))
 
