@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fuzz_decode.cases.stride_rules import StrideRules
     from fuzz_decode.cases.stride_rules import StrideRules as Strides
     from fuzz_decode.errors import UsageError
-    from fuzz_decode.generate.strategies import decode_cases
+    from fuzz_decode.generate.draw_case import decode_cases
     from fuzz_decode.problems.build import build_problem
     from fuzz_decode.results import Finding, Result
     from fuzz_decode.targets.target import Arithmetic, target
@@ -56,7 +56,7 @@ _HOMES = {
     "assert_decode_correct": "fuzz_decode.api",
     "build_problem": "fuzz_decode.problems.build",
     "check": "fuzz_decode.api",
-    "decode_cases": "fuzz_decode.generate.strategies",
+    "decode_cases": "fuzz_decode.generate.draw_case",
     "fuzz": "fuzz_decode.api",
     "target": "fuzz_decode.targets.target",
 }

@@ -19,7 +19,7 @@ MOVED = {
     "fuzz_decode.build": {"build": ("fuzz_decode.problems.build", "build_problem")},
     "fuzz_decode.case": {name: ("fuzz_decode.cases.case", name) for name in ("BlockTable", "Case")},
     "fuzz_decode.interpreter": {"mend": ("fuzz_decode.triton_interpreter", "patch_triton_interpreter")},
-    "fuzz_decode.strategies": {"cases": ("fuzz_decode.generate.strategies", "decode_cases")},
+    "fuzz_decode.strategies": {"cases": ("fuzz_decode.generate.draw_case", "decode_cases")},
 }
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.make_entry import raw_entry, with_diagnosis
 from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, ENGINE, SECONDS, UNSET, Unset, number_of_cases
-from fuzz_decode.campaign.record import raw_entry, with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import Case

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
+from fuzz_decode.campaign.make_entry import raw_entry
 from fuzz_decode.campaign.minimize import store_minimized
-from fuzz_decode.campaign.record import raw_entry
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, is_one_bug, shrink_in_fresh
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState

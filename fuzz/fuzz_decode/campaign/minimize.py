@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz_decode.campaign.record import minimized_entry, with_diagnosis
+from fuzz_decode.campaign.make_entry import minimized_entry, with_diagnosis
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry

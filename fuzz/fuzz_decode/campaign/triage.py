@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz_decode.campaign.record import with_diagnosis
+from fuzz_decode.campaign.make_entry import with_diagnosis
 from fuzz_decode.cases.call_sequence import sort_key
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import load_ledger

@@ -34,7 +34,7 @@ class OptionalArgument:
     summary: str = ""
     """Its use in a case, in words; `{field}` stands for a value."""
     chance: int = 0
-    """Percentage of drawn cases that use it; 0: `generate.strategies` has a draw of its own for it."""
+    """Percentage of drawn cases that use it; 0: `generate.draw_case` has a draw of its own for it."""
     values: tuple[object, ...] = ()
     """Values of the first field to draw from, the simplest first."""
     simpler: Mapping[str, tuple[object, ...]] = field(default_factory=dict)

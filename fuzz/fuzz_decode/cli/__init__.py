@@ -3,7 +3,7 @@
 Importing it is cheap: a subcommand imports what it needs when it is called.
 """
 
-from fuzz_decode.cli.command_line import main
+from fuzz_decode.cli.dispatch import main
 from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, INTERRUPTED, USAGE
 
 __all__ = ["CLEAN", "FINDINGS", "INTERRUPTED", "USAGE", "main"]

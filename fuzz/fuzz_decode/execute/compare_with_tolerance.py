@@ -11,7 +11,7 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.execute.prepare import prepare
-from fuzz_decode.execute.run_case import run_checked
+from fuzz_decode.execute.run_and_judge import run_checked
 from fuzz_decode.oracles.kernel_run import index_of
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Outcome, Symptom, Violation

@@ -7,9 +7,9 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import UsageError
 from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.export.docstring import claim, docstring
-from fuzz_decode.export.error_bound import limits
 from fuzz_decode.export.literals import LINE_WIDTH, Constants, assigned
 from fuzz_decode.export.loading import Loading, loading
+from fuzz_decode.export.script_bound import limits
 from fuzz_decode.export.tensors import helpers, is_huge, tensors
 from fuzz_decode.export.verdict import call, compared, no_verdict, reference, watch
 from fuzz_decode.outcome import Symptom

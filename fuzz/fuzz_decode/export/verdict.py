@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.export.error_bound import Limits
 from fuzz_decode.export.literals import LINE_WIDTH, Constants, array, number
+from fuzz_decode.export.script_bound import Limits
 from fuzz_decode.export.tensors import is_huge
 from fuzz_decode.outcome import Symptom
 from fuzz_decode.problems.poison import UNWRITTEN

@@ -1,1 +1,1 @@
-"""Drawing cases: choices, strategies, streams, rounds that share compiled kernels, call sequences, coverage."""
+"""Drawing cases: choices, draws, streams, rounds that share compiled kernels, call sequences, coverage."""

@@ -11,8 +11,8 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.generate.call_sequences import calls_from
 from fuzz_decode.generate.choices import RandomChoices, SimplestChoices
+from fuzz_decode.generate.draw_case import draw_case
 from fuzz_decode.generate.pairwise_order import order_by_new_pairs
-from fuzz_decode.generate.strategies import draw_case
 
 CHUNK = 100  # cases that one source of random numbers draws
 EPOCH = 50 * CHUNK  # cases, after which the pairwise order begins anew: by then every possible pair has come up

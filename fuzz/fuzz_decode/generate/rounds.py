@@ -31,8 +31,8 @@ from fuzz_decode.cases.optional_arguments import answer_options
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.choices import RandomChoices
+from fuzz_decode.generate.draw_case import draw_case
 from fuzz_decode.generate.pairwise_order import order_by_new_pairs
-from fuzz_decode.generate.strategies import draw_case
 
 SINGLE, LARGEST = 16, 1024
 LOOKAHEAD = 8  # cases of the stream, at most, among which a round's first case is chosen

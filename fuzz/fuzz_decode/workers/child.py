@@ -107,7 +107,7 @@ def _answer(request: DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest, 
 
 def handle_case(case: Case, target: Target, device: str) -> Outcome:
     """Run a case and judge it. Raises HarnessError."""
-    from fuzz_decode.execute.run_case import run_case
+    from fuzz_decode.execute.run_and_judge import run_case
 
     return _outcome(case, lambda: run_case(case, target, device), device)
 
@@ -147,7 +147,7 @@ def handle_round(request: DrawRound, target: Target) -> DrawnRound:
 
 def handle_diagnosis(request: DiagnoseRequest, target: Target, device: str) -> Diagnosis | Outcome:
     """Diagnose a case. A CUDA context that is dead afterwards is the target's crash. Raises HarnessError."""
-    from fuzz_decode.diagnose.examine import examine
+    from fuzz_decode.diagnose.find_fault import examine
 
     try:
         found = examine(request, target, device)

@@ -10,10 +10,10 @@ import functools
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest
-from fuzz_decode.diagnose.examine import examine
+from fuzz_decode.diagnose.find_fault import examine
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
 from fuzz_decode.execute.contain import load_contained
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.outcome import Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.shrink.shrinker import shrink_calls
 from fuzz_decode.targets.resolve import resolve

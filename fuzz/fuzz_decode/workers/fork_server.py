@@ -36,7 +36,7 @@ def _leave_server() -> None:
 
 def fork_per_request() -> None:
     """Return in a fork of this process, and in another one whenever a fork ends with EXIT_REFORK; end as any other fork ended."""
-    import fuzz_decode.execute.run_case  # noqa: F401  otherwise the first case in every fork would import it
+    import fuzz_decode.execute.run_and_judge  # noqa: F401  otherwise the first case in every fork would import it
 
     while child := os.fork():
         code = wait_for(child)

@@ -16,8 +16,8 @@ def preload(engine: Engine) -> None:
     os.environ["TRITON_INTERPRET"] = "1" if engine == INTERPRETER else "0"
     import torch
 
-    import fuzz_decode.diagnose.examine
-    import fuzz_decode.execute.run_case  # noqa: F401  only imported
+    import fuzz_decode.diagnose.find_fault
+    import fuzz_decode.execute.run_and_judge  # noqa: F401  only imported
     from fuzz_decode.workers.devices import refused_dtypes
 
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import sample_cuda_targets
 import torch
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.outcome import Status
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.workers.protocol import WorkerConfig

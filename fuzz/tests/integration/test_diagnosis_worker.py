@@ -10,8 +10,8 @@ import sample_faults
 from factories import entry, worker_config
 
 from fuzz_decode.campaign.campaign import Campaign
+from fuzz_decode.campaign.make_entry import with_diagnosis
 from fuzz_decode.campaign.minimize import MinimizedEntry, minimize
-from fuzz_decode.campaign.record import with_diagnosis
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import FAMILIES, Layout

@@ -29,12 +29,12 @@ pytestmark = pytest.mark.slow  # every test is a campaign in a process of its ow
 CASE = Case(seq_lens=(2,))
 # a wrong kernel, in whose processes the examiner raises
 TARGET = """
-import fuzz_decode.diagnose.examine, sample_targets
+import fuzz_decode.diagnose.find_fault, sample_targets
 
 def broken(*_):
     raise ValueError("boom")
 
-fuzz_decode.diagnose.examine.examine = broken
+fuzz_decode.diagnose.find_fault.examine = broken
 
 def decode(q, *rest, out):
     return sample_targets.five_percent_off(q, *rest, out=out)
@@ -125,7 +125,7 @@ def test_check_raises_it_with_the_workers_traceback(monkeypatch: pytest.MonkeyPa
     def fails(*_: Any) -> NoReturn:
         raise ValueError("boom")
 
-    monkeypatch.setattr("fuzz_decode.diagnose.examine.examine", fails)
+    monkeypatch.setattr("fuzz_decode.diagnose.find_fault.examine", fails)
     with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom") as raised:
         check(functools.partial(sample_targets.five_percent_off), CASE, device="cpu")
     assert [(found.signature, found.case) for found in found_before(raised.value)] == [("wrong-value:out", CASE)]

@@ -14,7 +14,7 @@ from triton.language.extra import libdevice
 from triton.language.extra.cuda import libdevice as cuda_libdevice
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.launches import self_test
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode.triton_interpreter import narrow_floats

@@ -18,7 +18,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
 from fuzz_decode.evaluate import mutant_inventory as inventory
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.outcome import Status
 from fuzz_decode.targets import resolve
 from fuzz_decode_kernels.mutants.load import SOURCE

@@ -10,7 +10,7 @@ from machine import DEVICE
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.outcome import Status
 from fuzz_decode.targets import resolve
 from fuzz_decode.workers.protocol import WorkerConfig

@@ -33,7 +33,7 @@ from fuzz_decode.evaluate.settings import CASES, EvaluationSettings, with_random
 from fuzz_decode.evaluate.statistics import quantile, upper_bound
 from fuzz_decode.evaluate.tally import tally
 from fuzz_decode.evaluate.task import SharedCases, Task, batched
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.problems.build import build_problem

@@ -50,7 +50,7 @@ IMPORTED_BY_STRING = {
 
 IMPORTED_WITHOUT_TORCH = (
     "fuzz_decode",
-    "fuzz_decode.cli.command_line",
+    "fuzz_decode.cli.dispatch",
     "fuzz_decode.plugin",
     "fuzz_decode.workers.worker",
     "fuzz_decode.workers.pool",

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fuzz_decode.cases.case import BlockTable, Case
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.triton_interpreter import patch_triton_interpreter
 

@@ -19,7 +19,7 @@ from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import observe
 from fuzz_decode.diagnose.session import DiagnosisSession
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.problems.build import is_small
 from fuzz_decode.problems.problem import Problem
 

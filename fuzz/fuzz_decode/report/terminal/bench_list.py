@@ -10,7 +10,7 @@ from fuzz_decode.bench.contenders import PEERS, PROJECTS
 from fuzz_decode.bench.layouts import LAYOUTS
 from fuzz_decode.bench.shapes import EVERY_LAYOUT, SHAPES, BenchShape
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.targets.built_in import BuiltIn, built_ins
+from fuzz_decode.targets.listing import BuiltIn, built_ins
 
 
 def show_bench_list(console: Console, device: str) -> None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fuzz_decode.campaign.record import raw_entry
+from fuzz_decode.campaign.make_entry import raw_entry
 from fuzz_decode.campaign.smoke_test import Answer
 from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import clean, show_panel

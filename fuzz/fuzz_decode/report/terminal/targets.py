@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.targets.built_in import BuiltIn, built_ins
 from fuzz_decode.targets.description import limits
+from fuzz_decode.targets.listing import BuiltIn, built_ins
 from fuzz_decode.targets.names import mutant_target
 from fuzz_decode.targets.target import Target
 from fuzz_decode_kernels.mutants import MUTANTS

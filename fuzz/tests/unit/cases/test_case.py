@@ -15,7 +15,7 @@ from fuzz_decode.cases.serialization import canonical_json, case_digest, case_fr
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of, in_plain_layout, simplicity_key, without_feature
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError, UsageError
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 
 some = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 

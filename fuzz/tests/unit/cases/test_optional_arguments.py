@@ -17,7 +17,7 @@ from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.optional_arguments import OPTIONS, OptionalArgument, generated_parameters, in_order
 from fuzz_decode.corpus import ledger
 from fuzz_decode.execute.invoke import invoke
-from fuzz_decode.generate import call_sequences, coverage, pairwise_order, rounds, strategies
+from fuzz_decode.generate import call_sequences, coverage, draw_case, pairwise_order, rounds
 from fuzz_decode.generate.case_stream import drawn_stream
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem
@@ -61,7 +61,7 @@ def warm(monkeypatch: pytest.MonkeyPatch) -> Target:
     """The row and its field are there; nothing else of the program is changed. The target has the parameter, and no other."""
     monkeypatch.setattr(optional_arguments, "OPTIONS", (*OPTIONS, TEMPERATURE))
     monkeypatch.setitem(DEFAULTS, "temperature", None)
-    for module in (strategies, serialization):
+    for module in (draw_case, serialization):
         monkeypatch.setattr(module, "Case", WarmCase)
     return target_from_function("sampler", sampler)
 

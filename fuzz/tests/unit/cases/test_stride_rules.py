@@ -14,7 +14,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.stride_rules import TENSORS, StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 
 BASE = Case(seq_lens=(20,), num_kv_heads=2, group=2, block_size=4)

@@ -21,7 +21,7 @@ from fuzz_decode.corpus.read import load, load_folder
 from fuzz_decode.corpus.store import Deduplicated, save
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import MAX_BYTES
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.outcome import Signature, Stage
 
 SMALL = Case(seq_lens=(2,), block_size=2, k=Layout(FAMILIES["interleaved"]), v=None)

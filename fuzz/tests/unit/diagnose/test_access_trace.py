@@ -13,7 +13,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.diagnose import Trace, TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
 from fuzz_decode.diagnose.diagnosis import Access
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import GUARD
 from fuzz_decode.workers.protocol import WorkerConfig

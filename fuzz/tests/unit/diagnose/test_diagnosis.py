@@ -19,8 +19,8 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
 from fuzz_decode.diagnose.access_model import correct_model
 from fuzz_decode.diagnose.diagnosis import beyond_reach
-from fuzz_decode.diagnose.examine import examine
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
+from fuzz_decode.diagnose.find_fault import examine
 from fuzz_decode.diagnose.observation import make_experiment
 from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.oracles.expected import expect

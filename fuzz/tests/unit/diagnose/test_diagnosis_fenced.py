@@ -11,13 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fuzz_decode.campaign.record import with_diagnosis
+from fuzz_decode.campaign.make_entry import with_diagnosis
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis
-from fuzz_decode.diagnose.examine import examine
+from fuzz_decode.diagnose.find_fault import examine
 from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import target_from_function

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.execute import run_case as module
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute import run_and_judge as module
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess, Place, UndefinedUse
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.targets import Arithmetic

@@ -16,13 +16,13 @@ from torch import Tensor
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
+from fuzz_decode.oracles.catalogue import IMMEDIATE
 from fuzz_decode.oracles.completeness import written
 from fuzz_decode.oracles.expected import expect, rounding_of
 from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes, snapshot
-from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun, index_of
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should

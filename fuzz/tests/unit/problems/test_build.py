@@ -16,7 +16,7 @@ from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.poison import FILL_LIMIT, is_unwritten, poison_out, poisoned_allocations
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem

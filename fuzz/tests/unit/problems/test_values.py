@@ -16,7 +16,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import tags_fit
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.values import Values, live_tokens, make_values, read_tag, tag_base, without_overflow
 from fuzz_decode_reference import gather_attention

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode_reference import gather_attention

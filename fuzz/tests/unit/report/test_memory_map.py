@@ -13,7 +13,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.diagnose import TraceRequest
 from fuzz_decode.diagnose.access_trace import trace
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.report.memory_map import EXPECTED, RIGHT, SHOWN_ROWS, WRONG, MemoryMap, memory_maps, why_no_map
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Rows
 from fuzz_decode.report.terminal.memory_map import memory_text

@@ -22,7 +22,7 @@ from fuzz_decode.cases.simplicity import features_of, simplicity_key, without_fe
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.shrink import shrinker as shrinking
 from fuzz_decode.shrink.needed import SIZES

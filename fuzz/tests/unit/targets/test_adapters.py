@@ -19,7 +19,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout, dense
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import TargetError
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets import partial_import, resolve

@@ -20,7 +20,7 @@ from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
 from fuzz_decode.cases.layout import CACHE_AXES, Layout
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError, UsageError
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.targets import Arithmetic, Target, resolve, target
 from fuzz_decode.targets.target import target_from_function
 from fuzz_decode_kernels.mutants.load import MUTANTS

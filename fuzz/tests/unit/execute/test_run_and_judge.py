@@ -18,9 +18,9 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import QUERY_AXES, Layout
 from fuzz_decode.cases.stride_rules import StrideRules
-from fuzz_decode.execute import run_case as run_case_module
+from fuzz_decode.execute import run_and_judge as run_case_module
 from fuzz_decode.execute.compare_with_tolerance import compare_with_tolerance
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.oracles.tolerance import Tolerance
 from fuzz_decode.outcome import Status
 from fuzz_decode.targets.target import Arithmetic, target_from_function
@@ -42,7 +42,7 @@ def test_memory_that_the_target_lacks_is_a_finding(error: Exception) -> None:
     assert (result.status, result.stage, result.signature) == (Status.FAILED, "run", "out-of-memory:call")
     (finding,) = result.findings
     assert finding.oracle == "contract"
-    assert f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_case.py:" in finding.message
+    assert f"{type(error).__name__}: {str(error).splitlines()[0]} at test_run_and_judge.py:" in finding.message
     assert "\n" not in finding.message
 
 
@@ -57,7 +57,7 @@ def test_torch_s_cpu_allocator_has_no_error_of_its_own() -> None:
 
     result = run_case(CASE, target_from_function("sample", allocates_too_much), "cpu")
     assert (result.status, result.signature) == (Status.FAILED, "exception-RuntimeError:call")
-    assert " at test_run_case.py:" in result.findings[0].message
+    assert " at test_run_and_judge.py:" in result.findings[0].message
 
 
 def test_an_error_of_a_kernel_in_the_interpreter_is_unwrapped() -> None:
@@ -98,7 +98,7 @@ def test_a_target_that_ran_out_of_memory_leaves_none_behind() -> None:
 def test_a_target_that_exits_is_a_finding_with_its_line(error: SystemExit) -> None:
     result = run_case(CASE, raising(error), "cpu")
     assert (result.status, result.stage, result.signature) == (Status.FAILED, "run", "exception-SystemExit:call")
-    assert re.fullmatch(rf"SystemExit: {error} at test_run_case.py:\d+: raise error", result.findings[0].message)
+    assert re.fullmatch(rf"SystemExit: {error} at test_run_and_judge.py:\d+: raise error", result.findings[0].message)
 
 
 @pytest.mark.usefixtures("heeded_interrupts")

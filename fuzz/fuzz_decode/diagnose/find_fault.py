@@ -24,7 +24,7 @@ from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Experiment, Observation
 from fuzz_decode.diagnose.session import DiagnosisSession, differ, explains, is_right, predicted, would_show
 from fuzz_decode.diagnose.variations import GROUPS, fits, occupied, other_seed
-from fuzz_decode.execute.run_case import run_case
+from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
 from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 from fuzz_decode.outcome import Stage, Status, Symptom

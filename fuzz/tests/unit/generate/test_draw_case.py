@@ -29,7 +29,7 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, dense, fa
 from fuzz_decode.cases.simplicity import features_of
 from fuzz_decode.cases.validity import tags_fit, validate
 from fuzz_decode.generate.case_stream import case_stream
-from fuzz_decode.generate.strategies import decode_cases
+from fuzz_decode.generate.draw_case import decode_cases
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 some = settings(max_examples=50, deadline=None, database=None, suppress_health_check=quiet)

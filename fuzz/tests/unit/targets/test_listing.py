@@ -11,7 +11,7 @@ import pytest
 
 from fuzz_decode.targets import partial_import, resolve
 from fuzz_decode.targets.adapters import ADAPTERS, Adapter
-from fuzz_decode.targets.built_in import BuiltIn, built_ins
+from fuzz_decode.targets.listing import BuiltIn, built_ins
 
 ON_CUDA = """
 from fuzz_decode import target

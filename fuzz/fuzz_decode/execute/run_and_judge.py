@@ -17,9 +17,9 @@ from fuzz_decode.execute.invoke import (
 )
 from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.execute.watch import another_order, watched
+from fuzz_decode.oracles.catalogue import IMMEDIATE
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
-from fuzz_decode.oracles.immediate import IMMEDIATE
 from fuzz_decode.oracles.kernel_run import KernelRun
 from fuzz_decode.oracles.repeatability import Order, repeatable
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
