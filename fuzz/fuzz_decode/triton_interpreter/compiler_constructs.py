@@ -44,6 +44,7 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
             return node
 
         def visit_Assign(self, node: ast.Assign) -> ast.AST:
+            node.value = self.visit(node.value)  # Triton's own does not up to 3.6; a second visit changes nothing
             super().visit_Assign(node)
             node.value = _located(_call(ASSIGNED, [node.value]), node.value)
             return node

@@ -52,6 +52,15 @@ def extrema(out, x, n):
 
 
 @triton.jit
+def assigned(out, x, n):
+    i = tl.arange(0, 16)
+    v = tl.load(x + i)
+    inside, outside = (v > 2) and not (v > n), v > 12 or v < 1
+    either = inside or outside
+    tl.store(out + i, either.to(tl.int64))
+
+
+@triton.jit
 def scalars(out, x, n):
     i = tl.arange(0, 16)
     tl.store(out + i, (i + max(n, 3) if n > 2 and not (n == 5) else i).to(tl.int64))  # noqa: SIM201  `not` is what is tested
@@ -63,6 +72,7 @@ EXPECTED = {
     negation: X <= 6,
     chain: (X > 2) & (X <= 6),
     extrema: X.clamp(5, 6),
+    assigned: ((X > 2) & (X <= 6)) | (X > 12) | (X < 1),
     scalars: X + 6,
 }
 

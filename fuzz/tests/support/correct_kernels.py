@@ -60,7 +60,7 @@ def _pythonic(
 ):  # fmt: skip
     """Python's own and, or, not, max and min, chained comparisons, ternaries and while."""
     seq, head = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-    dims, v_dims, at = tl.arange(0, D_PAD), tl.arange(0, DV_PAD), tl.arange(0, TILE)
+    dims, v_dims, at = tl.arange(0, D_PAD), tl.arange(0, DV_PAD), tl.arange(0, TILE).to(tl.int64)
     length = tl.load(LENS + seq)
     in_row, in_v = 0 <= dims < D, not (v_dims >= DV)
     q = tl.load(Q + seq * q_seq + head * q_head + dims * q_dim, mask=in_row, other=0.0).to(tl.float32)
@@ -95,7 +95,7 @@ def _narrow(
 ):  # fmt: skip
     """q.k is multiplied and summed in the dtype of q. `SKIPPED` tokens at the end are left out: a fault."""
     seq, head = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-    dims, v_dims, at = tl.arange(0, D_PAD), tl.arange(0, DV_PAD), tl.arange(0, TILE)
+    dims, v_dims, at = tl.arange(0, D_PAD), tl.arange(0, DV_PAD), tl.arange(0, TILE).to(tl.int64)
     length = tl.load(LENS + seq)
     length = tl.where(length > SKIPPED, length - SKIPPED, length)
     q = tl.load(Q + seq * q_seq + head * q_head + dims * q_dim, mask=dims < D, other=0.0)
