@@ -38,7 +38,8 @@ class Scope:
         self.blocks(function.blocks)
 
     def blocks(self, region: Region) -> None:
-        """A function's blocks, in their order; branches go forward."""
+        """A function's blocks, each after all that branch to it."""
+        region = _forward(region)
         labels: dict[str, Label] = {}
         for block in region:
             labels[block.label] = self.program.label()
@@ -111,6 +112,24 @@ def _operations(region: Region) -> Iterator[Operation]:
             yield operation
             for inner in operation.regions:
                 yield from _operations(inner)
+
+
+def _forward(region: Region) -> Region:
+    """The blocks that can be reached, such that branches go forward where there is no circle."""
+    by_label = {block.label: block for block in region}
+    ordered: dict[str, Block] = {}
+    seen: set[str] = set()
+
+    def visit(block: Block) -> None:
+        seen.add(block.label)
+        for operation in block.operations:
+            for label, _ in operation.targets:
+                if label not in seen:
+                    visit(by_label[label])
+        ordered[block.label] = block
+
+    visit(region[0])
+    return list(reversed(ordered.values()))
 
 
 def single(operation: Operation, region: Region) -> Block:

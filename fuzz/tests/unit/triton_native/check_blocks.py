@@ -371,3 +371,27 @@ def test_softmax_of_rows() -> None:
     found = evaluate("e / tl.sum(e, 1)[:, None]", torch.float32, a, before=before)
 
     assert math.isclose((found - a.softmax(1).reshape(-1)).abs().max().item(), 0, abs_tol=1e-6)
+
+
+TWO_RETURNS = """
+@triton.jit
+def kernel(x, y, SECOND: tl.constexpr):
+    i = tl.program_id(0)
+    n = tl.load(x + i)
+    if n < 0:
+        return
+    if SECOND:
+        if n * 3 > 7:
+            return
+    for _ in range(n):
+        tl.atomic_add(y + i, 1)
+"""
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_returns_share_a_block_that_is_not_the_last(second: bool) -> None:
+    x, y = torch.tensor([-1, 2, 5, 0, 1]), torch.zeros(5, dtype=torch.int32)
+
+    launch(function_of(TWO_RETURNS), (5,), x=x, y=y, SECOND=second)
+
+    assert y.tolist() == [0, 2, 0 if second else 5, 0, 1]
