@@ -5,7 +5,7 @@ from __future__ import annotations
 from fuzz_decode.triton_native.program import Operand, Program, Value, View, packed, whole
 
 NARROW = ("f16", "bf16", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ")
-NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES = range(4)  # as in machine.h
+NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES, FLOAT_ZERO_DECIDES = range(5)  # as in machine.h
 
 
 def apply(program: Program, name: str, dtype: str, *values: Value, extra: tuple[int, ...] = ()) -> Value:
@@ -61,9 +61,7 @@ def arithmetic(program: Program, name: str, *values: Value) -> Value:
     """Operands and result have the same type."""
     dtype = values[0].dtype
     if dtype in NARROW:
-        return convert(
-            program, apply(program, f"{name}.f32", "f32", *(convert(program, value, "f32") for value in values)), dtype
-        )
+        return convert(program, arithmetic(program, name, *(convert(program, value, "f32") for value in values)), dtype)
     return apply(program, f"{name}.{_scalar(dtype)}", dtype, *values, extra=(_decides(name, dtype),))
 
 
@@ -75,6 +73,8 @@ def _decides(name: str, dtype: str) -> int:
     """Which operand, if it is defined, makes the result defined whatever the other is."""
     if name in ("andi", "muli"):
         return ZERO_DECIDES
+    if name in ("mulf", "fma"):
+        return FLOAT_ZERO_DECIDES
     return NONE_DECIDES if name != "ori" else ONE_DECIDES if dtype == "i1" else ONES_DECIDE
 
 

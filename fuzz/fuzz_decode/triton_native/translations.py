@@ -154,20 +154,19 @@ def dot(scope: Scope, operation: Operation) -> list[Value]:
         batch *= length
     inner = a.count // (batch * rows)
     result = program.new(type.dtype, type.count)
-    table = [batch, rows, inner, columns]
-    kinds = {"f64": "dot.doubles", "i32": "dot.integers"}
-    if type.dtype not in kinds:
-        if not {a.dtype, b.dtype, c.dtype} <= set(DOT_TYPES):
-            raise Unsupported(f"tl.dot of {a.dtype} and {b.dtype}", operation.line)
-        table += [DOT_TYPES.index(value.dtype) for value in (a, b, c)]
-        program.scratch = max(program.scratch, 4 * (rows * inner + inner * columns + rows * columns))
-    elif {a.dtype, b.dtype} != {"f64" if type.dtype == "f64" else "i8"}:
+    kind, factors = DOT_KINDS.get(type.dtype, ("dot.floats", DOT_FLOATS))
+    if not {a.dtype, b.dtype} <= set(factors):
         raise Unsupported(f"tl.dot of {a.dtype} and {b.dtype}", operation.line)
-    program.emit(kinds.get(type.dtype, "dot.floats"), result, whole(a), whole(b), whole(c), extra=(program.table(table),))
+    accumulator = DOT_FLOATS.index(c.dtype) if c.dtype in DOT_FLOATS else 0
+    table = [batch, rows, inner, columns, DOT_TYPES.index(a.dtype), DOT_TYPES.index(b.dtype), accumulator]
+    program.scratch = max(program.scratch, 4 * (rows * inner + inner * columns + rows * columns))
+    program.emit(kind, result, whole(a), whole(b), whole(c), extra=(program.table(table),))
     return [result]
 
 
-DOT_TYPES = ("f16", "bf16", "f32", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ")  # as in blocks.h
+DOT_FLOATS = ("f16", "bf16", "f32", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ")
+DOT_TYPES = (*DOT_FLOATS, "f64", "i8")  # as in blocks.h
+DOT_KINDS = {"f64": ("dot.doubles", ("f64",)), "i32": ("dot.integers", ("i8",))}
 
 
 def assertion(scope: Scope, operation: Operation) -> None:

@@ -180,11 +180,11 @@ DEFINE_WIDENING(f8E4M3FN)
 DEFINE_WIDENING(f8E5M2)
 DEFINE_WIDENING(f8E4M3FNUZ)
 DEFINE_WIDENING(f8E5M2FNUZ)
-enum { TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F8E4M3FN, TYPE_F8E5M2, TYPE_F8E4M3FNUZ, TYPE_F8E5M2FNUZ };
+enum { TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F8E4M3FN, TYPE_F8E5M2, TYPE_F8E4M3FNUZ, TYPE_F8E5M2FNUZ, TYPE_F64, TYPE_I8 };
 static void (*const widen[])(float *restrict, const char *, int64_t) = {
     widen_f16, widen_bf16, widen_f32, widen_f8E4M3FN, widen_f8E5M2, widen_f8E4M3FNUZ, widen_f8E5M2FNUZ};
 
-/* Operands of any float type of at most 32 bits; the tables at extra[3] have batch, rows, inner, columns and the types of a, b and c. */
+/* Operands of any float type of at most 32 bits; the tables at extra[0] have batch, rows, inner, columns and the types of a, b and c. */
 static void dot_floats(machine *m, const instruction *i) {
     const int32_t *table = m->tables + i->extra[0];
     const int64_t batch = table[0], rows = table[1], inner = table[2], columns = table[3];
@@ -224,18 +224,41 @@ static void dot_floats(machine *m, const instruction *i) {
 DEFINE_DOT(dot_integers, ui32, i8)
 DEFINE_DOT(dot_doubles, double, double)
 
+/* Whether a dot's operand is 0: then no finite value of the other operand matters. */
+static i1 is_zero(int type, const char *element) {
+    if (type == TYPE_I8) return !*element;
+    if (type == TYPE_F64) return *(const double *)element == 0;
+    float value;
+    widen[type](&value, element, 1);
+    return value == 0;
+}
+
+/* Which of an operand's elements are undefined, and which are defined and 0 */
+static void find_lanes(const machine *m, const instruction *i, const operand *o, int place, int type, int64_t first, int64_t count,
+                       i1 *undefined, i1 *zero) {
+    for (int64_t k = 0; k < count; k++) {
+        undefined[k] = is_undefined(m, i, o, place, first + k) != 0;
+        zero[k] = !undefined[k] && is_zero(type, m->frame + o->offset + (first + k) * SIZE(place));
+    }
+}
+
 static void shade_dot(machine *m, const instruction *i) {
     const int32_t *table = m->tables + i->extra[0];
     const int64_t batch = table[0], rows = table[1], inner = table[2], columns = table[3];
-    for (int64_t row = 0; row < batch * rows; row++) {
-        uint8_t whole = 0;
-        for (int64_t k = 0; k < inner; k++) whole |= (uint8_t)is_undefined(m, i, &i->a, 1, row * inner + k);
-        for (int64_t c = 0; c < columns; c++) {
-            uint8_t lane = whole | (uint8_t)is_undefined(m, i, &i->c, 3, row * columns + c);
-            if (UNDEFINED(b))
-                for (int64_t k = 0; k < inner; k++)
-                    lane |= (uint8_t)is_undefined(m, i, &i->b, 2, (row / rows * inner + k) * columns + c);
-            SHADOW(i->out.offset, SIZE(0), row * columns + c) = (char)lane;
+    i1 *undefined_a = (i1 *)m->scratch, *zero_a = undefined_a + rows * inner;
+    i1 *undefined_b = zero_a + rows * inner, *zero_b = undefined_b + inner * columns, *lanes = zero_b + inner * columns;
+    for (int64_t n = 0; n < batch; n++) {
+        find_lanes(m, i, &i->a, 1, table[4], n * rows * inner, rows * inner, undefined_a, zero_a);
+        find_lanes(m, i, &i->b, 2, table[5], n * inner * columns, inner * columns, undefined_b, zero_b);
+        for (int64_t row = 0; row < rows; row++) {
+            const int64_t first = (n * rows + row) * columns;
+            for (int64_t c = 0; c < columns; c++) lanes[c] = is_undefined(m, i, &i->c, 3, first + c) != 0;
+            for (int64_t k = 0; k < inner; k++) {
+                const i1 a = undefined_a[row * inner + k], counts = !zero_a[row * inner + k];
+                const i1 *restrict b = undefined_b + k * columns, *restrict zero = zero_b + k * columns;
+                for (int64_t c = 0; c < columns; c++) lanes[c] |= (a & !zero[c]) | (b[c] & counts);
+            }
+            for (int64_t c = 0; c < columns; c++) SHADOW(i->out.offset, SIZE(0), first + c) = lanes[c];
         }
     }
 }

@@ -32,10 +32,13 @@ static int is_ones(int64_t value, int size, int bit) {
 }
 #define IS(place, o, TEST) (!LANE(place, o) && (TEST(integer_at(m, &i->o, SIZE(place), r, k))))
 #define ZERO(value) ((value) == 0)
+#define FLOAT_ZERO(value) ((ui64)(value) << (SIZE(1) == 8 ? 1 : 33) == 0) /* of either sign; narrow floats are computed in float32 */
 #define ONES(value) is_ones(value, SIZE(1), i->extra[0] == ONE_DECIDES)
 
 static void shade(machine *m, const instruction *i) {
     if (i->extra[0] == NONE_DECIDES) EACH_LANE(LANE(1, a) || LANE(2, b) || LANE(3, c))
+    else if (i->extra[0] == FLOAT_ZERO_DECIDES)
+        EACH_LANE(((LANE(1, a) || LANE(2, b)) && !IS(1, a, FLOAT_ZERO) && !IS(2, b, FLOAT_ZERO)) || LANE(3, c))
     else if (i->extra[0] == ZERO_DECIDES) EACH_LANE((LANE(1, a) || LANE(2, b)) && !IS(1, a, ZERO) && !IS(2, b, ZERO))
     else EACH_LANE((LANE(1, a) || LANE(2, b)) && !IS(1, a, ONES) && !IS(2, b, ONES))
 }

@@ -28,7 +28,7 @@ typedef struct {
 } instruction;
 
 /* extra[0] of an elementwise operation: which defined operand makes its result defined */
-enum { NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES };
+enum { NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES, FLOAT_ZERO_DECIDES };
 enum { USE_STORE, USE_ADDRESS, USE_MASK, USE_BRANCH };
 enum { ADDRESS_BITS = 48 }; /* above them, a pointer has the number of the tensor argument that it was made from */
 

@@ -80,6 +80,11 @@ def kernel(x, y, n, N: tl.constexpr):
     {statement}
 """
 
+WEIGHTED = "tl.store(y, tl.sum(({weight}).to({dtype}) * value.to({dtype})).to(tl.int32))"
+MULTIPLIED = (
+    "a, b = tl.broadcast_to(({weight}).to({dtype})[None, :], [N, N]), tl.broadcast_to(value.to({dtype})[:, None], [N, N])\n"
+    "    tl.store(y + at, tl.sum(tl.dot(a, b), 0).to(tl.int32))"
+)
 HARMFUL = {
     "tl.store(y, tl.sum(value))": "store",
     "tl.store(y, tl.sum(tl.cumsum(value * 2)))": "store",
@@ -94,13 +99,26 @@ HARMFUL = {
     "m = (value[:, None] + at[None, :]).to(tl.float32)\n    tl.store(y, tl.sum(tl.dot(m, m)).to(tl.int32))": "store",
     "total = 0\n    for i in range(2):\n        total += tl.sum(value)\n    tl.store(y, total)": "store",
     "tl.store(y, tl.sum(tl.trans(tl.join(value, at))))": "store",
+    **dict.fromkeys(
+        (
+            WEIGHTED.format(weight="tl.where(at < n + 1, 1.0, 0.0)", dtype="tl.float32"),
+            WEIGHTED.format(weight="tl.where(at < n, 1.0, value.to(tl.float32))", dtype="tl.float32"),
+            WEIGHTED.format(weight="tl.where(at < n, 1.0, 1e-45)", dtype="tl.float32"),
+            MULTIPLIED.format(weight="tl.where(at < n + 1, 1.0, 0.0)", dtype="tl.float16"),
+            MULTIPLIED.format(weight="tl.where(at < n, 1.0, value.to(tl.float32))", dtype="tl.float16"),
+        ),
+        "store",
+    ),
 }
+ZEROS = (("0.0", "float32"), ("-0.0", "float16"), ("0.0", "bfloat16"), ("-0.0", "float64"))
 HARMLESS = (
     "tl.store(y, tl.sum(tl.where(at < n, value, 0)))",
     "tl.store(y + at, value, mask=at < n)",
     "tl.store(y + at, value + 1, mask=(at < n) & (value >= 0))",
     "tl.store(y + at, value * (at < n).to(tl.int32))",
     "tl.store(y + tl.where(at < n, value, 0), 1)",
+    *(WEIGHTED.format(weight=f"tl.where(at < n, 1.0, {zero})", dtype=f"tl.{dtype}") for zero, dtype in ZEROS),
+    *(MULTIPLIED.format(weight=f"tl.where(at < n, 1.0, {zero})", dtype=f"tl.{dtype}") for zero, dtype in ZEROS[:2]),
     "tl.store(y + at, tl.load(y + value, mask=at < n, other=0))",
     "tl.store(y + at, 1, mask=(at >= n) | (value >= 0))",
     "tl.store(y, tl.sum(tl.where((at < n)[:, None], value[:, None] + at[None, :], 0).reshape([N * N])))",
@@ -129,6 +147,24 @@ def test_defined_results_are_not_reported(statement: str) -> None:
     report = launch(function_of(UNDEFINED.format(statement=statement)), x=x, y=y, n=n, N=16)
 
     assert report == LaunchReport()
+
+
+@pytest.mark.parametrize(("weight", "uses"), [(0, 0), (-128, 16)])
+def test_a_product_of_integers_with_undefined_lanes(weight: int, uses: int) -> None:
+    source = """
+@triton.jit
+def kernel(x, y, n, weight, M: tl.constexpr, K: tl.constexpr):
+    at, row = tl.arange(0, K), tl.arange(0, M)
+    value = tl.load(x + at[:, None] + 0 * row, mask=(at < n)[:, None])
+    a = tl.broadcast_to(tl.where(at < n, 1, weight).to(tl.int8)[None, :], [M, K])
+    tl.store(y + row, tl.max(tl.dot(a, value), 0))
+"""
+    x, y = torch.ones(32, dtype=torch.int8), torch.zeros(16, dtype=torch.int32)
+
+    report = launch(function_of(source), x=x, y=y, n=20, weight=weight, M=16, K=32)
+
+    assert report.undefined_elements == uses
+    assert y.tolist() == [20] * 16
 
 
 def test_an_assertion_that_fails_is_not_compiled_in_by_default() -> None:
