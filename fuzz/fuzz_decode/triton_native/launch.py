@@ -121,7 +121,7 @@ def _faults_of_engine(kernel: str) -> Iterator[None]:
     except Unsupported:
         raise
     except Exception as error:
-        modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+        modules = [f"{frame.f_globals.get('__name__', '')}." for frame, _ in traceback.walk_tb(error.__traceback__)]
         innermost = [name for name in modules if name.startswith(("triton.", "fuzz_decode."))][-1]
         if innermost.startswith("triton.") or type(error).__module__.startswith("triton."):
             raise
