@@ -159,14 +159,14 @@ def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) 
     out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
     lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
     lse += growth.log().clamp(min=u.probabilities)
+    if rounding.largest_term == rounding.largest_sum == math.inf:
+        return out, lse
     overflows = _may_overflow(row, rounding)
     return out.masked_fill(overflows[:, None], math.inf), lse.masked_fill(overflows, math.inf)
 
 
 def _may_overflow(row: QueryRow, rounding: Rounding) -> Tensor:
     """Whether q * scale, K * k_scale, a product q_i * k_i or their sum may exceed its format [num_q_heads]."""
-    if rounding.largest_term == rounding.largest_sum == math.inf:
-        return torch.zeros(len(row.q), dtype=torch.bool, device=row.q.device)
     q, k, factor = row.q.abs(), row.k.abs(), max(1.0, row.scale, row.k_scale)
     terms = scaled_products(q.amax(dim=-1, keepdim=True), k.amax(dim=-1, keepdim=True).clamp(min=1.0), factor)
     sums = row.magnitudes * factor
