@@ -147,7 +147,7 @@ def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) 
     """The bound on the `answer` to one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse
     [num_q_heads]."""
     u, n, (exact, exact_lse) = rounding, len(row.distance), answer
-    probabilities = (row.scores() - exact_lse[:, None]).exp()
+    probabilities = (row.scores - exact_lse[:, None]).exp()
     sizes = row.v.abs() * row.v_scale
     score_error, growth = _score_error(row, rounding), _growth(row, probabilities, exact_lse, rounding)
     sums, relative = weighted_sum(probabilities, sizes), growth * u.probabilities + (n + 32) * u.accumulate
@@ -159,18 +159,17 @@ def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) 
     out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
     lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
     lse += growth.log().clamp(min=u.probabilities)
+    if rounding.largest_term == rounding.largest_sum == math.inf:
+        return out, lse
     overflows = _may_overflow(row, rounding)
     return out.masked_fill(overflows[:, None], math.inf), lse.masked_fill(overflows, math.inf)
 
 
 def _may_overflow(row: QueryRow, rounding: Rounding) -> Tensor:
     """Whether q * scale, K * k_scale, a product q_i * k_i or their sum may exceed its format [num_q_heads]."""
-    q, k = row.q.abs(), row.k.abs()
-    if rounding.largest_term == rounding.largest_sum == math.inf:
-        return torch.zeros(len(q), dtype=torch.bool, device=q.device)
-    factor = max(1.0, row.scale, row.k_scale)
+    q, k, factor = row.q.abs(), row.k.abs(), max(1.0, row.scale, row.k_scale)
     terms = scaled_products(q.amax(dim=-1, keepdim=True), k.amax(dim=-1, keepdim=True).clamp(min=1.0), factor)
-    sums = scaled_products(q, k, factor)
+    sums = row.magnitudes * factor
     return ((terms > rounding.largest_term) | (sums > rounding.largest_sum)).any(dim=-1)
 
 
@@ -194,8 +193,8 @@ def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> T
 def _score_error(row: QueryRow, rounding: Rounding) -> Tensor:
     """E of step 2 for each q head [num_q_heads]."""
     u = rounding.accumulate
-    sizes = scaled_products(row.q.abs(), row.k.abs(), row.scale)
-    exact = _on_grid(row, rounding) and _sums_exactly(row.q, row.k, 1 / rounding.score_sums)
+    sizes = row.magnitudes * row.scale
+    exact = _on_grid(row, rounding) and _sums_exactly(row, 1 / rounding.score_sums)
     dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores
     errors = dot * sizes
     if rounding.dequantised:
@@ -203,7 +202,7 @@ def _score_error(row: QueryRow, rounding: Rounding) -> Tensor:
         errors = errors + scaled_products(row.q.abs(), dequantised, row.scale / row.k_scale)
     error = (errors + 8 * u * row.products.abs()).amax(dim=-1)
     if row.softcap is not None:
-        error = error + 16 * u * row.softcap + rounding.tanh * row.capped().abs().amax(dim=-1)
+        error = error + 16 * u * row.softcap + rounding.tanh * row.capped.abs().amax(dim=-1)
     if row.alibi_slopes is not None:
         error = error + 8 * u * row.alibi_slopes.double().abs() * row.position
     if row.sinks is not None:
@@ -225,17 +224,17 @@ def _sum_error(terms: int, u: float) -> float:
     return steps * u / (1 - steps * u)
 
 
-def _sums_exactly(q: Tensor, k: Tensor, exact_integers: float) -> bool:
+def _sums_exactly(row: QueryRow, exact_integers: float) -> bool:
     """Whether q.k is the same in any order of summation: all terms are small multiples of one power of two."""
-    if not (grid := _grid(q)):
+    if not (grid := _grid(row.q)):
         return False
-    return bool(scaled_products(q.abs(), k.abs(), 1.0).amax() < exact_integers * grid * _grid(k))
+    return bool(row.magnitudes.amax() < exact_integers * grid * _grid(row.k))
 
 
 def _grid(values: Tensor) -> float:
     """The largest power of two, up to 128, that divides every value; 0 when there is no useful one."""
-    eighths = values * 8
-    if not bool((eighths == eighths.round()).all()) or not bool((eighths.abs() < 2**40).all()):
+    eighths = values.cpu().numpy() * 8
+    if not (eighths == np.rint(eighths)).all() or not (np.abs(eighths) < 2**40).all():
         return 0.0
-    bits = int(np.bitwise_or.reduce(eighths.long().abs().cpu().numpy(), axis=None))
+    bits = int(np.bitwise_or.reduce(np.abs(eighths.astype(np.int64)), axis=None))
     return min(128.0, (bits & -bits) / 8) if bits else 128.0

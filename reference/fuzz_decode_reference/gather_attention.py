@@ -28,7 +28,7 @@ class Options:
     q_len: int = 1
 
 
-@dataclass(frozen=True)  # no slots: the products are cached, since scores and their bound both need them
+@dataclass(frozen=True)  # no slots: what both the answer and its bound need is computed once
 class QueryRow:
     """One query token and the n tokens that it sees; q, k and v are float64."""
 
@@ -57,21 +57,27 @@ class QueryRow:
         """q.k times the scale [num_q_heads, n]."""
         return scaled_products(self.q, self.k, self.scale)
 
+    @functools.cached_property
+    def magnitudes(self) -> Tensor:
+        """Sums of |q_i k_i|, unscaled [num_q_heads, n]."""
+        return scaled_products(self.q.abs(), self.k.abs(), 1.0)
+
+    @functools.cached_property
     def capped(self) -> Tensor:
         """The products after the softcap [num_q_heads, n]."""
         return self.products if self.softcap is None else self.softcap * torch.tanh(self.products / self.softcap)
 
+    @functools.cached_property
     def scores(self) -> Tensor:
         """The logits of the softmax [num_q_heads, n]."""
-        capped = self.capped()
-        return capped if self.alibi_slopes is None else capped + self.alibi_slopes.double()[:, None] * self.distance
+        slopes = self.alibi_slopes
+        return self.capped if slopes is None else self.capped + slopes.double()[:, None] * self.distance
 
     def attend(self) -> tuple[Tensor, Tensor]:
         """out [num_q_heads, value_head_dim] and the natural-log LSE [num_q_heads], the sink included."""
-        scores = self.scores()
-        lse = scores.logsumexp(dim=-1)
+        lse = self.scores.logsumexp(dim=-1)
         lse = lse if self.sinks is None else torch.logaddexp(lse, self.sinks.double())
-        return weighted_sum((scores - lse[:, None]).exp(), self.v) * self.v_scale, lse
+        return weighted_sum((self.scores - lse[:, None]).exp(), self.v) * self.v_scale, lse
 
 
 def gather_attention(

@@ -1,7 +1,8 @@
 """A campaign: draw cases, run them, judge them in order. It emits events; showing them is `report`'s work.
 
 Outcomes arrive in any order and are judged in the order of the cases, so that the findings do not depend on the number of jobs.
-A failing case is on disk before anything else happens to it. On a GPU cases come in `rounds` that share compiled kernels.
+A failing case is on disk before anything else happens to it. Where kernels are compiled, cases come in `rounds` that share
+them.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Campaign:
     state: CampaignState = field(default_factory=CampaignState)
     _ledger: Ledger = Ledger("", ())
     _checkpoint: Checkpoint | None = None
+    _in_rounds: bool = False
+    """also after the engine was replaced"""
     _started_at: float = 0.0
     """by the monotonic clock"""
     _waiting: dict[int, tuple[CallSequence, Outcome]] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Campaign:
         backend = self._backend()
         try:
             ready = backend.start()
+            self._in_rounds = self.settings.draws_rounds(ready.declares_kernels)
             is_kept = self._open_checkpoint(ready.space)
             self.state.versions = ready.versions
             self._started_at = time.monotonic()
@@ -128,7 +132,7 @@ class Campaign:
     def _runs(self, space: CaseSpace) -> tuple[int, Iterator[WorkItem]]:
         """The runs to make from the next case on, and the number of the first one's first case."""
         stop, length, seed, number = self.settings.iters, self.settings.sequence or 1, self.settings.seed, self.state.next_case
-        if self.settings.draws_rounds:
+        if self._in_rounds:
             coming = rounds(seed, space, number, stop)
             start, first = next(coming, (number, ()))
             return start, (run for run in itertools.chain([first], (round for _, round in coming)) if run)
@@ -200,7 +204,7 @@ class Campaign:
         """All that decides which cases are drawn; the same in every process."""
         settings = self.settings
         dtypes = ",".join(settings.dtypes or ())
-        how = {"dtypes": dtypes, "sequence": settings.sequence, "rounds": settings.draws_rounds, "version": __version__}
+        how = {"dtypes": dtypes, "sequence": settings.sequence, "rounds": self._in_rounds, "version": __version__}
         return {"target": settings.target, "seed": settings.seed, "device": settings.device, **how, **as_text(space)}
 
     def _restore(self, state: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from fuzz_decode.campaign.option_values import (
 from fuzz_decode.errors import UsageError
 from fuzz_decode.files import corpus_must_be_writable
 from fuzz_decode.workers.devices import default_jobs, pick_device, pick_gpus
-from fuzz_decode.workers.engines import pick_engine
+from fuzz_decode.workers.engines import NATIVE, pick_engine
 from fuzz_decode.workers.protocol import IMPORT_SECONDS, WorkerConfig
 
 RULES = {
@@ -129,7 +129,9 @@ class CampaignSettings:
         )
         return config.on(self.gpus[0]) if self.gpus else config
 
-    @property
-    def draws_rounds(self) -> bool:
-        """Whether cases come in rounds; a sequence is a round of its own kind."""
-        return self.sequence is None and (self.device == "cuda" if self.in_rounds is None else self.in_rounds)
+    def draws_rounds(self, declares_kernels: bool) -> bool:
+        """Whether cases come in rounds, for a target that declares what it compiles for, or does not: on a GPU always, since
+        compiling takes seconds; in the native engine only where that is known. A sequence is a round of its own kind."""
+        if self.sequence is not None or self.in_rounds is not None:
+            return self.sequence is None and bool(self.in_rounds)
+        return self.device == "cuda" or (declares_kernels and pick_engine(self.engine, self.device).engine == NATIVE)

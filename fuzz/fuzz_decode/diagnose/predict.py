@@ -114,7 +114,7 @@ def _fill(prediction: Prediction, memory: Memory, row: int, heads: slice, tokens
     out_bound, lse_bound = row_bound(gathered, rounding, answer)
     out_bound, lse_bound = SLACK * (out_bound + rounding.out_tiny), SLACK * lse_bound
     if prediction.model.output.lse != "natural":
-        convention, top = LSE[prediction.model.output.lse], gathered.scores().amax(dim=-1)
+        convention, top = LSE[prediction.model.output.lse], gathered.scores.amax(dim=-1)
         # a steep convention, such as exp, amplifies the error as it amplifies the number
         steep = (convention(lse + lse_bound, top) - convention(lse, top)).abs()
         lse, lse_bound = convention(lse, top), 2 * (lse_bound + steep)

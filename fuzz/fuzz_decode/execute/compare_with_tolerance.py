@@ -45,7 +45,7 @@ def _in_own_dtype(problem: Problem) -> Tensor:
     out, dtype = torch.zeros_like(problem.out), problem.q.dtype
     for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
         rounded = dataclasses.replace(row, q=row.q.to(dtype), k=row.k.to(dtype), v=row.v.to(dtype))
-        out[index] = weighted_sum(rounded.scores().to(dtype).softmax(dim=-1), rounded.v) * row.v_scale
+        out[index] = weighted_sum(rounded.scores.to(dtype).softmax(dim=-1), rounded.v) * row.v_scale
     return out
 
 

@@ -63,7 +63,7 @@ def _sums(problem: Problem) -> tuple[Tensor, Tensor]:
     sums = torch.zeros_like(exact)
     for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
         exact[index], lse = row.attend()
-        weights = (row.scores() - lse[:, None]).exp()
+        weights = (row.scores - lse[:, None]).exp()
         sums[index] = weighted_sum(weights, row.v.abs()) * row.v_scale
     return exact, sums
 

@@ -66,6 +66,9 @@ def _by_name(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any
         for name in options - _options():
             raise KeyError(f"Keyword argument {name} was specified but unrecognised")
         named = {name: value for name, value in named.items() if name not in options}
+    given = {**dict(zip(parameters, positional, strict=False)), **named}
+    if len(positional) + len(named) == len(given) == len(parameters):  # each parameter once: there is nothing to find out
+        return {name: given[name] for name in parameters}
     bound = function.signature.bind(*positional, **named)
     bound.apply_defaults()
     return dict(bound.arguments)
@@ -86,7 +89,7 @@ def type_of(parameter: Parameter, value: Any) -> str:
         raise Unsupported(f"{what} as the argument {parameter.name}")
     if not hasattr(value, "data_ptr"):
         raise TypeError(f"argument {parameter.name}: no kernel takes a {type(value).__name__}")
-    return parameter.pointer + _names()[str(value.dtype).rpartition(".")[2]]
+    return parameter.pointer + _name_of(value.dtype)
 
 
 def _check_range(parameter: Parameter, value: int) -> None:
@@ -118,6 +121,11 @@ def _names() -> dict[str, str]:
     from triton.runtime import jit
 
     return dict(jit.type_canonicalisation_dict)
+
+
+@functools.cache
+def _name_of(dtype: Any) -> str:
+    return _names()[str(dtype).rpartition(".")[2]]
 
 
 @functools.cache

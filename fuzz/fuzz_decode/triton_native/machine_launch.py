@@ -164,8 +164,8 @@ def _element(number: int, dtype: str, argument: Any) -> bytes:
         return int(argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
     if dtype.startswith(("f", "bf")):
         return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
-    bits = 1 if dtype == "i1" else 8 * SIZES[dtype]
-    return int(int(argument or 0) % 2**bits).to_bytes(SIZES[dtype], "little")
+    size = SIZES[dtype]
+    return (int(argument or 0) & (1 if dtype == "i1" else (1 << 8 * size) - 1)).to_bytes(size, "little")
 
 
 def _aligned(size: int) -> Any:
@@ -178,10 +178,12 @@ def _aligned(size: int) -> Any:
 def _storages(tensors: Iterable[Any]) -> tuple[Any, Any]:
     """First addresses and those behind the last one, from number 1 on."""
     ranges = [(0, 0), *map(_range, tensors)]
-    return tuple(np.array(column, np.int64) for column in zip(*ranges, strict=True))  # type: ignore[return-value]
+    starts, ends = np.array(ranges, np.int64).T.copy()
+    return starts, ends
 
 
 def _range(tensor: Any) -> tuple[int, int]:
     tensor = getattr(tensor, "base", tensor) if not hasattr(tensor, "untyped_storage") else tensor
     storage = tensor.untyped_storage()
-    return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+    start = storage.data_ptr()
+    return start, start + storage.nbytes()

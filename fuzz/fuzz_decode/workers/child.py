@@ -206,7 +206,8 @@ def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
 def describe_target(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> tuple[Target, WorkerInfo]:
     """The target restricted to the plan and the machine, and its description. Raises UsageError if it does not fit them."""
     target = _restrict_to_machine(target, plan, refused)
-    return target, WorkerInfo(target.case_space(), versions(plan.device, plan.engine.engine), describe(target), refused)
+    known = versions(plan.device, plan.engine.engine)
+    return target, WorkerInfo(target.case_space(), known, describe(target), refused, target.compiles_for is not None)
 
 
 def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, str]) -> Target:

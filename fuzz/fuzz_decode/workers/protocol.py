@@ -71,6 +71,8 @@ class WorkerInfo:
     versions: dict[str, str]
     description: Description
     refused: dict[str, str] = field(default_factory=dict)
+    declares_kernels: bool = False
+    """whether the target declares what it compiles for"""
 
 
 class ForkControl(Enum):

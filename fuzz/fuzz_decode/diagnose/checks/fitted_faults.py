@@ -105,7 +105,7 @@ def _weights(run: Observation, row: int, head: int) -> tuple[Tensor, Tensor]:
     ((first, end),) = experiment.correct.visibility.spans[row]
     heads, tokens = slice(head, head + 1), torch.arange(first, end)
     seen, _ = gather(experiment.memory, experiment.correct, row, heads, tokens)
-    scores = seen.scores()[0]
+    scores = seen.scores[0]
     sink = torch.full((1,), -torch.inf, dtype=torch.float64) if seen.sinks is None else seen.sinks
     weights = (torch.cat([sink, scores]) - scores.max()).exp()
     return weights, weights[1:, None] * seen.v[:, 0] * seen.v_scale

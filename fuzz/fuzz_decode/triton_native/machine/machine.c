@@ -54,7 +54,8 @@ static const operation control_operations[] = {{"jump", jump, own_shadow},
 
 /* Operation number `opcode` of all tables; one without a name after the last */
 static const operation *operation_at(int32_t opcode) {
-    const operation *tables[] = {control_operations, memory_operations, block_operations, fast_operations, plain_operations};
+    const operation *tables[] = {control_operations, memory_operations, block_operations,
+                                 atomic_operations,  fast_operations,   plain_operations};
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
         for (const operation *o = tables[k]; o->name; o++)
             if (opcode-- == 0) return o;

@@ -67,7 +67,7 @@ typedef struct {
     handler *run;
     handler *shade; /* sets the result's shadow if an operand has undefined lanes; NULL: as of an elementwise operation */
 } operation;
-extern const operation fast_operations[], plain_operations[]; /* up to one without a name */
+extern const operation atomic_operations[], fast_operations[], plain_operations[]; /* up to one without a name */
 
 /* The shadows of operations that are not like the others; own_shadow: the operation itself sets its result's flag and shadow */
 handler own_shadow, shade_select;

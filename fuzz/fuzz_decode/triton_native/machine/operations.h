@@ -18,16 +18,18 @@
     X(andi, T, a &b)                                                                                                             \
     X(ori, T, a | b)                                                                                                             \
     X(xori, T, a ^ b)                                                                                                            \
+    X(divsi, T, b == 0 ? -1 : b == -1 ? (T)(0 - (u##T)a) : a / b)                                                                \
+    X(remsi, T, b == 0 ? a : b == -1 ? 0 : a % b)                                                                                \
     X(maxsi, T, a > b ? a : b)                                                                                                   \
-    X(minsi, T, a < b ? a : b)                                                                                                   \
+    X(minsi, T, a < b ? a : b)
+
+#define RARE_INTEGER_BINARIES(X, T)                                                                                              \
     X(maxui, T, (u##T)a > (u##T)b ? a : b)                                                                                       \
     X(minui, T, (u##T)a < (u##T)b ? a : b)                                                                                       \
     X(shli, T, (u##T)b >= BITS(T) ? 0 : (u##T)a << ((u##T)b & (BITS(T) - 1)))                                                    \
     X(shrui, T, (u##T)b >= BITS(T) ? 0 : (u##T)a >> ((u##T)b & (BITS(T) - 1)))                                                   \
     X(shrsi, T, a >> ((u##T)b >= BITS(T) ? BITS(T) - 1 : b))                                                                     \
-    X(divsi, T, b == 0 ? -1 : b == -1 ? (T)(0 - (u##T)a) : a / b)                                                                \
-    X(remsi, T, b == 0 ? a : b == -1 ? 0 : a % b)                                                                                \
-    X(divui, T, b == 0 ? (u##T)-1 : (u##T)((u##T)a / (u##T)b))                                                                           \
+    X(divui, T, b == 0 ? (u##T)-1 : (u##T)((u##T)a / (u##T)b))                                                                   \
     X(remui, T, b == 0 ? (u##T)a : (u##T)((u##T)a % (u##T)b))
 
 #define BIT_BINARIES(X, T)                                                                                                       \
@@ -36,8 +38,18 @@
     X(remui, T, a & !b) X(remsi, T, a & !b) X(shli, T, a & !b) X(shrui, T, a & !b) X(shrsi, T, a)
 
 #define INTEGER_COMPARISONS(X, T)                                                                                                \
-    X(eq, T, a == b) X(ne, T, a != b) X(slt, T, a < b) X(sle, T, a <= b) X(sgt, T, a > b) X(sge, T, a >= b)                      \
-    X(ult, T, (u##T)a < (u##T)b) X(ule, T, (u##T)a <= (u##T)b) X(ugt, T, (u##T)a > (u##T)b) X(uge, T, (u##T)a >= (u##T)b)
+    X(eq, T, a == b)                                                                                                             \
+    X(ne, T, a != b)                                                                                                             \
+    X(slt, T, a < b)                                                                                                             \
+    X(sle, T, a <= b)                                                                                                            \
+    X(sgt, T, a > b)                                                                                                             \
+    X(sge, T, a >= b)
+
+#define RARE_INTEGER_COMPARISONS(X, T)                                                                                           \
+    X(ult, T, (u##T)a < (u##T)b)                                                                                                 \
+    X(ule, T, (u##T)a <= (u##T)b)                                                                                                \
+    X(ugt, T, (u##T)a > (u##T)b)                                                                                                 \
+    X(uge, T, (u##T)a >= (u##T)b)
 
 #define BIT_COMPARISONS(X, T)                                                                                                    \
     X(eq, T, a == b) X(ne, T, a != b) X(slt, T, a > b) X(sle, T, a >= b) X(sgt, T, a < b) X(sge, T, a <= b)                      \
@@ -50,7 +62,7 @@
     X(mulhisi, i64, (i64)((__int128)a * b >> 64))
 #define INTEGER_UNARIES(X)                                                                                                       \
     X(absi, i8, a < 0 ? 0 - (ui8)a : a) X(absi, i16, a < 0 ? 0 - (ui16)a : a)                                                    \
-    X(absi, i32, a < 0 ? (i32)(0 - (ui32)a) : a) X(absi, i64, a < 0 ? (i64)(0 - (ui64)a) : a)                                                  \
+    X(absi, i32, a < 0 ? (i32)(0 - (ui32)a) : a) X(absi, i64, a < 0 ? (i64)(0 - (ui64)a) : a)                                    \
     X(ctpop, i32, __builtin_popcount((ui32)a)) X(ctpop, i64, __builtin_popcountll((ui64)a))                                      \
     X(ctlz, i32, a ? __builtin_clz((ui32)a) : 32) X(ctlz, i64, a ? __builtin_clzll((ui64)a) : 64)                                \
     X(cttz, i32, a ? __builtin_ctz((ui32)a) : 32) X(cttz, i64, a ? __builtin_ctzll((ui64)a) : 64)
@@ -63,11 +75,13 @@
     X(subf, T, a - b)                                                                                                            \
     X(mulf, T, a *b)                                                                                                             \
     X(divf, T, a / b)                                                                                                            \
-    X(remf, T, fmod##F(a, b))                                                                                                    \
     X(maxnumf, T, ((a > b) | (b != b)) ? a : b)                                                                                  \
     X(minnumf, T, ((a < b) | (b != b)) ? a : b)                                                                                  \
     X(maximumf, T, ((a > b) | (a != a)) ? a : b)                                                                                 \
-    X(minimumf, T, ((a < b) | (a != a)) ? a : b)                                                                                 \
+    X(minimumf, T, ((a < b) | (a != a)) ? a : b)
+
+#define RARE_FLOAT_BINARIES(X, T, F)                                                                                             \
+    X(remf, T, fmod##F(a, b))                                                                                                    \
     X(pow, T, pow##F(a, b))                                                                                                      \
     X(atan2, T, atan2##F(a, b))                                                                                                  \
     X(hypot, T, hypot##F(a, b))                                                                                                  \
@@ -85,9 +99,22 @@
     X(lgamma, T, lgamma##F(a)) X(tgamma, T, tgamma##F(a))
 
 #define FLOAT_COMPARISONS(X, T)                                                                                                  \
-    X(oeq, T, a == b) X(ogt, T, a > b) X(oge, T, a >= b) X(olt, T, a < b) X(ole, T, a <= b) X(one, T, (a < b) | (a > b))         \
-    X(ord, T, (a == a) & (b == b)) X(ueq, T, !((a < b) | (a > b))) X(ugt, T, !(a <= b)) X(uge, T, !(a < b))                      \
-    X(ult, T, !(a >= b)) X(ule, T, !(a > b)) X(une, T, a != b) X(uno, T, (a != a) | (b != b))
+    X(oeq, T, a == b)                                                                                                            \
+    X(ogt, T, a > b)                                                                                                             \
+    X(oge, T, a >= b)                                                                                                            \
+    X(olt, T, a < b)                                                                                                             \
+    X(ole, T, a <= b)                                                                                                            \
+    X(une, T, a != b)
+
+#define RARE_FLOAT_COMPARISONS(X, T)                                                                                             \
+    X(one, T, (a < b) | (a > b))                                                                                                 \
+    X(ord, T, (a == a) & (b == b))                                                                                               \
+    X(ueq, T, !((a < b) | (a > b)))                                                                                              \
+    X(ugt, T, !(a <= b))                                                                                                         \
+    X(uge, T, !(a < b))                                                                                                          \
+    X(ult, T, !(a >= b))                                                                                                         \
+    X(ule, T, !(a > b))                                                                                                          \
+    X(uno, T, (a != a) | (b != b))
 
 #define FLOAT_TERNARIES(X, T, F)                                                                                                 \
     X(fma, T, fma##F(a, b, c))                                                                                                   \

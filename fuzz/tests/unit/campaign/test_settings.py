@@ -10,6 +10,7 @@ import pytest
 
 from fuzz_decode.campaign.settings import MAY_BE_NONE, RULES, CampaignSettings
 from fuzz_decode.errors import UsageError
+from fuzz_decode.triton_native.library import compiler
 from fuzz_decode.workers.devices import MAX_GPU_JOBS, default_jobs
 from fuzz_decode.workers.protocol import WorkerConfig
 
@@ -118,7 +119,15 @@ def test_gpus_that_are_not_used_are_refused(options: dict[str, Any], sentence: s
 
 
 def test_cases_come_in_rounds_where_kernels_are_compiled_unless_they_are_sequences(tmp_path: Path) -> None:
-    assert not settings(tmp_path).draws_rounds
-    assert settings(tmp_path, device="cuda").draws_rounds
-    assert not settings(tmp_path, device="cuda", sequence=4).draws_rounds
-    assert settings(tmp_path, in_rounds=True).draws_rounds
+    assert not settings(tmp_path).draws_rounds(True)
+    assert settings(tmp_path, device="cuda").draws_rounds(False)
+    assert not settings(tmp_path, device="cuda", sequence=4).draws_rounds(True)
+    assert settings(tmp_path, in_rounds=True).draws_rounds(False)
+
+
+@pytest.mark.skipif(compiler() is None, reason="the native engine needs a C compiler")
+def test_in_the_native_engine_cases_come_in_rounds_if_the_target_declares_what_it_compiles_for(tmp_path: Path) -> None:
+    assert settings(tmp_path, engine="native").draws_rounds(True)
+    assert not settings(tmp_path, engine="native").draws_rounds(False)
+    assert not settings(tmp_path, engine="native", sequence=4).draws_rounds(True)
+    assert not settings(tmp_path, engine="interpreter").draws_rounds(True)

@@ -23,7 +23,7 @@ from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode_reference import ErrorBound, Rounding, error_bound, gather_attention
 from fuzz_decode_reference.bound import TINY, UNIT_ROUNDOFF, _sums_exactly
-from fuzz_decode_reference.gather_attention import locate
+from fuzz_decode_reference.gather_attention import QueryRow, locate
 
 LOG2_E = math.log2(math.e)
 
@@ -404,25 +404,29 @@ def test_a_token_left_out_or_a_wrong_base_is_outside(dtype: str) -> None:
     assert dtype == "bfloat16" or _worst(short_lse, lse, allowed.lse) > 1
 
 
+def _row(q: torch.Tensor, k: torch.Tensor) -> QueryRow:
+    return QueryRow(q.double(), k.double(), v=k.double(), distance=torch.zeros(len(k)), position=0, scale=1.0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("data", ["large", "tagged"])
 @pytest.mark.parametrize("dim", [16, 72, 576])
 def test_large_and_tagged_scores_sum_exactly(data: str, dtype: str, dim: int) -> None:
     problem = build_problem(Case(seq_lens=(30,), group=3, head_dim=dim, data=data, dtype=dtype), "cpu")
-    assert _sums_exactly(problem.q[0].double(), problem.k_cache[:, 0].double(), 2.0**24)
+    assert _sums_exactly(_row(problem.q[0], problem.k_cache[:, 0]), 2.0**24)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_gaussian_scores_do_not_sum_exactly(dtype: str) -> None:
     problem = build_problem(Case(seq_lens=(30,), head_dim=64, dtype=dtype), "cpu")
-    assert not _sums_exactly(problem.q[0].double(), problem.k_cache[:, 0].double(), 2.0**24)
+    assert not _sums_exactly(_row(problem.q[0], problem.k_cache[:, 0]), 2.0**24)
 
 
 def test_sums_beyond_24_bits_are_not_exact() -> None:
     k = torch.ones(1, 1, 2, dtype=torch.float64)
-    assert _sums_exactly(torch.tensor([[2.0**22 + 1, 1.0]], dtype=torch.float64), k, 2.0**24)
-    assert not _sums_exactly(torch.tensor([[2.0**24 + 1, 1.0]], dtype=torch.float64), k, 2.0**24)
-    assert not _sums_exactly(torch.tensor([[1 / 3, 1.0]], dtype=torch.float64), k, 2.0**24)
+    assert _sums_exactly(_row(torch.tensor([[2.0**22 + 1, 1.0]], dtype=torch.float64), k), 2.0**24)
+    assert not _sums_exactly(_row(torch.tensor([[2.0**24 + 1, 1.0]], dtype=torch.float64), k), 2.0**24)
+    assert not _sums_exactly(_row(torch.tensor([[1 / 3, 1.0]], dtype=torch.float64), k), 2.0**24)
 
 
 def test_uniform_data_leaves_no_score_error() -> None:
