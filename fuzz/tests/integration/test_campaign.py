@@ -141,6 +141,7 @@ def test_a_target_that_does_not_import_ends_the_campaign_at_once(tmp_path: Path)
         list(campaign("nowhere.py:decode", tmp_path, iters=5).events())
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_it(tmp_path: Path) -> None:
     run = campaign("bundled", tmp_path, jobs=1, iters=None, time=4.0)
     done = [event.case for event in run.events() if isinstance(event, CaseDone)]

@@ -235,6 +235,7 @@ def test_cuda_without_cuda_is_bad_input(capsys: pytest.CaptureFixture[str]) -> N
     assert "no CUDA device" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_broken_case_files_are_named_and_the_others_still_replay(
     found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,9 +257,8 @@ def test_broken_case_files_are_named_and_the_others_still_replay(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), [pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow), (signal.SIGINT, INTERRUPTED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
 def test_a_campaign_that_is_cut_off_keeps_what_it_found(how: signal.Signals, code: int, tmp_path: Path) -> None:
     # a shell's background jobs, and so their children, ignore Ctrl-C
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from fuzz_decode.cli import main; "

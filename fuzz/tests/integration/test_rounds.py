@@ -51,6 +51,7 @@ def some(request: pytest.FixtureRequest) -> tuple[str, list[tuple[Case, ...]]]:
     return request.param, whole(request.param, 25)
 
 
+@pytest.mark.slow
 def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, list[tuple[Case, ...]]]) -> None:
     stream, firsts = list(islice(case_stream(SEED, CaseSpace()), 40)), [cases[0] for cases in some[1]]
     places = [stream.index(first) for first in firsts]
@@ -58,6 +59,7 @@ def test_rounds_begin_with_cases_of_the_stream_in_their_order(some: tuple[str, l
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_rare_kernels_get_nearly_as_many_cases_as_common_ones() -> None:
     """In the stream the most common one has a hundred times as many as most."""
     kernels: Counter[object] = Counter()

@@ -27,6 +27,7 @@ worker.close()
 """
 
 
+@pytest.mark.slow
 def test_a_long_tmpdir_is_no_hindrance(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 100)
     long.mkdir()

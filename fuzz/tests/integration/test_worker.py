@@ -209,6 +209,7 @@ SCALED = Case(seq_lens=(2,), scale=0.3)
 UNSCALED = Case(seq_lens=(2,))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_knows_nothing_of_what_ran_before() -> None:
     with ResilientWorker(plan("remembers_the_scale")) as worker:
         assert worker.run(UNSCALED).status == Status.PASSED

@@ -77,6 +77,7 @@ def diagnosed(case: Case, function: str, **options: object) -> Diagnosis:
     return examine(DiagnoseRequest(validate(case), **options), target_from_function(function, getattr(home, function)), DEVICE)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_a_mutant_is_named(name: str) -> None:
     found = examine(DiagnoseRequest(killing_case(name)), resolve(f"mutant:{name}"), DEVICE)

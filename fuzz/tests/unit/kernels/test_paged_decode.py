@@ -223,6 +223,7 @@ RAGGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
 @pytest.mark.parametrize("programs", [1, 2, 3, 8, 200])
 def test_shares_hold_every_token_once(programs: int, lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
