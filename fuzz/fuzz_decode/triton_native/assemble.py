@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from fuzz_decode.triton_native import elementwise
+from fuzz_decode.triton_native.operations import Block, Function, Operation, Region, Type
 from fuzz_decode.triton_native.program import Label, Program, Value
-from fuzz_decode.triton_native.ttir import Block, Function, Operation, Region, Type
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 ENDS = ("scf.yield", "scf.condition", "tt.reduce.return", "tt.scan.return")
@@ -144,19 +145,26 @@ def for_loop(scope: Scope, operation: Operation) -> list[Value]:
     counter = program.new(low.dtype, 1)
     carried = [scope.variable(type) for type in operation.types]
     scope.carry([counter, *carried], [low, *initial])
+    with _loop(program) as end:
+        relation = "ult" if "unsigned" in operation.text else "slt"
+        program.jump(end, unless=elementwise.compare(program, f"cmpi.{relation}", counter, high))
+        scope.values.update(zip(operation.variables, [counter, *carried], strict=True))
+        results = scope.straight(single(operation, operation.regions[0]), [])
+        scope.carry(carried, results)
+        program.move(counter, elementwise.arithmetic(program, "addi", counter, step))
+    return carried
+
+
+@contextlib.contextmanager
+def _loop(program: Program) -> Iterator[Label]:
+    """What is emitted within it is repeated until it jumps to the label."""
     head, end = program.label(), program.label()
     program.place(head)
     start = len(program.instructions)
-    relation = "ult" if "unsigned" in operation.text else "slt"
-    program.jump(end, unless=elementwise.compare(program, f"cmpi.{relation}", counter, high))
-    scope.values.update(zip(operation.variables, [counter, *carried], strict=True))
-    results = scope.straight(single(operation, operation.regions[0]), [])
-    scope.carry(carried, results)
-    program.move(counter, elementwise.arithmetic(program, "addi", counter, step))
+    yield end
     program.jump(head)
     program.loops.append((start, len(program.instructions) - 1))
     program.place(end)
-    return carried
 
 
 def while_loop(scope: Scope, operation: Operation) -> list[Value]:
@@ -166,17 +174,12 @@ def while_loop(scope: Scope, operation: Operation) -> list[Value]:
     carried = [program.new(value.dtype, value.count) for value in initial]
     results = [scope.variable(type) for type in operation.types]
     scope.carry(carried, initial)
-    head, end = program.label(), program.label()
-    program.place(head)
-    start = len(program.instructions)
-    scope.values.update(zip(operation.variables, carried, strict=True))
-    condition, *passed = scope.straight(before, [])
-    scope.carry(results, passed)
-    program.jump(end, unless=condition)
-    scope.carry(carried, scope.straight(after, results))
-    program.jump(head)
-    program.loops.append((start, len(program.instructions) - 1))
-    program.place(end)
+    with _loop(program) as end:
+        scope.values.update(zip(operation.variables, carried, strict=True))
+        condition, *passed = scope.straight(before, [])
+        scope.carry(results, passed)
+        program.jump(end, unless=condition)
+        scope.carry(carried, scope.straight(after, results))
     return results
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from fuzz_decode.triton_native.assemble import Scope, Translation
+from fuzz_decode.triton_native.operations import Operation
 from fuzz_decode.triton_native.program import OF_SIZE, Operand, Program, Value, whole
-from fuzz_decode.triton_native.ttir import Operation
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 from fuzz_decode.triton_native.locations import Line
-from fuzz_decode.triton_native.ttir import POINTER
+from fuzz_decode.triton_native.operations import POINTER
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 Label = NewType("Label", int)

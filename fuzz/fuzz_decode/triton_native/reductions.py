@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 from fuzz_decode.triton_native.assemble import Scope, Translation, single
+from fuzz_decode.triton_native.operations import Operation
 from fuzz_decode.triton_native.program import Value, whole
-from fuzz_decode.triton_native.ttir import Operation
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 

@@ -7,8 +7,8 @@ import re
 
 from fuzz_decode.triton_native import elementwise
 from fuzz_decode.triton_native.assemble import Scope, Translation
+from fuzz_decode.triton_native.operations import Operation
 from fuzz_decode.triton_native.program import Value, View, whole
-from fuzz_decode.triton_native.ttir import Operation
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 KEEP_VIEWS = ("tt.expand_dims", "tt.reshape", "tt.addptr", "tt.fp_to_fp", "tt.bitcast", "tt.clampf")

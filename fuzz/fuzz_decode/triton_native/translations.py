@@ -7,8 +7,8 @@ import struct
 
 from fuzz_decode.triton_native import elementwise, memory, reductions, shapes
 from fuzz_decode.triton_native.assemble import CONTROL, Scope, Translation
+from fuzz_decode.triton_native.operations import Operation, Type
 from fuzz_decode.triton_native.program import PROGRAM_IDS, SIZES, Value, packed, whole
-from fuzz_decode.triton_native.ttir import Operation, Type
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 

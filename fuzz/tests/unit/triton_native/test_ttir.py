@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz_decode.triton_native.ttir import Operation, Type, parse
+from fuzz_decode.triton_native.operations import Operation, Type
+from fuzz_decode.triton_native.ttir import parse
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 LOOP = """
