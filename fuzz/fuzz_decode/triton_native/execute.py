@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fuzz_decode.triton_native.code import assembled, encode, kept
 from fuzz_decode.triton_native.frontend import source_key, triton_ir
-from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
+from fuzz_decode.triton_native.launch_report import LaunchReport
 from fuzz_decode.triton_native.machine_launch import Launch, Memory
 from fuzz_decode.triton_native.unsupported import Unsupported
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
-__all__ = ["Kernel", "LaunchReport", "OutsideAccess", "UndefinedUse", "Unsupported", "compiled", "run"]
+__all__ = ["Kernel", "LaunchReport", "Unsupported", "compiled", "run"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ what the launches within it did.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import operator
 import sys
 import traceback
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuzz_decode.launches.fake_device import install_fake_device
-from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess, Place, UndefinedUse
+from fuzz_decode.launches.record import LaunchRecord
 from fuzz_decode.triton_native import execute
 from fuzz_decode.triton_native.arguments import Arguments, bind
 from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
@@ -129,14 +130,10 @@ def _faults_of_engine(kernel: str) -> Iterator[None]:
 
 
 def _add(report: LaunchReport, arguments: Arguments, record: LaunchRecord) -> None:
-    if (outside := report.outside) is not None:
-        place = Place(outside.file, outside.line, outside.program)
-        access = OutOfBoundsAccess(outside.tensor, outside.elements, outside.stored, outside.bytes, place)
-        record.out_of_bounds = record.out_of_bounds or access
-    if (undefined := report.undefined) is not None:
-        place, tensor = Place(undefined.file, undefined.line, undefined.program), undefined.tensor
-        use = UndefinedUse(undefined.use, tensor, place, _storage(arguments.values.get(tensor)))
-        record.undefined = record.undefined or use
+    record.out_of_bounds = record.out_of_bounds or report.outside
+    if report.undefined is not None and record.undefined is None:
+        storage = _storage(arguments.values.get(report.undefined.tensor))
+        record.undefined = dataclasses.replace(report.undefined, storage=storage)
     record.out_of_bounds_elements += report.outside_elements
     record.undefined_elements += report.undefined_elements
     if record.reads is not None and report.reads is not None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fuzz_decode.launches.record import OutOfBoundsAccess, Place, UndefinedUse
 from fuzz_decode.triton_native.code import Code
-from fuzz_decode.triton_native.launch_report import LaunchReport, OutsideAccess, UndefinedUse
+from fuzz_decode.triton_native.launch_report import LaunchReport
 from fuzz_decode.triton_native.library import machine
 from fuzz_decode.triton_native.program import SIZES, packed
 
@@ -97,19 +98,19 @@ class Launch:
         machine().library.machine_free(ctypes.byref(self._machine))
         return reads
 
-    def _outside(self, found: _Report) -> OutsideAccess:
+    def _outside(self, found: _Report) -> OutOfBoundsAccess:
         pointer, size = found.outside_pointer, found.outside_size
         number = self._nearest(pointer, size)
         start, end = int(self._starts[number]), int(self._ends[number])
         address = pointer - (pointer >> ADDRESS_BITS << ADDRESS_BITS)
         before = address < start
         gap = address - start if before else address + size - end
-        return OutsideAccess(
+        return OutOfBoundsAccess(
             tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
             elements=gap // size if before else -(-gap // size),
             bytes=gap,
             stored=bool(found.outside_stored),
-            **self._where(found.outside_program, found.outside_instruction),
+            place=self._place(found.outside_program, found.outside_instruction),
         )
 
     def _nearest(self, pointer: int, size: int) -> int:
@@ -125,13 +126,13 @@ class Launch:
         return UndefinedUse(
             use=USES[found.undefined_use],
             tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
-            **self._where(found.undefined_program, found.undefined_instruction),
+            place=self._place(found.undefined_program, found.undefined_instruction),
         )
 
-    def _where(self, program: int, instruction: int) -> dict[str, Any]:
+    def _place(self, program: int, instruction: int) -> Place:
         x, y, _ = self._grid
         file, line = self._code.lines[instruction]
-        return {"program": (program % x, program // x % y, program // (x * y)), "file": self._code.files[file], "line": line}
+        return Place(self._code.files[file], line, (program % x, program // x % y, program // (x * y)))
 
 
 class Memory:

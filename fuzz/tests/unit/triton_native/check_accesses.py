@@ -25,9 +25,10 @@ def test_a_load_behind_the_end() -> None:
     report = launch(function_of(COPY), (7,), x=x, y=y, n=100, shift=3, N=16)
 
     assert report.outside is not None
+    assert report.outside.place is not None
     assert (report.outside.tensor, report.outside.elements, report.outside.bytes, report.outside.stored) == ("x", 1, 4, False)
-    assert (report.outside.program, report.outside_elements) == ((6, 0, 0), 3)
-    assert "tl.load(x + at + shift" in linecache.getline(report.outside.file, report.outside.line)
+    assert (report.outside.place.program, report.outside_elements) == ((6, 0, 0), 3)
+    assert "tl.load(x + at + shift" in linecache.getline(report.outside.place.file, report.outside.place.line)
     assert y.tolist() == [*range(3, 100), 0, 0, 0]
 
 
@@ -38,9 +39,10 @@ def test_a_store_before_the_start() -> None:
     report = launch(function_of(COPY.replace("y + at,", "y + at - 6,")), x=memory, y=y, n=16, shift=0, N=16)
 
     assert report.outside is not None
+    assert report.outside.place is not None
     assert (report.outside.tensor, report.outside.elements, report.outside.stored) == ("y", -2, True)
     assert report.outside_elements == 2
-    assert "# store" in linecache.getline(report.outside.file, report.outside.line)
+    assert "# store" in linecache.getline(report.outside.place.file, report.outside.place.line)
 
 
 def test_another_tensor_next_to_it_is_outside() -> None:
@@ -50,6 +52,7 @@ def test_another_tensor_next_to_it_is_outside() -> None:
     report = launch(function_of(COPY), x=x, y=y, n=16, shift=distance, N=16)
 
     assert report.outside is not None
+    assert report.outside.place is not None
     assert report.outside.tensor == "x"
     assert report.outside_elements == 16
 
@@ -134,8 +137,11 @@ def test_a_result_that_depends_on_an_undefined_lane_is_reported(statement: str) 
 
     assert report.undefined is not None
     assert report.undefined.use == HARMFUL[statement]
-    assert (report.undefined.tensor, report.undefined.program) == ("" if report.undefined.use == "branch" else "y", (0, 0, 0))
-    assert report.undefined.line >= 9
+    assert (report.undefined.tensor, report.undefined.place.program) == (
+        "" if report.undefined.use == "branch" else "y",
+        (0, 0, 0),
+    )
+    assert report.undefined.place.line >= 9
     assert report.outside is None
 
 

@@ -16,12 +16,12 @@ from triton.runtime.jit import JITFunction
 
 from fuzz_decode.launches.record import OutOfBoundsAccess, Place, UndefinedUse
 from fuzz_decode.triton_native import execute, launch
-from fuzz_decode.triton_native.execute import LaunchReport, OutsideAccess, Unsupported
+from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
 from fuzz_decode.triton_native.launch import watch_launches
 
 COMPILED = execute.compiled
 PLACE = Place("/kernels/decode.py", 42, (3, 0, 0))
-OUTSIDE = OutsideAccess("x", 256, 512, False, (3, 0, 0), "/kernels/decode.py", 42)
+OUTSIDE = OutOfBoundsAccess("x", 256, False, 512, PLACE)
 
 
 def copy(x, y, n, BLOCK: tl.constexpr = 16):  # type: ignore[no-untyped-def]  # device code
@@ -137,7 +137,7 @@ def test_accesses_out_of_bounds_are_recorded_by_all_who_watch(machine: Machine) 
 
 def test_a_use_of_an_undefined_value_names_the_storage(machine: Machine) -> None:
     x = torch.zeros(8)
-    machine.report = LaunchReport(undefined=execute.UndefinedUse("store", "x", PLACE.program, PLACE.file, PLACE.line))
+    machine.report = LaunchReport(undefined=UndefinedUse("store", "x", PLACE))
     with watch_launches() as record:
         JITFunction(copy)[(1,)](x[3:], 2, 3)
 
