@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 from typing import TypeVar
 
+from fuzz_decode.triton_interpreter.loop_carried import LOOP, check_carried
+
 BOOLEAN, NEGATION, EXTREMUM = "_fuzz_decode_boolean", "_fuzz_decode_not", "_fuzz_decode_extremum"
-ASSIGNED, LOOP = "_fuzz_decode_assigned", "_fuzz_decode_loop"
+ASSIGNED = "_fuzz_decode_assigned"
 CONDITION, TERNARY = "_fuzz_decode_condition", "_fuzz_decode_ternary"
 CONVERSION, MEMBERSHIP = "_fuzz_decode_conversion", "_fuzz_decode_membership"
 Conditional = TypeVar("Conditional", ast.If, ast.While)
@@ -19,6 +21,11 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
     """Triton's own transformer, and calls of these names in place of what Python decides by itself."""
 
     class CompilerSemantics(type(present)):  # type: ignore[misc]  # Triton has no types
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+            self.generic_visit(node)
+            check_carried(node)
+            return node
+
         def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
             self.generic_visit(node)
             return _located(_call(BOOLEAN, [ast.Constant(isinstance(node.op, ast.And)), *map(_deferred, node.values)]), node)
@@ -44,10 +51,20 @@ def with_compiler_constructs(present: ast.NodeTransformer) -> ast.NodeTransforme
             return node
 
         def visit_Assign(self, node: ast.Assign) -> ast.AST:
-            node.value = self.visit(node.value)  # Triton's own does not up to 3.6; a second visit changes nothing
-            super().visit_Assign(node)
+            """Not Triton's own, which makes another call of each assignment."""
+            if len(node.targets) > 1:
+                raise ValueError("Multiple assignments are not supported")
+            self.generic_visit(node)
             node.value = _located(_call(ASSIGNED, [node.value]), node.value)
             return node
+
+        def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+            """`x += y` as `x = x + y`, since a number that is known when the kernel is compiled becomes a scalar by that, too."""
+            if not isinstance(node.target, ast.Name):
+                self.generic_visit(node)
+                return node
+            value = _located(ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value), node.value)
+            return self.visit_Assign(ast.copy_location(ast.Assign([node.target], value), node))
 
         def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
             if node.value is None or ast.unparse(node.annotation).rpartition(".")[2] == "constexpr":
@@ -89,6 +106,10 @@ def _call(name: str, arguments: list[ast.expr]) -> ast.expr:
 
 
 def _deferred(value: ast.expr) -> ast.expr:
+    """A function of the value; with `:=` inside, the default of its parameter, which assigns where it stands."""
+    if any(isinstance(node, ast.NamedExpr) for node in ast.walk(value)):
+        parameter = ast.arguments(posonlyargs=[], args=[ast.arg("value")], kwonlyargs=[], kw_defaults=[], defaults=[value])
+        return ast.Lambda(parameter, ast.Name("value", ast.Load()))
     nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
     return ast.Lambda(nothing, value)
 

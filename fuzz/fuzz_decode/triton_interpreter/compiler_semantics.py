@@ -15,6 +15,7 @@ The interpreter runs a kernel's body as Python. The compiler translates the same
   true;
 - `int`, `float`, `bool` and `in` take nothing that is known at run time only: that does not compile, and the interpreter takes a
   scalar's value;
+- a loop carries variables whose type stays the same (`loop_carried`);
 - the builtins `max` and `min` of runtime values are `tl.maximum` and `tl.minimum`; Python compares the blocks' truth.
 """
 
@@ -38,12 +39,12 @@ from fuzz_decode.triton_interpreter.compiler_constructs import (
     CONDITION,
     CONVERSION,
     EXTREMUM,
-    LOOP,
     MEMBERSHIP,
     NEGATION,
     TERNARY,
     with_compiler_constructs,
 )
+from fuzz_decode.triton_interpreter.loop_carried import CARRIED, LOOP, refuse_changed_types
 
 
 def patch_compiler_semantics(interpreter: Any) -> None:
@@ -56,6 +57,7 @@ def patch_compiler_semantics(interpreter: Any) -> None:
     setattr(interpreter, EXTREMUM, functools.partial(_extremum, tl))
     setattr(interpreter, ASSIGNED, functools.partial(_assigned, interpreter))
     setattr(interpreter, LOOP, functools.partial(_loop, interpreter))
+    setattr(interpreter, CARRIED, functools.partial(refuse_changed_types, tl))
     setattr(interpreter, CONDITION, functools.partial(_condition, tl))
     setattr(interpreter, CONVERSION, functools.partial(_conversion, tl))
     setattr(interpreter, MEMBERSHIP, functools.partial(_membership, tl))
@@ -122,9 +124,13 @@ def _extremum(tl: Any, function: Callable[..., Any], *values: Any, **options: An
 
 
 def _assigned(interpreter: Any, value: Any) -> Any:
-    """What a name gets: numbers of a tuple become tensors, as Triton makes of single numbers."""
+    """What a name gets: numbers, those of a tuple, too, become tensors."""
+    if value.__class__ is interpreter.tl.tensor:  # most are
+        return value
     if type(value) is tuple:
         return tuple(_assigned(interpreter, each) for each in value)
+    if isinstance(value, interpreter.tl.constexpr):
+        return _assigned(interpreter, value.value)
     return _tensor(interpreter, value, _type_of_number(interpreter.tl, value)) if _is_number(value) else value
 
 
@@ -151,7 +157,10 @@ def _type_of_number(tl: Any, number: float) -> Any:
     if isinstance(number, bool):
         return tl.int1
     if isinstance(number, int):
-        return next(dtype for dtype in (tl.int32, tl.uint32, tl.int64, tl.uint64) if _holds(dtype, number))
+        fitting = [dtype for dtype in (tl.int32, tl.uint32, tl.int64, tl.uint64) if _holds(dtype, number)]
+        if not fitting:
+            raise ValueError(f"the integer {number} has more than 64 bits; Triton's compiler takes at most those")
+        return fitting[0]
     normal = number != number or number in (0.0, math.inf, -math.inf) or 2.0**-126 <= abs(number) <= (2 - 2.0**-23) * 2.0**127
     return tl.float32 if normal else tl.float64
 

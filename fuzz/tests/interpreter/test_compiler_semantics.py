@@ -210,3 +210,97 @@ def test_a_runtime_value_is_no_python_number(kernel: Any, words: str) -> None:
 def test_a_block_is_no_condition() -> None:
     with pytest.raises(Exception, match="is a block; Triton's compiler takes scalars only"):
         block_as_a_condition[(1,)](torch.zeros(1), X, 6)
+
+
+@triton.jit
+def total_that_widens(out, x, n):
+    v = tl.load(x + tl.arange(0, 16))
+    total = tl.zeros([16], tl.float16)
+    for _ in range(n):
+        total += v * 0.5
+    tl.store(out + tl.arange(0, 16), total)
+
+
+@triton.jit
+def number_that_becomes_a_block(out, x, n):
+    v, total = tl.load(x + tl.arange(0, 16)), 0
+    while n > 0:
+        n -= 1
+        total = total + v
+    tl.store(out + tl.arange(0, 16), total)
+
+
+@pytest.mark.no_gpu
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (total_that_widens, r"turns `total` from <\['?16'?\], fp16> into <\['?16'?\], fp32>"),
+        (number_that_becomes_a_block, r"turns `total` from int32 into <\['?16'?\], int32>"),
+    ],
+)
+def test_a_loop_changes_no_type(kernel: Any, words: str) -> None:
+    with pytest.raises(Exception, match=f"{words}; Triton's compiler keeps its type"):
+        kernel[(1,)](torch.zeros(16), X, 2)
+
+
+@triton.jit
+def one_name_in_two_loops(out, x, n, FLAG: tl.constexpr):
+    i = tl.arange(0, 16)
+    total = tl.zeros([16], tl.float32)
+    for _ in range(2):
+        v = tl.load(x + i)
+        total += v
+    for j in range(2):
+        v = j * 0.5 if FLAG else j
+        total += v
+    for v in range(2):
+        total += v
+    tl.store(out + i, total.to(tl.int64))
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_name_that_the_compiler_forgets_may_change_its_type(flag: bool) -> None:
+    out = torch.zeros(16, dtype=torch.int64, device=DEVICE)
+    one_name_in_two_loops[(1,)](out, X.to(DEVICE), 2, flag)
+    assert out.tolist() == [int(2 * x + (0.5 if flag else 1) + 1) for x in range(16)]
+
+
+@triton.jit
+def integer_that_widens(out, x, step: tl.int64):
+    total = 0
+    for _ in range(2):
+        total += step
+    tl.store(out, total)
+
+
+@pytest.mark.no_gpu
+def test_a_loop_may_widen_an_integer() -> None:
+    """The compiler refuses it unless the step is 1, which is a constant there."""
+    out = torch.zeros(1, dtype=torch.int64)
+    integer_that_widens[(1,)](out, X, 1)
+    assert out.item() == 2
+
+
+@triton.jit
+def assigned_in_a_condition(out, x, n):
+    i = tl.arange(0, 16)
+    inside = (v := tl.load(x + i)) > 2 and v < 9
+    tl.store(out + i, tl.where(inside, v, 0))
+
+
+def test_an_assignment_in_a_condition_holds_after_it() -> None:
+    out = torch.zeros(16, dtype=torch.int32, device=DEVICE)
+    assigned_in_a_condition[(1,)](out, X.to(DEVICE), 2)
+    assert out.tolist() == [x if 2 < x < 9 else 0 for x in range(16)]
+
+
+@triton.jit
+def factor_that_is_doubled(out, x, FACTOR: tl.constexpr):
+    FACTOR *= 2
+    tl.store(out, (tl.load(x) * FACTOR).to(tl.float32))
+
+
+def test_a_constant_that_is_changed_is_a_scalar() -> None:
+    x, out = torch.tensor([1.001], dtype=torch.float16, device=DEVICE), torch.zeros(1, device=DEVICE)
+    factor_that_is_doubled[(1,)](out, x, 0.1665)
+    assert out.item() == (x.float() * torch.tensor([0.333], device=DEVICE)).item()
