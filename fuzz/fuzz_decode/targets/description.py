@@ -48,7 +48,9 @@ def describe(target: Target) -> Description:
     names, rest = parameters(target.fn)
     generated = generated_parameters()
     return Description(
-        arguments=tuple((name, _given(target, argument)) for name, argument in zip(names, POSITIONAL, strict=True)),
+        arguments=tuple(
+            (_shown(name, argument), _given(target, argument)) for name, argument in zip(names, POSITIONAL, strict=True)
+        ),
         options=tuple((name, _option(target, name)) for name in sorted(target.options)),
         never_passed=tuple(p.name for p in rest if p.name not in generated),
         limits=(*_dtype_limit(target), *limits(target), *_option_limits(target)),
@@ -61,6 +63,11 @@ def limits(target: Target) -> Rows:
     """Each limit of sizes and strides, and the cases that are therefore never generated."""
     decides = [("supports(case) decides", "nothing; what it refuses is rejected")] if target.supports else []
     return (*_size_limits(target), *_stride_limits(target.strides), *decides)
+
+
+def _shown(name: str, argument: str) -> str:
+    """The parameter, with the argument if it takes several."""
+    return f"{argument} in {name}" if name.startswith("*") else name
 
 
 def _given(target: Target, argument: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sample_targets
+from torch import Tensor
 
 from fuzz_decode.campaign.smoke_test import probes
 from fuzz_decode.cases.domain import DTYPES
@@ -20,7 +21,7 @@ from fuzz_decode.cases.validity import validate
 from fuzz_decode.cli import CLEAN, FINDINGS, USAGE, main
 from fuzz_decode.targets import Arithmetic, target
 from fuzz_decode.targets.description import describe, limits
-from fuzz_decode.targets.target import target_from_function
+from fuzz_decode.targets.target import POSITIONAL, target_from_function
 
 SAMPLES = Path(sample_targets.__file__)
 QUESTIONS = ["plain", "blocks and heads", "strides", "lengths", "options"]
@@ -269,3 +270,11 @@ def test_arithmetic_is_told_in_words(arithmetic: Any, phrase: str) -> None:
 )
 def test_what_a_kernel_is_compiled_for_is_told(compiles_for: Any, words: str) -> None:
     assert describe(target_from_function("t", six, compiles_for=compiles_for)).compiled_for == words
+
+
+def test_each_argument_of_a_function_of_several_is_named() -> None:
+    def wrapped(q: Tensor, *arguments: Any) -> Tensor:
+        return sample_targets.honest(q, *arguments)[0]
+
+    names = [name for name, _ in describe(target_from_function("t", wrapped)).arguments]
+    assert names == ["q", *(f"{name} in *arguments" for name in POSITIONAL[1:])]

@@ -37,10 +37,16 @@ def bug_section(number: int, triaged: Triaged) -> Element:
         _worst(triaged),
         el("div", {"class": "sides"}, *_sides(triaged)),
         el("h3", {}, "Reproduce"),
-        el("pre", {}, repro(triaged)),
+        el("pre", {"class": "command"}, *_unbroken(repro(triaged))),
         el("p", {"class": "faint"}, "the same bug: " + ", ".join(map(str, triaged.others))) if triaged.others else None,
     ]
     return el("section", {"id": f"bug-{number}"}, *parts)
+
+
+def _unbroken(command: str) -> list[Child]:
+    """Its words, none of which is broken where a line ends, as browsers do after a hyphen."""
+    first, *words = command.split(" ")
+    return [el("span", {}, first), *(part for word in words for part in (" ", el("span", {}, word)))]
 
 
 def _worst(triaged: Triaged) -> Element | None:

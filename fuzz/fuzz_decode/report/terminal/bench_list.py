@@ -35,10 +35,10 @@ def _layouts(shape: BenchShape) -> str:
 
 
 def _peer(project: str, known: dict[str, BuiltIn]) -> str:
-    """Its modes, and its version or why it cannot run."""
+    """Its modes, and its version, or why it cannot run and, on a line of its own to be copied, what installs it."""
     modes = [peer for peer in PEERS if peer.project == project]
     built_in = known[modes[0].adapter]
     version = f"no: {built_in.unavailable}" if built_in.unavailable else built_in.version
-    install = built_in.install if built_in.unavailable and not built_in.version else ""
+    install = f"\n{built_in.install}" if built_in.unavailable and built_in.install and not built_in.version else ""
     only_named = "" if modes[0].by_default else "compiles for minutes, so only if named"
-    return "; ".join(filter(None, (", ".join(filter(None, (peer.mode for peer in modes))), version, install, only_named)))
+    return "; ".join(filter(None, (", ".join(filter(None, (peer.mode for peer in modes))), version, only_named))) + install

@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor
 
 from fuzz_decode.bench.bandwidth import Bandwidth
-from fuzz_decode.bench.contenders import PEERS, Contender, call_of, own, peers
+from fuzz_decode.bench.contenders import PEERS, PROJECTS, Contender, call_of, own, peers
 from fuzz_decode.bench.correctness_gate import FEW_TOKENS, CorrectnessGate
 from fuzz_decode.bench.inputs import build_inputs, copies
 from fuzz_decode.bench.layouts import LAYOUTS
@@ -35,7 +35,9 @@ from fuzz_decode.cli import CLEAN, FINDINGS, INTERRUPTED, USAGE, main
 from fuzz_decode.errors import UsageError
 from fuzz_decode.report.bench_json import bench_data
 from fuzz_decode.report.roofline_plot import draw_roofline
+from fuzz_decode.report.terminal import bench_list
 from fuzz_decode.report.terminal.bench import BenchView
+from fuzz_decode.targets.listing import BuiltIn
 from fuzz_decode.targets.target import target, target_from_function
 from fuzz_decode_reference import gather_attention
 
@@ -527,6 +529,18 @@ def test_the_list_names_shapes_layouts_and_peers(capsys: pytest.CaptureFixture[s
     assert main(["bench", "--list"]) == CLEAN
     words = capsys.readouterr().out.split()
     assert set(SHAPES) | set(LAYOUTS) | {peer.project for peer in PEERS} <= set(words)
+
+
+def test_what_installs_a_peer_is_a_line_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "pip install --no-deps 'a-package-with-a-long-name>=1.2.3'"
+    missing = BuiltIn("any", "", "a-package-with-a-long-name is not installed", "", command, None)
+    monkeypatch.setattr(
+        bench_list, "built_ins", lambda device: [dataclasses.replace(missing, name=peer.adapter) for peer in PEERS]
+    )
+    console = Console(record=True, width=80, file=io.StringIO())
+    bench_list.show_bench_list(console, "cpu")
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    assert lines.count(command) == len(PROJECTS)
 
 
 @pytest.mark.parametrize(

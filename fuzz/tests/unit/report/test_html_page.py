@@ -88,6 +88,11 @@ def test_a_bug_is_explained() -> None:
         assert words in shown
 
 
+def test_a_command_is_broken_between_words_only() -> None:
+    html = Page((FOUND,), Coverage.of([CASE]), "the corpus").html()
+    assert "<span>corpus/x.json</span> <span>--target</span> <span>mutant:x</span>" in html
+
+
 def test_the_page_stands_alone() -> None:
     reader = page(FOUND)
 
