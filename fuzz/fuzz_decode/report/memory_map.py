@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.diagnose.diagnosis import Access
+from fuzz_decode.report.facts import worst_index
 from fuzz_decode.report.memory_rows import BUFFERS, LAYOUT_OF, Cell, Mark, Rows
 from fuzz_decode.text import counted
 
@@ -45,6 +47,11 @@ def memory_maps(case: Case, trace: Trace) -> tuple[MemoryMap, ...]:
     shown = [name for name in BUFFERS if name in differ and LAYOUT_OF.get(name, name) in case.layouts()]
     maps = tuple(_map(Rows.of(case, name), trace) for name in shown)
     return tuple(memory for memory in maps if memory.has_fault) if _is_observed(trace) else maps
+
+
+def tells_of_memory(entry: Entry, trace: Trace) -> bool:
+    """Whether an address can be wrong: not where a call raised or returned another dtype, and nothing is known of its reads."""
+    return trace.known or trace.reads is not None or bool(worst_index(entry))
 
 
 def why_no_map(trace: Trace, maps: Sequence[MemoryMap]) -> list[str]:

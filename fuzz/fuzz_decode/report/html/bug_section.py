@@ -20,7 +20,7 @@ from fuzz_decode.report.facts import (
 )
 from fuzz_decode.report.html.elements import Child, el, table
 from fuzz_decode.report.html.memory_svg import memory_svg
-from fuzz_decode.report.memory_map import MemoryMap, memory_maps, why_no_map
+from fuzz_decode.report.memory_map import MemoryMap, memory_maps, tells_of_memory, why_no_map
 from fuzz_decode.report.terminal.triage import repro, title
 
 
@@ -65,7 +65,7 @@ def _sides(triaged: Triaged) -> list[Child]:
 
 
 def _memory(triaged: Triaged) -> list[Child]:
-    if triaged.trace is None:
+    if triaged.trace is None or not tells_of_memory(triaged.entry, triaged.trace):
         return []
     maps = memory_maps(triaged.entry.case, triaged.trace)
     parts: list[Child] = [el("p", {"class": "faint"}, why) for why in why_no_map(triaged.trace, maps)]

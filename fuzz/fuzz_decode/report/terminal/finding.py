@@ -29,7 +29,7 @@ from fuzz_decode.report.facts import (
     worst_index,
     worst_numbers,
 )
-from fuzz_decode.report.memory_map import memory_maps, why_no_map
+from fuzz_decode.report.memory_map import memory_maps, tells_of_memory, why_no_map
 from fuzz_decode.report.terminal.memory_map import memory_text
 from fuzz_decode.text import counted, one_line, printable
 
@@ -73,15 +73,11 @@ def repro_line(path: Path | None, target: str, *, native: bool) -> str:
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:
     """The failure, the case and the features that it requires; with a trace, the memory that the kernel reads, too."""
-    parts: list[RenderableType] = [clean(message(entry)), worst_element(entry), Text()]
-    if details := message_details(entry):
-        parts.insert(1, clean(details, "dim"))
-    if entry.diagnosis:
-        parts.insert(0, clean(entry.diagnosis, "bold"))
-    if entry.note:
-        parts.insert(0, clean(entry.note, "bold"))
+    texts = (entry.note, "bold"), (entry.diagnosis, "bold"), (message(entry), ""), (message_details(entry), "dim")
+    parts: list[RenderableType] = [clean(text, style) for text, style in texts if text]
+    parts += [worst_element(entry), Text()] if worst_index(entry) else [Text()]
     parts += [case_table(entry.case), Text(), stride_table(entry.case, trace.strides if trace else NOTHING)]
-    if trace:
+    if trace and tells_of_memory(entry, trace):
         parts += [Text(), *memory_parts(entry.case, trace)]
     if entry.before:
         parts += [Text(), calls_table(entry)]

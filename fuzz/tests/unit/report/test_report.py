@@ -18,6 +18,7 @@ from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.corpus.entry import Entry
+from fuzz_decode.diagnose import Trace
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status
@@ -55,6 +56,17 @@ def test_a_panel_shows_the_calls_that_led_to_an_exception() -> None:
     shown = rendered(finding_panel(entry(INTERLEAVED, message="ValueError: no at kernel.py:12", calls=calls), "title"))
 
     assert [line.strip("│ ") for line in shown.splitlines()[1:4]] == ["ValueError: no at kernel.py:12", *calls.splitlines()]
+
+
+def test_a_finding_without_an_element_has_one_blank_line_and_no_map() -> None:
+    """A call that raised has no wrong element, and where nothing is known of its reads, no memory to show."""
+    raised, wrong = entry(INTERLEAVED, message="KeyError: 3"), entry(INTERLEAVED, tensor="out", where=[0, 0, 5], message="wrong")
+    trace = Trace(known=False, row=0, head=0, wanted=(), actual=())
+    lines = [line.strip("│ ") for line in rendered(finding_panel(raised, "title", trace)).splitlines()]
+
+    assert lines[1:4] == ["KeyError: 3", "", "seq_lens     2  (1 sequence)"]
+    assert "memory of" not in "".join(lines)
+    assert "memory of" in rendered(finding_panel(wrong, "title", trace))
 
 
 def test_a_value_that_spells_an_address_has_no_tolerance() -> None:
