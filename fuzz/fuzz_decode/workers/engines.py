@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fuzz_decode.errors import UsageError
-from fuzz_decode.triton_native.library import COMPILERS, compiler
+from fuzz_decode.triton_native.build import COMPILERS, compiler
 
 Engine = Literal["interpreter", "native"]
 INTERPRETER: Engine = "interpreter"

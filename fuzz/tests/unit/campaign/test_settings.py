@@ -10,7 +10,7 @@ import pytest
 
 from fuzz_decode.campaign.settings import MAY_BE_NONE, RULES, CampaignSettings
 from fuzz_decode.errors import UsageError
-from fuzz_decode.triton_native.library import compiler
+from fuzz_decode.triton_native.build import compiler
 from fuzz_decode.workers.devices import MAX_GPU_JOBS, default_jobs
 from fuzz_decode.workers.protocol import WorkerConfig
 
