@@ -119,7 +119,8 @@ def test_gpus_that_are_not_used_are_refused(options: dict[str, Any], sentence: s
 
 
 def test_cases_come_in_rounds_where_kernels_are_compiled_unless_they_are_sequences(tmp_path: Path) -> None:
-    assert not settings(tmp_path).draws_rounds(True)
+    assert settings(tmp_path).draws_rounds(True) is (compiler() is not None)
+    assert not settings(tmp_path).draws_rounds(False)
     assert settings(tmp_path, device="cuda").draws_rounds(False)
     assert not settings(tmp_path, device="cuda", sequence=4).draws_rounds(True)
     assert settings(tmp_path, in_rounds=True).draws_rounds(False)
