@@ -45,11 +45,11 @@ class Parameter(NamedTuple):
 
 def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Arguments:
     """Raises TypeError or KeyError for arguments that the function does not take, as Triton does, and Unsupported."""
-    arguments, constants = Arguments(_by_name(function, positional, named)), _constants()
+    arguments = Arguments(_by_name(function, positional, named))
     for parameter in _parameters(function):
         name, value = parameter.name, arguments.meta[parameter.name]
-        if parameter.is_constexpr or value is None or isinstance(value, constants):
-            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
+        if parameter.is_constexpr or value is None or _is_constant(type(value)):
+            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, _constants()[0]) else value
         else:
             arguments.types[name] = type_of(parameter, value)
             arguments.values[name] = value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
@@ -94,9 +94,20 @@ def type_of(parameter: Parameter, value: Any) -> str:
 
 def _check_range(parameter: Parameter, value: int) -> None:
     """Raises OverflowError for a number that the annotated type does not hold, as the launcher does."""
-    half = 2 ** (int(parameter.type[1:]) - 1) if parameter.type.startswith("i") else math.inf
-    if not isinstance(value, bool) and not -half <= value < half:
+    half = _half(parameter.type)
+    if not -half <= value < half and not isinstance(value, bool):
         raise OverflowError(f"argument {parameter.name}: {value} does not fit into {parameter.type}")
+
+
+@functools.cache
+def _half(type: str) -> float:
+    """The first number that is too large for an annotated integer type; other types are not checked."""
+    return 2 ** (int(type[1:]) - 1) if type.startswith("i") else math.inf
+
+
+@functools.lru_cache(1024)
+def _is_constant(type: type) -> bool:
+    return issubclass(type, _constants())
 
 
 @functools.lru_cache(1024)

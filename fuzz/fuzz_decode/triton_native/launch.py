@@ -162,7 +162,8 @@ def _check_globals(function: Any) -> None:
     """Raises RuntimeError if a global variable is not what it was when the kernel was compiled, as Triton does."""
     missing = object()
     for (name, _), (value, names) in function.used_global_vals.items():
-        if (now := names.get(name, missing)) != value:
+        now = names.get(name, missing)
+        if now is not value and now != value:
             raise RuntimeError(f"Global variable {name} has changed since we compiled this kernel, from {value} to {now}")
 
 
