@@ -50,6 +50,25 @@ def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str,
     return repr((triton.__version__, function.cache_key, file, sorted(types.items()), sorted(values.items())))
 
 
+def parse_once() -> None:
+    """Have Triton parse the source of a function once, not again for each kernel that calls it; harmless when repeated."""
+    from triton.runtime.jit import JITFunction
+
+    parse = JITFunction.parse
+    if hasattr(parse, "__wrapped__"):
+        return
+
+    @functools.wraps(parse)
+    def parsed(self: Any) -> Any:
+        source, tree = vars(self).get("_parsed", (None, None))
+        if source != self.src:
+            source, tree = self.src, parse(self)
+            self._parsed = source, tree
+        return tree
+
+    JITFunction.parse = parsed
+
+
 def launch_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> object:
     """What differs where `source_key` does, for use in this process: made for every launch, and so without its text."""
     values = [(type(value), value if type(value) in EXACT else _stable(value)) for value in constexprs.values()]

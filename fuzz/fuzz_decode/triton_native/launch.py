@@ -20,6 +20,7 @@ from fuzz_decode.launches.record import LaunchRecord
 from fuzz_decode.triton_native import execute
 from fuzz_decode.triton_native.arguments import Arguments, bind
 from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
+from fuzz_decode.triton_native.frontend import parse_once
 from fuzz_decode.triton_native.live_tensors import reachable_tensors
 
 FIRST, LATER, INVALID = [0.0] * 3, [1.0] * 3, [float("inf")] * 3  # times of configurations
@@ -54,6 +55,7 @@ def install_native_engine() -> None:
     from triton.runtime.jit import JITFunction
 
     install_fake_device()
+    parse_once()
     JITFunction.run = _run
     autotuner.Autotuner._bench = _time_of
 
