@@ -101,7 +101,7 @@ def test_workers_start_on_the_first_gpu_named(tmp_path: Path) -> None:
 
     assert made.gpus == ("1", "0")
     assert made.worker_config == WorkerConfig("bundled", "cuda", 5.0, ("float16",), gpu="1")
-    assert settings(tmp_path).worker_config == WorkerConfig("bundled", "cpu", 60.0)
+    assert settings(tmp_path, engine="interpreter").worker_config == WorkerConfig("bundled", "cpu", 60.0)
 
 
 @pytest.mark.usefixtures("two_gpus")
