@@ -45,11 +45,11 @@ class Parameter(NamedTuple):
 
 def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Arguments:
     """Raises TypeError or KeyError for arguments that the function does not take, as Triton does, and Unsupported."""
-    arguments = Arguments(_by_name(function, positional, named))
+    arguments, constants = Arguments(_by_name(function, positional, named)), _constants()
     for parameter in _parameters(function):
         name, value = parameter.name, arguments.meta[parameter.name]
-        if parameter.is_constexpr or value is None or _is_constant(type(value)):
-            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, _constants()[0]) else value
+        if parameter.is_constexpr or value is None or isinstance(value, constants):
+            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
         else:
             arguments.types[name] = type_of(parameter, value)
             arguments.values[name] = value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
@@ -103,11 +103,6 @@ def _check_range(parameter: Parameter, value: int) -> None:
 def _half(type: str) -> float:
     """The first number that is too large for an annotated integer type; other types are not checked."""
     return 2 ** (int(type[1:]) - 1) if type.startswith("i") else math.inf
-
-
-@functools.lru_cache(1024)
-def _is_constant(type: type) -> bool:
-    return issubclass(type, _constants())
 
 
 @functools.lru_cache(1024)
