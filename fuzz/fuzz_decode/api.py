@@ -181,8 +181,11 @@ def _run_campaign(fn: Function, corpus: Folder | None, **options: Any) -> tuple[
     with tempfile.TemporaryDirectory(prefix="fuzz-decode-") as temporary:
         folder = Path(temporary if corpus is None else corpus)
         settings = _with_fewer_jobs(CampaignSettings(target=_target_name(fn), corpus=folder, **options))
-        campaign = Campaign(settings, _in_process_backend(fn, settings.worker_config))
-        if settings.sequence and campaign.in_process:
+        in_process = _in_process_backend(fn, settings.worker_config)
+        if in_process:
+            settings = dataclasses.replace(settings, engine=in_process.engine.engine)
+        campaign = Campaign(settings, in_process)
+        if settings.sequence and in_process:
             why = f"none finds {settings.target}; make it a function of a module"
             raise UsageError(f"sequence needs fresh processes, and {why}")
         with _running(campaign.in_process), contextlib.closing(campaign.events()) as events:

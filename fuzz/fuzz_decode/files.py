@@ -27,14 +27,16 @@ def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
     return data
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary file of the same folder, then rename it to `path`, even if that is a link. Raises FileError."""
+def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write to a temporary file of the same folder, then rename it to `path`, even if that is a link. Raises FileError. What is
+    not `durable` may be empty or torn after a power failure."""
     temporary = path.with_name(f".{path.name[:40]}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):

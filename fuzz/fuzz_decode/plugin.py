@@ -159,5 +159,5 @@ class ReplayItem(pytest.Item):
         from fuzz_decode.report.terminal.finding import finding_text, repro_line
 
         entry = with_outcome(load(self.path), outcome, self.target)
-        report = finding_text(entry, repro_line(self.path, self.target, native=entry.is_native), outcome.signature)
+        report = finding_text(entry, repro_line(self.path, self.target), outcome.signature)
         return ReplayFailed(plain(report, getattr(sys.__stdout__, "encoding", None)), headline(entry))

@@ -97,12 +97,10 @@ def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path 
 
 def replay_command(entry: Entry, path: Path) -> str:
     """The command line that reproduces a stored finding."""
-    engine = " --engine native" if entry.is_native else ""
-    return f"fuzz-decode replay {shlex.quote(str(path))} --target {shlex.quote(entry.target)} --device {entry.device}{engine}"
+    return f"fuzz-decode replay {shlex.quote(str(path))} --target {shlex.quote(entry.target)} --device {entry.device}"
 
 
 def check_call(entry: Entry, function: str) -> str:
     """The Python call that reproduces a finding; `function` is an expression."""
     before = f", before={entry.before!r}" if entry.before else ""
-    engine = ", engine='native'" if entry.is_native else ""
-    return f"check({function}, {entry.case!r}{before}, device={entry.device!r}{engine})"
+    return f"check({function}, {entry.case!r}{before}, device={entry.device!r})"

@@ -9,6 +9,7 @@ from pathlib import Path
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, load_ledger
 from fuzz_decode.outcome import Outcome, Status
+from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -22,6 +23,8 @@ class Replayed:
     outcome: Outcome
     out_of_date: KnownFailure | None = None
     """the ledger's entry that expects a failure, although the case passed"""
+    engine: EngineChoice = EngineChoice()
+    """what ran it, if that was on the CPU"""
 
 
 def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]:
@@ -34,4 +37,5 @@ def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]
         for path, entry in entries.items():
             ledger = ledgers[path.parent]
             outcome = ledger.apply_ledger(worker.run_calls)(entry.calls)
-            yield Replayed(path, entry, outcome, ledger.expected(entry) if outcome.status == Status.PASSED else None)
+            out_of_date = ledger.expected(entry) if outcome.status == Status.PASSED else None
+            yield Replayed(path, entry, outcome, out_of_date, worker.plan.engine)

@@ -32,7 +32,6 @@ def _minimize(arguments: argparse.Namespace) -> int:
     from fuzz_decode.corpus.lookup import find_files, target_of
     from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
-    from fuzz_decode.workers.engines import NATIVE
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
@@ -43,7 +42,7 @@ def _minimize(arguments: argparse.Namespace) -> int:
         console.print(in_a_line(_why_kept(path, entry, config.target, result)), soft_wrap=True)
         return FINDINGS if result.findings else CLEAN
     title = f"{result.entry.signature} - minimized in {counted(result.shrunk.runs, 'run')}"
-    repro = repro_line(result.path, config.target, native=config.engine.engine == NATIVE)
+    repro = repro_line(result.path, config.target)
     show_finding(console, result.entry, repro, title)
     for line in _changes(path, result):
         console.print(in_a_line(line), soft_wrap=True)

@@ -32,17 +32,22 @@ def _replay(arguments: argparse.Namespace) -> int:
     from fuzz_decode.outcome import Status
     from fuzz_decode.report.ci.summary import CiReport, replay_check, unreadable
     from fuzz_decode.report.terminal.finding import in_a_line
+    from fuzz_decode.report.terminal.header import interpreter_line
 
     must_be_writable("--junit", arguments.junit)
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     config = worker_config(arguments, arguments.target)
     failed = known = out_of_date = 0
+    reason = ""
     with CiReport(
         f"fuzz-decode replay on {config.target}", arguments.junit, {"target": config.target, "device": config.device}
     ) as report:
         report.checks += map(unreadable, errors)
         for replayed in replay(entries, config) if entries else ():
+            if replayed.engine.reason != reason:
+                reason = replayed.engine.reason
+                console.print(interpreter_line(reason), soft_wrap=True)
             _show(console, replayed, config)
             report.checks.append(replay_check(replayed, config.target))
             failed += bool(replayed.outcome.findings)
@@ -62,14 +67,13 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _show(console: Any, replayed: Any, config: WorkerConfig) -> None:
     from fuzz_decode.corpus.lookup import with_outcome
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
-    from fuzz_decode.workers.engines import NATIVE
 
     path, outcome = replayed.path, replayed.outcome
     words = f"{path}: {outcome.signature or outcome.status}{outcome.reason and ': ' + outcome.reason}"
     style = "red" if outcome.findings else "green" if outcome.status == "passed" else "yellow"
     console.print(in_a_line(words, style), soft_wrap=True)
     if outcome.findings:
-        repro = repro_line(path, config.target, native=config.engine.engine == NATIVE)
+        repro = repro_line(path, config.target)
         show_finding(console, with_outcome(replayed.entry, outcome, config.target), repro, outcome.signature)
     if replayed.out_of_date:
         console.print(in_a_line(replayed.out_of_date.no_longer_fails(path), "red"), soft_wrap=True)

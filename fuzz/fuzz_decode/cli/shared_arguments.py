@@ -26,7 +26,7 @@ def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="cpu needs no GPU")
-    words = "what runs Triton kernels on the CPU (default auto: the interpreter)"
+    words = "what runs Triton kernels on the CPU (default auto: native where it can be, else the interpreter)"
     parser.add_argument("--engine", choices=ENGINES, default="auto", help=words)
     parser.add_argument(
         "--timeout", type=types.duration, default=DEFAULT_SECONDS, metavar="SECONDS", help="per case (default 60)"

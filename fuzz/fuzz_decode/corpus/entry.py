@@ -55,11 +55,6 @@ class Entry:
         return (*self.before, self.case)
 
     @property
-    def is_native(self) -> bool:
-        """Whether it failed in the native engine, where it may show what no other engine does."""
-        return self.versions.get("engine") == "native"
-
-    @property
     def digest(self) -> str:
         """12 hexadecimal digits of a hash of target, signature and calls."""
         text = "\n".join((self.target, self.signature, *(canonical_json(case) for case in self.calls)))

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.evaluate.measure import EvaluationPool
 from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore, key
 from fuzz_decode.evaluate.mutant_inventory import CLEAN, Subject, clean
@@ -57,7 +58,16 @@ class Score:
         return Task(subject, seed, self.setting, diagnose)
 
     def events(self) -> Iterator[Measurement]:
-        """Each measurement, first those of the journal. Raises UsageError if the kernel cannot be imported."""
+        """Each measurement, first those of the journal. If the engine cannot run a kernel, all are made again in the interpreter,
+        since one table compares what one engine ran. Raises UsageError if the kernel cannot be imported."""
+        try:
+            yield from self._events()
+        except UnsupportedKernel as error:
+            self.setting = dataclasses.replace(self.setting, engine=self._plan().interpreted(error).engine)
+            self.measured, self.clean, self.remembered = [], [], 0
+            yield from self._events()
+
+    def _events(self) -> Iterator[Measurement]:
         missing: list[Task] = []
         for task in self.tasks():
             known = self.journal.get(key(task.subject, task.seed, task.setting, task.diagnose))
@@ -67,13 +77,15 @@ class Score:
                 self.remembered += 1
                 yield self._note(known)
         if missing:
-            last = self.subjects[-1].target  # listing generic mutants takes a second: once before forking, not in every fork
-            setting = self.setting
-            plan = WorkerConfig(CLEAN, setting.device, setting.timeout, preload=last, engine=setting.engine)
-            with contextlib.closing(EvaluationPool(plan, self.jobs)) as pool:
+            with contextlib.closing(EvaluationPool(self._plan(), self.jobs)) as pool:
                 for task, measurement in pool.measurements(missing):
                     self.journal.add(key(task.subject, task.seed, task.setting, task.diagnose), measurement)
                     yield self._note(measurement)
+
+    def _plan(self) -> WorkerConfig:
+        last = self.subjects[-1].target  # listing generic mutants takes a second: once before forking, not in every fork
+        setting = self.setting
+        return WorkerConfig(CLEAN, setting.device, setting.timeout, preload=last, engine=setting.engine)
 
     def tally(self) -> Tally:
         return tally(self.subjects, self.measured, self.clean)

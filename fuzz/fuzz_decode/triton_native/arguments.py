@@ -94,9 +94,15 @@ def type_of(parameter: Parameter, value: Any) -> str:
 
 def _check_range(parameter: Parameter, value: int) -> None:
     """Raises OverflowError for a number that the annotated type does not hold, as the launcher does."""
-    half = 2 ** (int(parameter.type[1:]) - 1) if parameter.type.startswith("i") else math.inf
-    if not isinstance(value, bool) and not -half <= value < half:
+    half = _half(parameter.type)
+    if not -half <= value < half and not isinstance(value, bool):
         raise OverflowError(f"argument {parameter.name}: {value} does not fit into {parameter.type}")
+
+
+@functools.cache
+def _half(type: str) -> float:
+    """The first number that is too large for an annotated integer type; other types are not checked."""
+    return 2 ** (int(type[1:]) - 1) if type.startswith("i") else math.inf
 
 
 @functools.lru_cache(1024)

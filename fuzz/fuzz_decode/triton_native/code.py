@@ -55,6 +55,7 @@ def assembled(text: str, parameters: list[str]) -> Program:
 
 def encode(program: Program) -> Code:
     frame, opcodes = allocate(program), machine().opcodes
+    fixed = {0, *program.constants, *(value.buffer for value in program.parameters.values())}  # without a flag
     kept = [number for number, instruction in enumerate(program.instructions) if not _is_idle(instruction)]
     positions = {old: new for new, old in enumerate(kept)}
     ends = [0] * (len(program.instructions) + 1)  # where an instruction, or the next one that is kept, went
@@ -66,7 +67,7 @@ def encode(program: Program) -> Code:
         extra = list(instruction.extra)
         if instruction.name in JUMPS:
             extra[0] = ends[program.labels[extra[0]]]
-        words.extend(_words(program, instruction, extra, frame, opcodes))
+        words.extend(_words(instruction, extra, frame, fixed, opcodes))
         lines.append((files.setdefault(instruction.line.file, len(files)), instruction.line.number))
     return Code(
         words=words.tobytes(),
@@ -87,22 +88,20 @@ def _is_idle(instruction: Instruction) -> bool:
     return instruction.copies and instruction.operands[0] == instruction.out
 
 
-def _words(program: Program, instruction: Instruction, extra: list[int], frame: Frame, opcodes: dict[str, int]) -> list[int]:
+def _words(instruction: Instruction, extra: list[int], frame: Frame, fixed: set[int], opcodes: dict[str, int]) -> list[int]:
     blocks = [instruction.out, *instruction.operands]
     size = sum(block.size << 8 * place for place, block in enumerate(blocks) if block)
     words = [opcodes[instruction.name], size, instruction.rows, instruction.columns]
     for block in blocks:
-        words += _operand(program, block, frame)
+        words += _operand(block, frame, fixed)
     return words + [*extra, 0, 0, 0, 0][:4]
 
 
-def _operand(program: Program, block: Operand | None, frame: Frame) -> list[int]:
+def _operand(block: Operand | None, frame: Frame, fixed: set[int]) -> list[int]:
     if block is None:
         return [-1, 0, 0, 0]
-    fixed = (
-        block.buffer == 0 or block.buffer in program.constants or block.buffer in {v.buffer for v in program.parameters.values()}
-    )
-    return [frame.offsets[block.buffer] + block.offset, 0 if fixed else block.buffer + 1, block.row, block.column]
+    flag = 0 if block.buffer in fixed else block.buffer + 1
+    return [frame.offsets[block.buffer] + block.offset, flag, block.row, block.column]
 
 
 def kept(key: str, make: Callable[[], Code]) -> Code:
@@ -111,7 +110,7 @@ def kept(key: str, make: Callable[[], Code]) -> Code:
     if (code := _read(path)) is None:
         code = make()
         with contextlib.suppress(FileError):
-            write_whole(path, json.dumps(_to_json(code)))
+            write_whole(path, json.dumps(_to_json(code)), durable=False)
     return code
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fuzz_decode.triton_native.code import assembled, encode, kept
-from fuzz_decode.triton_native.frontend import source_key, triton_ir
+from fuzz_decode.triton_native.frontend import launch_key, source_key, triton_ir
 from fuzz_decode.triton_native.launch_report import LaunchReport
 from fuzz_decode.triton_native.machine_launch import Launch, Memory
 from fuzz_decode.triton_native.unsupported import Unsupported
@@ -30,7 +30,7 @@ class Kernel:
     memory: Memory
 
 
-_kernels: dict[str, Kernel] = {}
+_kernels: dict[object, Kernel] = {}  # by `launch_key`
 
 
 def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> Kernel:
@@ -38,10 +38,12 @@ def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, o
 
     Kept in memory and on disk. Raises Unsupported, and whatever the compiler's front end raises on an invalid kernel.
     """
-    key = source_key(function, types, constexprs)
+    key = launch_key(function, types, constexprs)
     if key not in _kernels:
         names = [name for name in function.arg_names if name in types]
-        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs), names)))
+        code = kept(
+            source_key(function, types, constexprs), lambda: encode(assembled(triton_ir(function, types, constexprs), names))
+        )
         _kernels[key] = Kernel(function.__name__, Memory(code))
     return _kernels[key]
 

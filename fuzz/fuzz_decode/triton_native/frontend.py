@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+EXACT = (int, bool, str, type(None))  # types of which equal values have equal texts; 0.0 and -0.0 do not
 COMPUTE_CAPABILITY, WARP_SIZE = 90, 32  # has every type; what depends on it comes after this stage
 
 
@@ -47,6 +48,32 @@ def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str,
     values = {name: _stable(value) for name, value in constexprs.items()}
     file = function.fn.__code__.co_filename  # lines are reported with it
     return repr((triton.__version__, function.cache_key, file, sorted(types.items()), sorted(values.items())))
+
+
+def parse_once() -> None:
+    """Have Triton parse the source of a function once, not again for each kernel that calls it; harmless when repeated."""
+    from triton.runtime.jit import JITFunction
+
+    parse = JITFunction.parse
+    if hasattr(parse, "__wrapped__"):
+        return
+
+    @functools.wraps(parse)
+    def parsed(self: Any) -> Any:
+        source, tree = vars(self).get("_parsed", (None, None))
+        if source != self.src:
+            source, tree = self.src, parse(self)
+            self._parsed = source, tree
+        return tree
+
+    JITFunction.parse = parsed
+
+
+def launch_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> object:
+    """What differs where `source_key` does, for use in this process: made for every launch, and so without its text."""
+    values = [(type(value), value if type(value) in EXACT else _stable(value)) for value in constexprs.values()]
+    file = function.fn.__code__.co_filename
+    return function.cache_key, file, tuple(types.items()), tuple(constexprs), tuple(values)
 
 
 def _stable(value: object) -> str:

@@ -20,6 +20,7 @@ from fuzz_decode.launches.record import LaunchRecord
 from fuzz_decode.triton_native import execute
 from fuzz_decode.triton_native.arguments import Arguments, bind
 from fuzz_decode.triton_native.execute import LaunchReport, Unsupported
+from fuzz_decode.triton_native.frontend import parse_once
 from fuzz_decode.triton_native.live_tensors import reachable_tensors
 
 FIRST, LATER, INVALID = [0.0] * 3, [1.0] * 3, [float("inf")] * 3  # times of configurations
@@ -54,6 +55,7 @@ def install_native_engine() -> None:
     from triton.runtime.jit import JITFunction
 
     install_fake_device()
+    parse_once()
     JITFunction.run = _run
     autotuner.Autotuner._bench = _time_of
 
@@ -162,7 +164,8 @@ def _check_globals(function: Any) -> None:
     """Raises RuntimeError if a global variable is not what it was when the kernel was compiled, as Triton does."""
     missing = object()
     for (name, _), (value, names) in function.used_global_vals.items():
-        if (now := names.get(name, missing)) != value:
+        now = names.get(name, missing)
+        if now is not value and now != value:
             raise RuntimeError(f"Global variable {name} has changed since we compiled this kernel, from {value} to {now}")
 
 

@@ -1,4 +1,4 @@
-"""The machine as a shared library: compiled once on a computer by its C compiler, and kept in a cache folder."""
+"""The machine as a shared library: compiled once on a computer, and kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ import functools
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz_decode.triton_native.build import COMMON, SOURCES, UNITS, Build, begin
 from fuzz_decode.triton_native.unsupported import Unsupported
-
-SOURCES = Path(__file__).parent / "machine"
-COMMON = ("-std=gnu11", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
-FOR_THIS_CPU = (  # the first that the compiler takes; vectorised remainders of loops cost gcc half of its time, and gain nothing
-    ("-march=native", "--param=vect-epilogues-nomask=0"),
-    ("-march=native",),
-    ("-mcpu=native",),
-    (),
-)
-VECTORISED, SHORT = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"), ("-Og",)
-UNITS = {
-    "machine.c": (*VECTORISED, "-ffp-contract=fast"),  # products of dots are fused
-    "fast.c": VECTORISED,
-    "plain.c": SHORT,
-    "atomics.c": SHORT,
-}
-COMPILERS = ("cc", "gcc", "clang")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +63,26 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def compiler() -> str | None:
-    """The path of the C compiler, $CC first."""
-    return next((path for name in (os.environ.get("CC", ""), *COMPILERS) if name and (path := shutil.which(name))), None)
+_begun: list[Build] = []  # at most one
+
+
+def begin_build() -> None:
+    """Have the machine compiled, unless it is, or another process is at it: for the time in which a process imports torch.
+    `machine` waits for it, and says what went wrong."""
+    with contextlib.suppress(Unsupported, OSError):
+        if not _begun and (build := begin(_path(), wait=False)):
+            _begun.append(build)
 
 
 def _library() -> Path:
-    path = cache_folder() / f"machine-{_digest_of_build()}.so"
-    if not path.exists():
-        _build(path)
+    path = _path()
+    if build := _begun.pop() if _begun else begin(path, wait=True):
+        build.finish()
     return path
+
+
+def _path() -> Path:
+    return cache_folder() / f"machine-{_digest_of_build()}.so"
 
 
 def _digest_of_build() -> str:
@@ -108,36 +100,3 @@ def _cpu() -> list[str]:
     except OSError:
         return [platform.processor()]
     return sorted({line for line in lines if line.lower().startswith(("flags", "features", "model name", "cpu part"))})
-
-
-def _build(target: Path) -> None:
-    path = compiler()
-    if path is None:
-        raise Unsupported("this computer: no C compiler was found (cc, gcc or clang, or the one that CC names)")
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for native in FOR_THIS_CPU:
-            error = _try_to_build(path, native, Path(folder))
-            if error is None:
-                break
-        else:
-            raise Unsupported(f"the C compiler {path}, which fails: {error}")
-        os.replace(Path(folder) / "machine.so", target)
-
-
-def _try_to_build(path: str, native: tuple[str, ...], folder: Path) -> str | None:
-    """What the compiler says if it fails."""
-    flags = [*COMMON, *native]
-    commands = [
-        [path, *flags, *levels, "-c", str(SOURCES / name), "-o", str(folder / f"{name}.o")] for name, levels in UNITS.items()
-    ]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    for process in running:
-        _, error = process.communicate()
-        if process.returncode:
-            for other in running:
-                other.kill()
-                other.wait()
-            return (error.strip().splitlines() or ["no message"])[0]
-    link = [path, "-shared", *(str(folder / f"{name}.o") for name in UNITS), "-lm", "-o", str(folder / "machine.so")]
-    done = subprocess.run(link, stderr=subprocess.PIPE, text=True)
-    return done.stderr.strip() if done.returncode else None

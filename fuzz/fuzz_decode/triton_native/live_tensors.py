@@ -23,6 +23,7 @@ def reachable_tensors(values: Iterable[Any]) -> list[Any]:
 def _may_hold_addresses(value: Any) -> bool:
     if isinstance(value, int):
         return value in ADDRESSES
-    if str(getattr(value, "dtype", "")) != "torch.int64":
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or str(dtype) != "torch.int64":
         return False
     return bool(((value >= ADDRESSES.start) & (value < ADDRESSES.stop)).any())

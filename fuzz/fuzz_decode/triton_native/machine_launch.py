@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from fuzz_decode.triton_native.library import machine
 from fuzz_decode.triton_native.program import SIZES, packed
 
 ADDRESS_BITS = 48
+MASKS = {dtype: 1 if dtype == "i1" else (1 << 8 * size) - 1 for dtype, size in SIZES.items() if not dtype.startswith(("f", "bf"))}
 USES = ("store", "address", "mask", "branch")  # in the order of machine.h
 
 
@@ -48,21 +50,23 @@ class _Machine(ctypes.Structure):
 class Launch:
     def __init__(self, memory: Memory, arguments: Mapping[str, Any], grid: tuple[int, int, int], others: Iterable[Any]) -> None:
         self._code, self._memory, self._grid = memory.code, memory, grid
-        self._names = [name for name, _, _ in memory.code.parameters if hasattr(arguments[name], "data_ptr")]
-        tensors = [*(arguments[name] for name in self._names), *others]
-        self._starts, self._ends = _storages(tensors)
-        self._machine = _Machine(
-            grid=(ctypes.c_int32 * 3)(*grid),
-            programs=grid[0] * grid[1] * grid[2],
-            tensors=len(self._names),
-            storages=len(tensors),
-            starts=self._starts.ctypes.data,
-            ends=self._ends.ctypes.data,
-            **memory.addresses,
-        )
-        numbers = {name: number for number, name in enumerate(self._names, 1)}
+        self._names: list[str] = []
+        tensors: list[Any] = []
         for name, offset, dtype in memory.code.parameters:
-            memory.write(offset, _element(numbers.get(name, 0), dtype, arguments[name]))
+            argument = arguments[name]
+            if hasattr(argument, "data_ptr"):
+                self._names.append(name)
+                tensors.append(argument)
+                memory.write(offset, _pointer(argument, len(tensors)))
+            else:
+                memory.write(offset, _element(dtype, argument))
+        tensors += others
+        self._starts, self._ends = _storages(tensors)
+        self._machine = machine = _Machine.from_buffer_copy(memory.machine)
+        machine.grid[:] = grid
+        machine.programs = grid[0] * grid[1] * grid[2]
+        machine.tensors, machine.storages = len(self._names), len(tensors)
+        machine.starts, machine.ends = self._starts.buffer_info()[0], self._ends.buffer_info()[0]
 
     def order(self, order: str | int) -> None:
         """ "forward", "backward", or the seed of a random order."""
@@ -101,7 +105,7 @@ class Launch:
     def _outside(self, found: _Report) -> OutOfBoundsAccess:
         pointer, size = found.outside_pointer, found.outside_size
         number = self._nearest(pointer, size)
-        start, end = int(self._starts[number]), int(self._ends[number])
+        start, end = self._starts[number], self._ends[number]
         address = pointer - (pointer >> ADDRESS_BITS << ADDRESS_BITS)
         before = address < start
         gap = address - start if before else address + size - end
@@ -146,27 +150,30 @@ class Memory:
         self._bytes = memoryview(self._frame)
         for offset, contents in code.constants:
             self.write(offset, bytes.fromhex(contents))
-        self.addresses: dict[str, int] = {
-            "code": self._words.ctypes.data,
-            "tables": self._tables.ctypes.data,
-            "frame": self._frame.ctypes.data,
-            "shadow": self._shadow.ctypes.data,
-            "flags": self._flags.ctypes.data,
-            "scratch": self._scratch.ctypes.data,
-        }
+        self.machine = _Machine(
+            code=self._words.ctypes.data,
+            tables=self._tables.ctypes.data,
+            frame=self._frame.ctypes.data,
+            shadow=self._shadow.ctypes.data,
+            flags=self._flags.ctypes.data,
+            scratch=self._scratch.ctypes.data,
+        )
+        """What the machines of all launches begin with."""
 
     def write(self, offset: int, contents: bytes) -> None:
         self._bytes[offset : offset + len(contents)] = contents
 
 
-def _element(number: int, dtype: str, argument: Any) -> bytes:
-    """An argument as the kernel finds it; a tensor as a pointer with the tensor's number."""
-    if number:
-        return int(argument.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
-    if dtype.startswith(("f", "bf")):
-        return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
-    size = SIZES[dtype]
-    return (int(argument or 0) & (1 if dtype == "i1" else (1 << 8 * size) - 1)).to_bytes(size, "little")
+def _pointer(tensor: Any, number: int) -> bytes:
+    """A tensor as the kernel finds it: a pointer with the tensor's number."""
+    return int(tensor.data_ptr() + (number << ADDRESS_BITS)).to_bytes(8, "little")
+
+
+def _element(dtype: str, argument: Any) -> bytes:
+    """A number as the kernel finds it."""
+    if dtype in MASKS:
+        return (int(argument or 0) & MASKS[dtype]).to_bytes(SIZES[dtype], "little")
+    return packed(dtype, float(np.float32(argument)) if dtype in ("f32", "bf16") else float(argument))
 
 
 def _aligned(size: int) -> Any:
@@ -176,10 +183,12 @@ def _aligned(size: int) -> Any:
     return memory[start : start + size]
 
 
-def _storages(tensors: Iterable[Any]) -> tuple[Any, Any]:
+def _storages(tensors: Iterable[Any]) -> tuple[array[int], array[int]]:
     """First addresses and those behind the last one, from number 1 on."""
-    ranges = [(0, 0), *map(_range, tensors)]
-    starts, ends = np.array(ranges, np.int64).T.copy()
+    starts, ends = array("q", [0]), array("q", [0])
+    for start, end in map(_range, tensors):
+        starts.append(start)
+        ends.append(end)
     return starts, ends
 
 

@@ -6,6 +6,7 @@ regions, and the line of the kernel. Whatever does not look like that raises Uns
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -225,6 +226,8 @@ def _types(text: str) -> list[Type]:
     text = text.strip()
     if text.startswith("("):
         text = _balanced(text, 0)
+    if "," not in text:
+        return [_type(text)] if text else []
     parts, depth = [""], 0
     for character in text.replace("->", "  "):
         depth += (character in "<(") - (character in ">)")
@@ -235,6 +238,7 @@ def _types(text: str) -> list[Type]:
     return [_type(part.strip()) for part in parts if part.strip()]
 
 
+@functools.lru_cache(4096)
 def _type(text: str) -> Type:
     text = text.strip().removesuffix("{").strip()
     if block := re.fullmatch(r"tensor<((?:\d+x)*)(.+)>", text):

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json
 from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
-from fuzz_decode.errors import HarnessError, TargetError, UsageError
+from fuzz_decode.errors import HarnessError, TargetError, UnsupportedKernel, UsageError
 from fuzz_decode.generate.rounds import draw_round
 from fuzz_decode.outcome import DEAD_DEVICE, Outcome, Stage, Symptom, Violation, failure
 from fuzz_decode.targets.description import describe
@@ -196,6 +196,8 @@ def _prepare(plan: WorkerConfig) -> tuple[Target, WorkerInfo]:
 
     set_torch_defaults()
     refused = refused_dtypes(plan.device, plan.engine.engine)
+    if refused and plan.engine.replaceable:
+        raise UnsupportedKernel(f"the native engine fails its self-test here ({'; '.join(map(': '.join, refused.items()))})")
     with supported_launches():
         if plan.preload:
             load_contained(lambda: resolve(plan.preload))

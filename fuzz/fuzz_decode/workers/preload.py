@@ -7,13 +7,16 @@ import contextlib
 import os
 import warnings
 
-from fuzz_decode.workers.engines import INTERPRETER, Engine
+from fuzz_decode.triton_native.library import begin_build
+from fuzz_decode.workers.engines import INTERPRETER, NATIVE, Engine
 
 
 def preload(engine: Engine) -> None:
     """In a new process; Triton decides when it is imported whether kernels are interpreted."""
     warnings.simplefilter("ignore")  # as in a worker
     os.environ["TRITON_INTERPRET"] = "1" if engine == INTERPRETER else "0"
+    if engine == NATIVE:
+        begin_build()
     import torch
 
     import fuzz_decode.diagnose.find_fault

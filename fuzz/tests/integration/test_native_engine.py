@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,14 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
-from fuzz_decode.workers import engines
-from fuzz_decode.workers.engines import NATIVE, EngineChoice, pick_engine
+from fuzz_decode.errors import UnsupportedKernel
+from fuzz_decode.evaluate import score
+from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore
+from fuzz_decode.evaluate.mutant_inventory import subjects
+from fuzz_decode.evaluate.settings import EvaluationSettings
+from fuzz_decode.evaluate.task import Task
+from fuzz_decode.workers import child, engines
+from fuzz_decode.workers.engines import INTERPRETER, NATIVE, EngineChoice, pick_engine
 from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -46,12 +55,6 @@ def worker() -> Iterator[ResilientWorker]:
         yield worker
 
 
-@pytest.fixture
-def automatic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` means the native engine."""
-    monkeypatch.setattr(engines, "AUTOMATIC", NATIVE)
-
-
 def test_the_bundled_kernel_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
     options = ["--iters", "10", "--jobs", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path / "corpus")]
@@ -69,7 +72,8 @@ def test_a_mutant_is_found_with_the_same_signature(tmp_path: Path) -> None:
         pass
 
     (bug,) = campaign.state.bugs.values()
-    assert (bug.entry.signature, bug.entry.fault, bug.entry.is_native) == ("wrong-value:out", "k-block-stride-dense", True)
+    found = bug.entry.signature, bug.entry.fault, bug.entry.versions["engine"]
+    assert found == ("wrong-value:out", "k-block-stride-dense", "native")
 
 
 def test_an_access_behind_an_allocation_is_a_finding(worker: ResilientWorker) -> None:
@@ -108,9 +112,7 @@ def test_an_error_of_the_compiler_is_shown_with_its_lines(worker: ResilientWorke
     ]
 
 
-def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(
-    automatic: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
     options = ["--iters", "6", "--jobs", "2", "--device", "cpu", "--corpus", str(tmp_path / "corpus")]
 
@@ -121,7 +123,7 @@ def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(
     assert "engine" not in data["versions"]
 
 
-def test_a_worker_that_is_replaced_makes_all_calls_again(automatic: None) -> None:
+def test_a_worker_that_is_replaced_makes_all_calls_again() -> None:
     with ResilientWorker(WorkerConfig(target("passes_a_tuple"), "cpu", 20.0, engine=pick_engine("auto", "cpu"))) as worker:
         assert worker.run_fresh((CASE, CASE)).status == "passed"
         assert worker.plan.engine == EngineChoice(reason=NEEDS_A_TUPLE)
@@ -139,3 +141,57 @@ def test_without_a_compiler_there_is_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
     assert main(["--iters", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path)]) == USAGE
+
+
+def test_the_interpreter_takes_over_where_the_compiler_fails(tmp_path: Path) -> None:
+    """In a process of its own: workers have the environment of the first one."""
+    environment = {**os.environ, "CC": shutil.which("false") or "", "XDG_CACHE_HOME": str(tmp_path)}
+    options = ["--iters", "1", "--jobs", "1", "--device", "cpu", "--corpus", str(tmp_path / "corpus")]
+    command = [sys.executable, "-m", "fuzz_decode", *options, "--target", target("passes_a_tuple")]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == CLEAN, done.stderr
+    header, reason, *_ = done.stdout.splitlines()
+    assert header.startswith(f"target {target('passes_a_tuple')} on cpu (Triton interpreter)")
+    compiler = f"the C compiler {environment['CC']}, which fails: no message"
+    assert reason == f"engine: interpreter, since the native engine does not support {compiler}"
+
+
+@pytest.mark.parametrize("replaceable", [True, False])
+def test_auto_takes_an_engine_that_passes_its_self_test(monkeypatch: pytest.MonkeyPatch, replaceable: bool) -> None:
+    monkeypatch.setattr(child, "refused_dtypes", lambda device, engine: {"bfloat16": "sum differs from torch"})
+    config = WorkerConfig("bundled", "cpu", 20.0, engine=EngineChoice(NATIVE, replaceable))
+
+    if not replaceable:
+        assert child._prepare(config)[1].refused == {"bfloat16": "sum differs from torch"}
+        return
+    with pytest.raises(UnsupportedKernel, match=r"fails its self-test here \(bfloat16: sum differs from torch\)"):
+        child._prepare(config)
+
+
+def test_a_score_is_made_again_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it: a table has the measurements of one engine."""
+    measured: list[EngineChoice] = []
+
+    class Pool:
+        def __init__(self, plan: WorkerConfig, jobs: int) -> None:
+            self.plan = plan
+
+        def measurements(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
+            for number, task in enumerate(tasks):
+                if number == 1 and self.plan.engine.engine == NATIVE:
+                    raise UnsupportedKernel(NEEDS_A_TUPLE)
+                measured.append(self.plan.engine)
+                yield task, Measurement(task.subject.name, task.subject.kind, task.seed, cases=1)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(score, "EvaluationPool", Pool)
+    setting = EvaluationSettings("cpu", 20.0, cases=1, engine=EngineChoice(NATIVE, replaceable=True))
+    made = score.Score(subjects("k-block-stride-dense"), setting, 2, 0, MeasurementStore(None), 1)
+
+    assert [measurement.seed for measurement in made.events()] == [0, 0, 1]
+    assert (len(made.measured), made.setting.engine) == (2, EngineChoice(reason=NEEDS_A_TUPLE))
+    assert [choice.engine for choice in measured] == [NATIVE, INTERPRETER, INTERPRETER]

@@ -86,7 +86,7 @@ def unreadable(error: FileError) -> Check:
 
 
 def _failure(name: str, entry: Entry, path: Path | None, count: int = 1, seconds: float = 0.0) -> Check:
-    repro = repro_line(path, entry.target, native=entry.is_native)
+    repro = repro_line(path, entry.target)
     details = finding_text(entry, repro, entry.signature)[:MAX_DETAILS]
     where = (repro, str(path)) if path else ("", "")
     return Check(name, FAILED, headline(entry), entry.signature, details, *where, count, seconds)

@@ -18,7 +18,7 @@ from fuzz_decode.outcome import Status
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.terminal.coverage import coverage_summary
 from fuzz_decode.report.terminal.finding import clean, repro_line, show_finding
-from fuzz_decode.report.terminal.header import show_header
+from fuzz_decode.report.terminal.header import interpreter_line, show_header
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.text import counted, one_line
 from fuzz_decode.workers.protocol import WorkerInfo
@@ -62,7 +62,7 @@ class CampaignView:
                 words = f"another campaign runs on {corpus} and keeps its checkpoint there; this one cannot be resumed"
                 self.console.print(clean(words, "yellow"), soft_wrap=True)
             case EngineReplaced(reason):
-                self.console.print(clean(f"engine: interpreter, since {reason}", "yellow"), soft_wrap=True)
+                self.console.print(interpreter_line(reason), soft_wrap=True)
             case CaseDone():
                 self._tick()
             case Found(entry, path, index):
@@ -92,7 +92,7 @@ class CampaignView:
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
         for signature, bug in state.bugs.items():
             title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
-            repro = repro_line(bug.file, bug.entry.target, native=bug.entry.is_native)
+            repro = repro_line(bug.file, bug.entry.target)
             show_finding(self.console, bug.entry, repro, title)
             print_()
         for signature, bug in state.bugs.items():

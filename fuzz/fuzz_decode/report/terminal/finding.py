@@ -63,12 +63,11 @@ def finding_text(entry: Entry, repro: str, title: str, width: int = PANEL_WIDTH)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def repro_line(path: Path | None, target: str, *, native: bool) -> str:
+def repro_line(path: Path | None, target: str) -> str:
     """The command that runs a stored case again."""
     if path is None:
         return "no command: the case could not be saved"
-    engine = ["--engine", "native"] if native else []
-    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target, *engine])
+    return shlex.join(["fuzz-decode", "replay", str(path), "--target", target])
 
 
 def finding_panel(entry: Entry, title: str, trace: Trace | None = None) -> Panel:

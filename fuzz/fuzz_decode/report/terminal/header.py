@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
 from fuzz_decode.report.terminal.finding import clean
 from fuzz_decode.workers.engines import INTERPRETER, NATIVE
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
-ENGINES = {INTERPRETER: "Triton interpreter", NATIVE: "native engine"}
+ENGINES: dict[str, str] = {INTERPRETER: "Triton interpreter", NATIVE: "native engine"}
+
+
+def interpreter_line(reason: str) -> Text:
+    """That the interpreter runs kernels, and why the native engine does not."""
+    return clean(f"engine: interpreter, since {reason}", "yellow")
 
 
 def show_header(console: Console, plan: WorkerConfig, ready: WorkerInfo, more: str = "") -> None:
     """`more` goes between the device and the versions."""
-    where = f"cpu ({ENGINES[plan.engine.engine]})" if plan.device == "cpu" else plan.device
+    engine = ready.versions.get("engine", INTERPRETER)
+    where = f"cpu ({ENGINES[engine]})" if plan.device == "cpu" else plan.device
     versions = ", ".join(f"{name} {version}" for name, version in ready.versions.items() if name != "engine")
     console.print(clean(f"target {plan.target} on {where}{more}; {versions}"), soft_wrap=True)
     for dtype, failure in ready.refused.items():
-        reason = f"failed the {plan.engine.engine} self-test ({failure})" if plan.device == "cpu" else failure
+        reason = f"failed the {engine} self-test ({failure})" if plan.device == "cpu" else failure
         console.print(clean(f"{dtype} skipped: {reason}", "yellow"), soft_wrap=True)

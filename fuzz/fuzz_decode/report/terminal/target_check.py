@@ -16,7 +16,7 @@ from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import clean, show_panel
 from fuzz_decode.report.terminal.header import show_header
 from fuzz_decode.targets.description import Description
-from fuzz_decode.workers.engines import NATIVE
+from fuzz_decode.workers.engines import NATIVE, EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
 VERDICTS = {Status.PASSED: ("passes", "green"), Status.REJECTED: ("is rejected", "yellow"), Status.FAILED: ("FAILS", "bold red")}
@@ -75,7 +75,7 @@ def _show_answer(console: Console, answer: Answer) -> None:
 
 def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:
     failed = statuses.count(Status.FAILED)
-    engine = " --engine native" if plan.engine.engine == NATIVE else ""
+    engine = " --engine native" if plan.engine == EngineChoice(NATIVE) else ""
     run = f"fuzz-decode --iters 300 --target {shlex.quote(plan.target)} --device {plan.device}{engine}"
     if failed:
         verdict, command = f"{failed} of {len(statuses)} fail; find and minimize the failure with", f"{run} --stop-after 1"

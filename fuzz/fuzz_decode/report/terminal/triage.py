@@ -35,7 +35,7 @@ def title(triaged: Triaged) -> str:
 
 def repro(triaged: Triaged) -> str:
     """The command that runs the case again."""
-    return repro_line(triaged.path, triaged.entry.target, native=triaged.entry.is_native)
+    return repro_line(triaged.path, triaged.entry.target)
 
 
 def style(triaged: Triaged) -> str:
