@@ -136,7 +136,8 @@ class FindingRecorder:
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         seconds = min(self.settings.minimize_time, self._seconds_left())
-        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds)
+        known = tuple(other.entry.fault for other in self.state.bugs if other is not bug and other.entry.fault)
+        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds, known=known)
         if found.harness_error:
             self.state.harness_errors.append(found.harness_error)
         bug.path, bug.entry = found.path, found.entry

@@ -68,9 +68,18 @@ def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
 
 
 def store_minimized(
-    path: Path, entry: Entry, shrunk: Shrunk, worker: CaseRunner, ledger: Ledger, seconds: float, *, keep: bool = False
+    path: Path,
+    entry: Entry,
+    shrunk: Shrunk,
+    worker: CaseRunner,
+    ledger: Ledger,
+    seconds: float,
+    *,
+    keep: bool = False,
+    known: tuple[str, ...] = (),
 ) -> MinimizedEntry:
     """The shrunk entry, on disk before it is diagnosed, instead of others of its bug and, unless it is to be kept, of `path`.
+    `known` are faults that the target has besides.
 
     Raises NotSaved.
     """
@@ -78,7 +87,7 @@ def store_minimized(
     smaller = minimized_entry(entry, shrunk)
     now = store.save(path.parent, smaller) if keep else store.replace(path, smaller)
     try:
-        smaller = with_diagnosis(smaller, worker, seconds)
+        smaller = with_diagnosis(smaller, worker, seconds, known)
     except HarnessError as error:  # the finding is worth more than its diagnosis
         harness_error = error
     store.save(path.parent, smaller)

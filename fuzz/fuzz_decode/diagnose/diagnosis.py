@@ -35,6 +35,8 @@ class DiagnoseRequest:
     """time limit"""
     probes: bool = True
     """the kernel may be run on other cases, too; one that reads out of bounds may crash on them"""
+    known: tuple[str, ...] = ()
+    """names of faults that it is known to have besides"""
 
     def if_killed(self, failure: Outcome) -> Diagnosis | Outcome:
         """The answer where the kernel killed the process or was too slow."""

@@ -1,13 +1,17 @@
 """Which known bug causes a failure. That is tested, in this order:
 
-* A bug whose fault is known causes what the fault predicts, and a missing mask what is right once its memory is finite.
-* Any other bug causes failures with its signature that pass without one of the features that its simplest case needs.
+* A bug whose fault is known causes what the fault predicts, alone or with the faults of others, and a missing mask causes what is
+  right once its memory is finite.
+* Any other bug causes failures that go away, or become those of a known fault, without one of the features that it needs; one
+  that needs none causes all that have its signature.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fuzz_decode.cases.case import DEFAULTS, Case
@@ -16,24 +20,25 @@ from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import fitted_faults
 from fuzz_decode.diagnose.checks.unreferenced_memory import is_region_fault, wrong_elsewhere
 from fuzz_decode.diagnose.diagnosis import ExplainRequest, Explanation, KnownBug
-from fuzz_decode.diagnose.faults.catalogue import FAULTS
+from fuzz_decode.diagnose.faults.catalogue import fault_named
 from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
 from fuzz_decode.diagnose.session import explains, is_right
 from fuzz_decode.diagnose.variations import fits
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
-from fuzz_decode.outcome import Signature, Status
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status
 from fuzz_decode.targets.target import Target
 
-NAMED = {fault.name: fault for fault in FAULTS}
+TELLS_NOTHING = frozenset({"seq_lens"})  # with few tokens nearly every failure goes away
+MOST_TOGETHER = 4  # faults of which all sets are tried; of more, only pairs and all of them
 
 
 def explain(request: ExplainRequest, target: Target, device: str) -> Explanation:
     """The first of the bugs that causes the failure. On the CPU accesses out of bounds are contained in all runs."""
     with contained(device) as launches:
         failure = Failure(request.case, request.signature, target, device, fenced=launches is not None)
-        return Explanation(next((bug.number for bug in request.bugs if failure.is_caused_by(bug)), None))
+        return Explanation(failure.cause(request.bugs))
 
 
 @dataclass(frozen=True)  # no slots: what is observed is cached
@@ -46,16 +51,24 @@ class Failure:
     device: str
     fenced: bool
 
-    def is_caused_by(self, bug: KnownBug) -> bool:
-        if self.observed is not None:
-            if bug.fault in NAMED or fitted_faults.has_fault(bug.fault):
-                return self._is_predicted_by(bug.fault, self.observed)
-            if is_region_fault(bug.fault):
-                return is_right(self.observed) and not wrong_elsewhere(bug.fault, self._experiment(), self.target)
-        return self.signature in bug.signatures and self._passes_without(bug.needed)
+    def cause(self, bugs: tuple[KnownBug, ...]) -> int | None:
+        """The number of the first bug that causes it; None if none does."""
+        predicted = self._predicting_bug(bugs)
+        return predicted if predicted is not None else self._needing_bug(bugs)
+
+    def _predicting_bug(self, bugs: tuple[KnownBug, ...]) -> int | None:
+        seen = self._observed
+        if seen is None:
+            return None
+        alone = (bug.number for bug in bugs if self._is_predicted_by(bug.fault, seen))
+        together = (first.number for first, *others in sets_of_named(bugs) if _explain_together((first, *others), seen))
+        return next(itertools.chain(alone, together), None)
+
+    def _needing_bug(self, bugs: tuple[KnownBug, ...]) -> int | None:
+        return next((bug.number for bug in bugs if not is_predictable(bug.fault) and self._goes_away_without(bug, bugs)), None)
 
     @functools.cached_property
-    def observed(self) -> Observation | None:
+    def _observed(self) -> Observation | None:
         """The run on memory of finite noise; None where nothing can be predicted."""
         if not fits(self.case):
             return None
@@ -69,18 +82,48 @@ class Failure:
 
     def _is_predicted_by(self, name: str, seen: Observation) -> bool:
         """A run that is right on finite noise failed because of NaN where the fault reads, if it reads anything else at all."""
-        if name not in NAMED:
+        if is_region_fault(name):
+            return is_right(seen) and not wrong_elsewhere(name, self._experiment(), self.target)
+        if fitted_faults.has_fault(name):
             return fitted_faults.fits_run(name, seen)
-        fault, experiment = NAMED[name], seen.experiment
-        return fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen)
+        fault, experiment = fault_named(name), seen.experiment
+        return fault is not None and fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen)
 
-    def _passes_without(self, needed: tuple[str, ...]) -> bool:
-        """Whether one of the features or sizes is all that the failure needs; nothing is known of a bug that needs none."""
-        return not needed or any(self._passes(_without(self.case, name)) for name in needed)
+    def _goes_away_without(self, bug: KnownBug, bugs: tuple[KnownBug, ...]) -> bool:
+        needed = [name for name in bug.needed if name not in TELLS_NOTHING]
+        if not needed:
+            return self.signature in bug.signatures
+        return any(self._is_settled(_without(self.case, name), bugs) for name in needed)
 
-    def _passes(self, case: Case) -> bool:
-        changed = case != self.case and is_valid(case)
-        return changed and run_case(case, self.target, self.device).status is Status.PASSED
+    def _is_settled(self, case: Case, bugs: tuple[KnownBug, ...]) -> bool:
+        """Whether another case passes, or fails because of a fault that is known."""
+        if case == self.case or not is_valid(case):
+            return False
+        outcome = run_case(case, self.target, self.device)
+        return outcome.status is Status.PASSED or self._is_other_failure(case, outcome, bugs)
+
+    def _is_other_failure(self, case: Case, outcome: Outcome, bugs: tuple[KnownBug, ...]) -> bool:
+        if not outcome.findings or outcome.stage is Stage.RUN:
+            return False
+        other = Failure(case, outcome.signature, self.target, self.device, self.fenced)
+        return other._predicting_bug(bugs) is not None
+
+
+def is_predictable(fault: str) -> bool:
+    """Whether a fault's effect on any case can be tested."""
+    return fault_named(fault) is not None or fitted_faults.has_fault(fault) or is_region_fault(fault)
+
+
+def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:
+    """Bugs whose faults may act at once: first two, then more."""
+    named = [bug for bug in bugs if fault_named(bug.fault)]
+    sizes = range(2, len(named) + 1) if len(named) <= MOST_TOGETHER else (2, len(named))
+    for size in sizes:
+        yield from itertools.combinations(named, size)
+
+
+def _explain_together(bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
+    return is_right(seen.with_known_faults(tuple(bug.fault for bug in bugs)))
 
 
 def _without(case: Case, name: str) -> Case:

@@ -96,8 +96,8 @@ class CaseRunner(Protocol):
         """A function that says whether calls fail with the signature in a fresh process."""
         ...
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        """What the target does wrong on a failing case. Raises HarnessError if our own code failed."""
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        """What the target does wrong on a failing case, besides known faults. Raises HarnessError if our own code failed."""
         ...
 
     def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
@@ -119,12 +119,12 @@ def explained(outcome: Outcome, bugs: tuple[KnownBug, ...], explanation: Explana
 
 
 def diagnose_twice(
-    ask: Callable[[DiagnoseRequest], Diagnosis | Outcome], case: Case, raw: Case | None, seconds: float
+    ask: Callable[[DiagnoseRequest], Diagnosis | Outcome], case: Case, raw: Case | None, seconds: float, known: tuple[str, ...]
 ) -> Diagnosis:
     """The answer to a diagnosis request; if the kernel crashes on the probes, to one for nothing but the case itself."""
-    answer = ask(DiagnoseRequest(case, raw, seconds))
+    answer = ask(DiagnoseRequest(case, raw, seconds, known=known))
     if isinstance(answer, Outcome):
-        answer = ask(DiagnoseRequest(case, None, seconds, probes=False))
+        answer = ask(DiagnoseRequest(case, None, seconds, probes=False, known=known))
     if isinstance(answer, Outcome):
         return Diagnosis(sentence=f"the kernel {answer.findings[0].message} while it was diagnosed")
     return answer

@@ -78,8 +78,8 @@ class InProcessBackend:
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         return lambda calls: self.run_fresh(calls).signature == signature
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds)
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds, known)
 
     def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
         return self._answer(handle_explanation, ExplainRequest(case, signature, bugs)).number

@@ -53,8 +53,8 @@ class ResilientWorker:
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         return lambda calls: self.run_fresh(calls).signature == signature
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        return diagnose_twice(self._diagnose, case, raw, seconds)
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        return diagnose_twice(self._diagnose, case, raw, seconds, known)
 
     def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
         return self._ask(ExplainRequest(case, signature, bugs), EXPLAIN_SECONDS).number

@@ -74,9 +74,9 @@ def has_fault(name: str) -> bool:
 
 
 def fits_run(name: str, run: Observation) -> bool:
-    """Whether the fault explains a wrong run with numbers of its own."""
-    found = [(fault, _fit(fault, run)) for fault in FITTED_FAULTS if name in fault.names]
-    return any(fit is not None and fit.correct != fit.faulty and fault.describe([fit])[0] == name for fault, fit in found)
+    """Whether the fault explains a wrong run with numbers of its own, which may suggest another name."""
+    fits = (_fit(fault, run) for fault in FITTED_FAULTS if name in fault.names)
+    return any(fit is not None and fit.correct != fit.faulty for fit in fits)
 
 
 def _confirmed(

@@ -164,7 +164,7 @@ def _around(buffer: str) -> Callable[[Problem], None]:
         for view in (problem.q, problem.k_cache, problem.v_cache):
             if view.untyped_storage().data_ptr() == storage.untyped_storage().data_ptr():
                 unused.as_strided(view.shape, view.stride(), view.storage_offset()).fill_(False)
-        storage[unused] = torch.nan
+        storage[unused.nonzero().flatten()] = torch.nan  # a mask cannot be filled in float8
 
     return poison
 
