@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence, Runner
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
 from fuzz_decode.outcome import Outcome, Signature, Status, Symptom
 from fuzz_decode.workers.backend import CaseRunner
@@ -37,7 +39,7 @@ class CauseFinder:
             return self.state.bug_of(outcome.signature)
         if outcome.explained_by is not None and (bug := self.state.bug_number(outcome.explained_by)):
             return bug
-        return self._ask(calls, outcome) or self._by_signature(outcome.signature)
+        return self._ask(calls, outcome) or self._by_signature(calls[-1], outcome.signature)
 
     def stands_for(self, calls: CallSequence, outcome: Outcome) -> bool:
         """Whether a failure is a known bug's without any question."""
@@ -76,12 +78,19 @@ class CauseFinder:
         number = self._worker.explain(calls[0], outcome.signature, bugs)
         return None if number is None else self.state.bug_number(number)
 
-    def _by_signature(self, signature: Signature) -> Bug | None:
+    def _by_signature(self, case: Case, signature: Signature) -> Bug | None:
         """The bug that stands for what nothing explains, if one has to."""
         same = [bug for bug in self.state.bugs if bug.has(signature)]
         unknown = [bug for bug in same if not bug.entry.fault]
-        absorbing = [bug for bug in same if bug.absorbs] or (unknown if len(unknown) >= MOST_UNKNOWN else [])
+        possible = unknown if len(unknown) >= MOST_UNKNOWN else [bug for bug in unknown if _may_need(bug, case)]
+        absorbing = [bug for bug in same if bug.absorbs] or possible
         if not absorbing:
             return None
         self.state.unexplained += 1
         return absorbing[-1]
+
+
+def _may_need(bug: Bug, case: Case) -> bool:
+    """Whether a case has any of the features that the bug's simplest case needs."""
+    features = {name for name in bug.entry.needed if name not in SIZE_FIELDS}
+    return not features or not features.isdisjoint(features_of(case))

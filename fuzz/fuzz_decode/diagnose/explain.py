@@ -85,9 +85,16 @@ class Failure:
         if is_region_fault(name):
             return is_right(seen) and not wrong_elsewhere(name, self._experiment(), self.target)
         if fitted_faults.has_fault(name):
-            return fitted_faults.fits_run(name, seen)
+            return fitted_faults.fits_run(name, seen) or self._fits_with_plain_data(name)
         fault, experiment = fault_named(name), seen.experiment
         return fault is not None and fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen)
+
+    def _fits_with_plain_data(self, name: str) -> bool:
+        """Whether a fitted fault explains the case with other data: large numbers may leave nothing from which to tell how often a
+        token counts."""
+        plain = dataclasses.replace(self, case=dataclasses.replace(self.case, data=DEFAULTS["data"]))
+        seen = None if plain.case == self.case else plain._observed
+        return seen is not None and fitted_faults.fits_run(name, seen)
 
     def _goes_away_without(self, bug: KnownBug, bugs: tuple[KnownBug, ...]) -> bool:
         needed = [name for name in bug.needed if name not in TELLS_NOTHING]
