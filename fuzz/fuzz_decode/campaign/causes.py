@@ -11,7 +11,7 @@ from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
-from fuzz_decode.outcome import Outcome, Signature, Status, Symptom
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.resilient_worker import ResilientWorker
@@ -57,6 +57,12 @@ class CauseFinder:
             return outcome
 
         return run_unless_known
+
+    def is_cause(self, bug: Bug, other: Bug, worker: CaseRunner) -> bool:
+        """Whether the fault of a bug is that of another one, which is not known."""
+        calls = other.entry.calls
+        askable = bug.entry.fault and not other.entry.fault and len(calls) == 1 and other.entry.stage == Stage.COMPARE
+        return bool(askable) and worker.explain(calls[0], other.signature, (bug.known,)) is not None
 
     def close(self) -> None:
         if self._worker and self._worker is not self.in_process:

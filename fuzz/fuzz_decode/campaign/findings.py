@@ -144,7 +144,17 @@ class FindingRecorder:
         if twin := next((other for other in self.state.bugs if other is not bug and _have_one_cause(other, bug)), None):
             twin.absorbs = True
             return self._merged(bug, twin, shrunk, f"also fails as {bug.signature}")
+        self._take_in_unknown(bug, worker)
         return Minimized(bug.entry, bug.path, shrunk)
+
+    def _take_in_unknown(self, bug: Bug, worker: CaseRunner) -> None:
+        """Earlier bugs whose faults were unknown, and which the fault of this one explains, are the same bug."""
+        for other in list(self.state.bugs):
+            if other is not bug and self.causes.is_cause(bug, other, worker):
+                self.state.bugs.remove(other)
+                bug.add(*other.cases, count=other.count)
+                bug.also |= {other.signature} - {bug.signature}
+                store.remove(other.path)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
         """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""
