@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sample_faults
 import sample_targets
 from factories import campaign, finished
 
@@ -64,6 +65,28 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
         assert case.num_blocks <= 2
         assert strides["block"] != case.block_size * strides["slot"]
         assert features_of(case).keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
+
+
+FAULTS = Path(sample_faults.__file__)
+
+
+@pytest.mark.parametrize(
+    ("function", "bugs"), [("v_heads_and_out_rows_taken_to_be_dense", 2), ("out_rows_taken_to_be_dense", 1)]
+)
+def test_bugs_with_one_signature_are_told_apart_by_their_cause(function: str, bugs: int, tmp_path: Path) -> None:
+    run = finished(f"{FAULTS}:{function}", tmp_path, iters=60)
+    failing = [case for bug in run.state.bugs for case in bug.cases]
+
+    assert len(run.state.bugs) == len(load_folder(tmp_path)[0]) == bugs
+    assert len(failing) == len({*failing}) == sum(bug.count for bug in run.state.bugs)
+    assert all(bug.cases[0] == bug.first_case_index for bug in run.state.bugs)
+
+
+def test_what_nobody_can_explain_is_one_finding(tmp_path: Path) -> None:
+    run = finished(f"{FAULTS}:five_percent_too_much", tmp_path, iters=40)
+
+    assert [bug.entry.fault for bug in run.state.bugs] == [""]
+    assert run.state.bugs[0].count > 30
 
 
 @pytest.mark.slow
