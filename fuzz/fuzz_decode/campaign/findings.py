@@ -24,6 +24,7 @@ from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.team import WorkerTeam
 
 MIN_SECONDS = 5.0  # with less time left minimizing would not get far
 NO_TIME = "not minimized: the campaign's time was over"
@@ -129,10 +130,13 @@ class FindingRecorder:
     def _shrink(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Shrunk | Outcome:
         seconds = min(self.settings.minimize_time, self._seconds_left())
 
-        def unless_known(run: Runner) -> Runner:  # so that a new failure does not shrink into a known one
+        def unless_known(run: Runner, worker: CaseRunner) -> Runner:  # so that a new failure does not shrink into a known one
             return self.causes.unless_known(self.ledger.apply_ledger(run), worker, bug)
 
-        return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known)
+        if self.in_process or self.settings.job_count == 1:
+            return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known)
+        with WorkerTeam(worker, lambda: ResilientWorker(worker.plan), self.settings.job_count) as team:  # all cores are idle now
+            return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known, team)
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         seconds = min(self.settings.minimize_time, self._seconds_left())

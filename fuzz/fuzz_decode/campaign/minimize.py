@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.campaign.make_entry import minimized_entry, with_diagnosis
-from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
+from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh, under
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger, load_ledger
@@ -46,7 +46,7 @@ def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> Mi
         if outcome.signature != entry.signature:
             return outcome
         known = ledger.entry(outcome.signature, calls)
-        shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.apply_ledger)
+        shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else under(ledger))
         if not isinstance(shrunk, Shrunk):
             return shrunk
         again = _as_run(entry, outcome, worker)

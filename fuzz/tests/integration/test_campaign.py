@@ -70,9 +70,7 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
 FAULTS = Path(sample_faults.__file__)
 
 
-@pytest.mark.parametrize(
-    ("function", "bugs"), [("v_heads_and_out_rows_taken_to_be_dense", 2), ("out_rows_taken_to_be_dense", 1)]
-)
+@pytest.mark.parametrize(("function", "bugs"), [("v_heads_and_out_rows_taken_to_be_dense", 2), ("out_rows_taken_to_be_dense", 1)])
 def test_bugs_with_one_signature_are_told_apart_by_their_cause(function: str, bugs: int, tmp_path: Path) -> None:
     run = finished(f"{FAULTS}:{function}", tmp_path, iters=60)
     failing = [case for bug in run.state.bugs for case in bug.cases]
