@@ -237,7 +237,7 @@ def _checked(entry: Entry, fn: Function) -> Finding:
 
 
 def _findings(campaign: Campaign, fn: Function, *, kept: bool) -> tuple[Finding, ...]:
-    return tuple(_finding(campaign, bug, fn, kept=kept) for bug in campaign.state.bugs.values())
+    return tuple(_finding(campaign, bug, fn, kept=kept) for bug in campaign.state.bugs)
 
 
 def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:

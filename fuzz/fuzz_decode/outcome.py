@@ -173,6 +173,10 @@ class Outcome:
     """whether no other fault explains it"""
     compiled_for: str = ""
     """what the target is compiled for, in a campaign in rounds"""
+    explained_by: int | None = None
+    """number of the known bug that causes the failure; None: none of those that it was compared with does"""
+    compared_with: int = -1
+    """number of the last known bug that it was compared with; -1: with none"""
 
     @property
     def signature(self) -> Signature:

@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -101,8 +102,13 @@ class Campaign:
 
     def _judge_all(self, backend: WorkerBackend, space: CaseSpace) -> Iterator[Event]:
         recorder = FindingRecorder(self.settings, self.state, self._ledger, self._deadline, self.in_process)
+        with contextlib.closing(recorder.causes):
+            yield from self._judge_with(recorder, backend, space)
+
+    def _judge_with(self, recorder: FindingRecorder, backend: WorkerBackend, space: CaseSpace) -> Iterator[Event]:
         start, runs = self._runs(space)
-        schedule = Schedule(self.settings.sequence is not None, start, self._ledger.quarantined, self._deadline)
+        fresh = self.settings.sequence is not None
+        schedule = Schedule(fresh, start, self._ledger.quarantined, self._deadline, recorder.causes.known_bugs)
         for number, calls, outcome in backend.outcomes(runs, schedule):
             for event in self._follow_engine(backend):
                 recorder.settings = self.settings
@@ -156,7 +162,7 @@ class Campaign:
         state, limit = self.state, self.settings.stop_after
         if limit is not None and len(state.bugs) >= limit:
             state.stopped_because = f"stopped after {counted(limit, 'finding')}"
-        timeouts = sum(bug.count for bug in state.bugs.values() if bug.is_timeout)
+        timeouts = sum(bug.count for bug in state.bugs if bug.is_timeout)
         if timeouts >= MAX_TIMEOUTS:
             within = f"within {self.settings.timeout:g} s"
             state.stopped_because = f"stopped: the target gave no answer {within} for {counted(timeouts, 'case')}"
@@ -180,7 +186,7 @@ class Campaign:
 
     def _follow_files(self) -> None:
         """No finding is lost, and none is said to be in a file that another campaign on the same corpus removed."""
-        for bug in self.state.bugs.values():
+        for bug in self.state.bugs:
             if bug.is_saved:
                 bug.path, bug.entry = where_kept(bug.path, bug.entry)
 

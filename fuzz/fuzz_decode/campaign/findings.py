@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fuzz_decode.campaign.causes import CauseFinder
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
 from fuzz_decode.campaign.make_entry import raw_entry
 from fuzz_decode.campaign.minimize import store_minimized
 from fuzz_decode.campaign.reproduce import NOT_REPEATED, is_one_bug, shrink_in_fresh
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug, CampaignState
-from fuzz_decode.cases.call_sequence import CallSequence
+from fuzz_decode.cases.call_sequence import CallSequence, Runner, sort_key
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.ledger import Ledger
 from fuzz_decode.errors import HarnessError
@@ -23,6 +24,7 @@ from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.team import WorkerTeam
 
 MIN_SECONDS = 5.0  # with less time left minimizing would not get far
 NO_TIME = "not minimized: the campaign's time was over"
@@ -40,8 +42,12 @@ class FindingRecorder:
     """end of the campaign, by the monotonic clock"""
     in_process: InProcessBackend | None = None
     """runs cases instead of a child process"""
-    _saved: dict[str, Path] = field(default_factory=dict)
-    """signature to file of a failure that was saved and is not judged yet"""
+    causes: CauseFinder = field(init=False)
+    _saved: dict[str, tuple[int, Path]] = field(default_factory=dict)
+    """signature to number and file of a case that failed, was saved and is not judged yet"""
+
+    def __post_init__(self) -> None:
+        self.causes = CauseFinder(self.settings, self.state, self.in_process)
 
     def save(self, number: int, calls: CallSequence, outcome: Outcome) -> None:
         """Put a failure that may be new on disk as it arrives: the next case may take the machine down.
@@ -49,9 +55,10 @@ class FindingRecorder:
         Raises NotSaved; the case is counted then, since the campaign ends.
         """
         signature = outcome.signature
-        if signature not in self._saved and not self.state.bug_of(signature) and not self.ledger.entry(signature, calls):
+        is_known = outcome.explained_by is not None or self.ledger.entry(signature, calls)
+        if signature not in self._saved and not is_known and not self.causes.stands_for(calls, outcome):
             try:
-                self._saved[signature] = self._save_raw(number, calls, outcome).path
+                self._saved[signature] = number, self._save_raw(number, calls, outcome).path
             except store.NotSaved:
                 self.state.done += 1
                 raise
@@ -60,32 +67,44 @@ class FindingRecorder:
         """Count the case; if it failed in a way that is new, minimize and store it."""
         if known := self.ledger.entry(outcome.signature, calls):
             self.state.known[known] += 1
-        elif bug := self.state.bug_of(outcome.signature):
-            bug.count += 1
         elif outcome.status == Status.FAILED:
-            yield from self._record(number, calls, outcome)
+            if bug := self.causes.cause_of(calls, outcome):
+                self._count(bug, number, outcome)
+            else:
+                yield from self._record(number, calls, outcome)
 
     def discard_unjudged(self) -> None:
         """Remove failures of cases beyond the one that ended the campaign: with fewer jobs they would not have been run."""
-        for path in self._saved.values():
+        for _, path in self._saved.values():
             store.remove(path)
 
     def _record(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         bug = self._save_raw(number, calls, outcome)
-        earlier = self._saved.pop(outcome.signature, bug.path)
-        if earlier != bug.path:  # a later case arrived first, from another job
-            store.remove(earlier)
-        self.state.bugs[outcome.signature] = bug
+        self._forget_saved(number, outcome)
+        self.state.bugs.append(bug)
         yield Found(bug.entry, bug.path, number)
         yield self._minimize(bug, outcome)
+
+    def _count(self, bug: Bug, number: int, outcome: Outcome) -> None:
+        bug.add(number)
+        bug.also |= {outcome.signature} - {bug.signature}
+        if path := self._forget_saved(number, outcome):
+            store.remove(path)
+
+    def _forget_saved(self, number: int, outcome: Outcome) -> Path | None:
+        """The file of a case that is judged now, if it was saved when it arrived."""
+        if self._saved.get(outcome.signature, (-1,))[0] != number:
+            return None
+        return self._saved.pop(outcome.signature)[1]
 
     def _save_raw(self, number: int, calls: CallSequence, outcome: Outcome) -> Bug:
         """The failure as it was found, on disk. Raises NotSaved; the state has it nevertheless."""
         raw = raw_entry(self.settings.worker_config, calls, outcome, self.state.versions)
         try:
-            return Bug(raw, store.save(self.settings.corpus, raw), number)
+            return Bug(raw, store.save(self.settings.corpus, raw), number, cases=[number])
         except store.NotSaved:
-            self.state.bugs[outcome.signature] = Bug(raw, self.settings.corpus / raw.file_name, number, is_saved=False)
+            path = self.settings.corpus / raw.file_name
+            self.state.bugs.append(Bug(raw, path, number, is_saved=False, cases=[number]))
             raise
 
     def _minimize(self, bug: Bug, outcome: Outcome) -> Minimized | SpuriousTimeout:
@@ -110,16 +129,36 @@ class FindingRecorder:
 
     def _shrink(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Shrunk | Outcome:
         seconds = min(self.settings.minimize_time, self._seconds_left())
-        # under the ledger, so that a new failure does not shrink into a known one
-        return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, self.ledger.apply_ledger)
+
+        def unless_known(run: Runner, worker: CaseRunner) -> Runner:  # so that a new failure does not shrink into a known one
+            return self.causes.unless_known(self.ledger.apply_ledger(run), worker, bug)
+
+        if self.in_process or self.settings.job_count == 1:
+            return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known)
+        with WorkerTeam(worker, lambda: ResilientWorker(worker.plan), self.settings.job_count) as team:  # all cores are idle now
+            return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known, team)
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         seconds = min(self.settings.minimize_time, self._seconds_left())
-        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds)
+        known = tuple(other.entry.fault for other in self.state.bugs if other is not bug and other.entry.fault)
+        found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds, known=known)
         if found.harness_error:
             self.state.harness_errors.append(found.harness_error)
         bug.path, bug.entry = found.path, found.entry
+        if twin := next((other for other in self.state.bugs if other is not bug and _have_one_cause(other, bug)), None):
+            twin.absorbs = True
+            return self._merged(bug, twin, shrunk, f"also fails as {bug.signature}")
+        self._take_in_unknown(bug, worker)
         return Minimized(bug.entry, bug.path, shrunk)
+
+    def _take_in_unknown(self, bug: Bug, worker: CaseRunner) -> None:
+        """Earlier bugs whose faults were unknown, and which the fault of this one explains, are the same bug."""
+        for other in list(self.state.bugs):
+            if other is not bug and self.causes.is_cause(bug, other, worker):
+                self.state.bugs.remove(other)
+                bug.add(*other.cases, count=other.count)
+                bug.also |= {other.signature} - {bug.signature}
+                store.remove(other.path)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
         """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""
@@ -130,32 +169,33 @@ class FindingRecorder:
         shrunk = self._shrink(bug, outcome, worker)
         if not isinstance(shrunk, Shrunk):
             return self._keep_raw(bug, note)
-        other = self.state.bugs.get(signature)
+        other = self.state.bug_of(signature)
         if other is None:
             return self._store_minimized(self._renamed(bug, outcome), shrunk, worker)
         if other.entry.calls != shrunk.calls:
             return self._keep_raw(bug, f"{note}, and may be the bug of {other.path}")
-        return self._merged(bug, other, shrunk)
+        return self._merged(bug, other, shrunk, _one_bug(seen, signature))
 
     def _renamed(self, bug: Bug, outcome: Outcome) -> Bug:
         """The bug under the signature that it has in a fresh process, where anyone can see it."""
         seen, signature = bug.entry.signature, outcome.signature
         bug.entry = dataclasses.replace(bug.entry, signature=signature, stage=outcome.stage, note=_one_bug(seen, signature))
-        self.state.bugs[signature] = self.state.bugs.pop(seen)
-        self.state.also[seen] = signature
-        if early := self._saved.pop(signature, None):
-            store.remove(early)
+        bug.also.add(seen)
         return bug
 
-    def _merged(self, bug: Bug, other: Bug, shrunk: Shrunk) -> Minimized:
-        """One bug of two whose simplest case is the same."""
-        seen, signature = bug.entry.signature, other.entry.signature
-        other.count += bug.count
-        other.entry = dataclasses.replace(other.entry, note=_one_bug(seen, signature))
+    def _merged(self, bug: Bug, other: Bug, shrunk: Shrunk, note: str) -> Minimized:
+        """One bug of two that have one cause, with the simpler of two cases that fail alike."""
+        self.state.bugs.remove(bug)
+        other.add(*bug.cases, count=bug.count)
+        if bug.signature != other.signature:
+            other.also.add(bug.signature)
+            other.entry = dataclasses.replace(other.entry, note=note)
+        elif sort_key(bug.entry.calls) < sort_key(other.entry.calls):
+            store.remove(other.path)
+            other.path, other.entry = bug.path, bug.entry
         other.path = store.replace(other.path, other.entry)
-        store.remove(bug.path)
-        del self.state.bugs[seen]
-        self.state.also[seen] = signature
+        if bug.path != other.path:
+            store.remove(bug.path)
         return Minimized(other.entry, other.path, shrunk)
 
     def _keep_raw(self, bug: Bug, note: str) -> Minimized:
@@ -166,7 +206,7 @@ class FindingRecorder:
     def _forget_timeout(self, bug: Bug) -> SpuriousTimeout:
         """In the interpreter a case may wait seconds for a core, and a correct kernel is not at fault for that."""
         store.remove(bug.path)
-        del self.state.bugs[bug.entry.signature]
+        self.state.bugs.remove(bug)
         reason = f"no answer within {self.settings.timeout:g} s, but in time when run alone"
         self.state.reject(reason, bug.count)
         return SpuriousTimeout(bug.path, reason)
@@ -178,6 +218,12 @@ class FindingRecorder:
 
     def _seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
+
+
+def _have_one_cause(one: Bug, other: Bug) -> bool:
+    """Whether two bugs have the same fault, or the same simplest case."""
+    same_case = (one.signature, one.entry.calls) == (other.signature, other.entry.calls)
+    return same_case or (one.entry.fault != "" and one.entry.fault == other.entry.fault)
 
 
 def _one_bug(seen: str, signature: str) -> str:

@@ -40,8 +40,9 @@ def minimized_entry(raw: Entry, shrunk: Shrunk) -> Entry:
     )
 
 
-def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float) -> Entry:
-    """The entry with what the target does wrong, if that can be found out. Raises HarnessError if our own code failed.
+def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float, known: tuple[str, ...] = ()) -> Entry:
+    """The entry with what the target does wrong besides `known` faults, if that can be found out. Raises HarnessError if our own
+    code failed.
 
     Not diagnosed are several calls, whose fault is state that is left behind, and a call that raised, whose exception says why.
     One that crashed is diagnosed where a memory fence can contain it: in the interpreter.
@@ -49,10 +50,10 @@ def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float) -> Entry:
     if entry.before or entry.diagnosis:
         return entry
     crashed = entry.signature.is_signal and worker.plan.device == "cpu"
-    known = beyond_reach(entry.case) if entry.stage == Stage.RUN else ""
+    far = beyond_reach(entry.case) if entry.stage == Stage.RUN else ""
     if entry.stage == Stage.RUN and not crashed:
-        return dataclasses.replace(entry, diagnosis=known)
+        return dataclasses.replace(entry, diagnosis=far)
     raw = entry.raw_case if entry.raw_case != entry.case else None
-    found = worker.diagnose(entry.case, raw, min(seconds, SECONDS))
-    words = [found.sentence] if found.fault else [known, found.sentence]
+    found = worker.diagnose(entry.case, raw, min(seconds, SECONDS), known)
+    words = [found.sentence] if found.fault else [far, found.sentence]
     return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=found.fault if found.confident else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.campaign.make_entry import minimized_entry, with_diagnosis
-from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh
+from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh, under
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger, load_ledger
@@ -46,7 +46,7 @@ def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> Mi
         if outcome.signature != entry.signature:
             return outcome
         known = ledger.entry(outcome.signature, calls)
-        shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else ledger.apply_ledger)
+        shrunk = shrink_in_fresh(calls, outcome, worker, seconds, as_it_is if known else under(ledger))
         if not isinstance(shrunk, Shrunk):
             return shrunk
         again = _as_run(entry, outcome, worker)
@@ -68,9 +68,18 @@ def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
 
 
 def store_minimized(
-    path: Path, entry: Entry, shrunk: Shrunk, worker: CaseRunner, ledger: Ledger, seconds: float, *, keep: bool = False
+    path: Path,
+    entry: Entry,
+    shrunk: Shrunk,
+    worker: CaseRunner,
+    ledger: Ledger,
+    seconds: float,
+    *,
+    keep: bool = False,
+    known: tuple[str, ...] = (),
 ) -> MinimizedEntry:
     """The shrunk entry, on disk before it is diagnosed, instead of others of its bug and, unless it is to be kept, of `path`.
+    `known` are faults that the target has besides.
 
     Raises NotSaved.
     """
@@ -78,7 +87,7 @@ def store_minimized(
     smaller = minimized_entry(entry, shrunk)
     now = store.save(path.parent, smaller) if keep else store.replace(path, smaller)
     try:
-        smaller = with_diagnosis(smaller, worker, seconds)
+        smaller = with_diagnosis(smaller, worker, seconds, known)
     except HarnessError as error:  # the finding is worth more than its diagnosis
         harness_error = error
     store.save(path.parent, smaller)

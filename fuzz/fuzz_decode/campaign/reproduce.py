@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
 from fuzz_decode.cases.call_sequence import CallSequence, Runner
+from fuzz_decode.corpus.ledger import Ledger
 from fuzz_decode.outcome import Outcome, Signature, Symptom
-from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
+from fuzz_decode.shrink.shrinker import RunInOrder, Shrunk, shrink_calls
 from fuzz_decode.workers.backend import CaseRunner
+from fuzz_decode.workers.team import WorkerTeam
 
 NOT_REPEATED = "did not fail again"
 IN_MEMORY = (
@@ -21,29 +24,56 @@ IN_MEMORY = (
 )
 
 
-def as_it_is(run: Runner) -> Runner:
+Wrap = Callable[[Runner, CaseRunner], Runner]
+
+
+def as_it_is(run: Runner, worker: CaseRunner) -> Runner:
     return run
 
 
+def under(ledger: Ledger) -> Wrap:
+    return lambda run, worker: ledger.apply_ledger(run)
+
+
 def shrink_in_fresh(
-    calls: CallSequence, outcome: Outcome, worker: CaseRunner, seconds: float, wrap: Callable[[Runner], Runner] = as_it_is
+    calls: CallSequence,
+    outcome: Outcome,
+    worker: CaseRunner,
+    seconds: float,
+    wrap: Wrap = as_it_is,
+    team: WorkerTeam | None = None,
 ) -> Shrunk | Outcome:
     """Shrink the calls, the last of which failed with `outcome`; if it does not fail like that again, its outcome then.
 
     A call that fails alone is shrunk in one process that goes from case to case, which is cheap. If the result does not fail in a
     fresh process, the cases before it mattered, and shrinking starts again with a fresh process for each candidate. `wrap` is
-    applied to what runs candidates: a ledger, for instance, so that no known failure is taken for a simpler form of this one.
+    applied to what a worker runs candidates by: a ledger, for instance, so that no known failure is taken for a simpler form of
+    this one. The `team` of the worker, if there is one, runs several candidates at once.
     """
     deadline = time.monotonic() + seconds
     fewest, again = fewest_that_fail(calls, outcome.signature, worker)
     if not fewest:
         return again
     if len(fewest) == 1:
-        in_a_row = wrap(lambda calls: worker.run(calls[0]))
-        shrunk = shrink_calls(fewest, again, in_a_row, deadline - time.monotonic())
+        shrunk = _shrink(fewest, again, worker, deadline, lambda each: wrap(lambda calls: each.run(calls[0]), each), team)
         if shrunk.calls == fewest or worker.failing_as(outcome.signature)(shrunk.calls):
             return shrunk
-    return shrink_calls(fewest, again, wrap(worker.run_fresh), deadline - time.monotonic())
+    return _shrink(fewest, again, worker, deadline, lambda each: wrap(each.run_fresh, each), team)
+
+
+def _shrink(
+    calls: CallSequence,
+    outcome: Outcome,
+    worker: CaseRunner,
+    deadline: float,
+    run_on: Callable[[CaseRunner], Runner],
+    team: WorkerTeam | None,
+) -> Shrunk:
+    """`run_on(worker)` runs candidates on it."""
+    in_order: RunInOrder | None = None
+    if team:
+        in_order = functools.partial(team.in_order, run_on=lambda each, calls: run_on(each)(calls))
+    return shrink_calls(calls, outcome, run_on(worker), deadline - time.monotonic(), in_order)
 
 
 def is_one_bug(seen: Signature, again: Signature) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, Ledger
 from fuzz_decode.corpus.read import load_files
+from fuzz_decode.diagnose.diagnosis import KnownBug
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Signature, Symptom
@@ -18,9 +19,12 @@ MAX_REASONS = 1000  # distinct ones; a target may put anything into the text of 
 OTHER_REASONS = "other reasons"
 
 
+MAX_CASES = 1000  # of one bug, whose numbers are kept
+
+
 @dataclass(slots=True)
 class Bug:
-    """One bug that a campaign found."""
+    """One bug that a campaign found. Bugs are told apart by their cause: several may have the same signature."""
 
     entry: Entry
     path: Path
@@ -31,6 +35,29 @@ class Bug:
     """cases that showed it"""
     is_saved: bool = True
     """whether `path` could be written"""
+    cases: list[int] = field(default_factory=list)
+    """numbers of the first MAX_CASES cases that showed it"""
+    also: set[Signature] = field(default_factory=set)
+    """other signatures that it was seen with; not kept in a checkpoint, since the next such case tells it again"""
+    absorbs: bool = False
+    """whether it was found twice: from then on it stands for what has its signature and no other cause"""
+
+    @property
+    def signature(self) -> Signature:
+        return self.entry.signature
+
+    @property
+    def known(self) -> KnownBug:
+        """What is asked of later failures."""
+        return KnownBug(self.first_case_index, (self.signature, *sorted(self.also)), self.entry.fault, tuple(self.entry.needed))
+
+    def has(self, signature: Signature) -> bool:
+        return signature == self.signature or signature in self.also
+
+    def add(self, *cases: int, count: int = 1) -> None:
+        """Count further cases that show it."""
+        self.count += count
+        self.cases = sorted({*self.cases, *cases})[:MAX_CASES]
 
     @property
     def file(self) -> Path | None:
@@ -56,10 +83,10 @@ class CampaignState:
     """what the cases were like"""
     rejected: Counter[str] = field(default_factory=Counter)
     """reason to number of cases"""
-    bugs: dict[Signature, Bug] = field(default_factory=dict)
-    """signature to bug, in the order in which they were found"""
-    also: dict[Signature, Signature] = field(default_factory=dict)
-    """signature to that of a bug which shows with either; not kept in a checkpoint, since the next such case tells it again"""
+    bugs: list[Bug] = field(default_factory=list)
+    """in the order in which they were found"""
+    unexplained: int = 0
+    """failing cases that were counted with a bug for their signature alone"""
     known: Counter[KnownFailure] = field(default_factory=Counter)
     """entry of the ledger to number of cases that it covers"""
     unexpected_passes: dict[KnownFailure, Path] = field(default_factory=dict)
@@ -74,8 +101,12 @@ class CampaignState:
     """faults of fuzz-decode while findings were diagnosed; raised at the end"""
 
     def bug_of(self, signature: Signature) -> Bug | None:
-        """The bug that shows with the signature, if it is not new."""
-        return self.bugs.get(self.also.get(signature, signature))
+        """The first bug that shows with the signature."""
+        return next((bug for bug in self.bugs if bug.has(signature)), None)
+
+    def bug_number(self, number: int) -> Bug | None:
+        """The bug that was found in the case with that number."""
+        return next((bug for bug in self.bugs if bug.first_case_index == number), None)
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Count rejected cases. The number of distinct reasons is bounded, since each is kept and shown."""
@@ -89,7 +120,8 @@ class CampaignState:
             "done": self.done,
             "seconds": self.seconds + seconds,
             "rejected": dict(self.rejected),
-            "bugs": [[bug.path.name, bug.first_case_index, bug.count] for bug in self.bugs.values()],
+            "bugs": [[bug.path.name, bug.first_case_index, bug.count, bug.cases, bug.absorbs] for bug in self.bugs],
+            "unexplained": self.unexplained,
             "known": [[ledger.entries.index(known), count] for known, count in self.known.items()],
             "coverage": self.coverage.to_json(),
         }
@@ -104,8 +136,12 @@ class CampaignState:
         state.rejected = Counter(data["rejected"])
         state.known = Counter({ledger.entries[index]: count for index, count in data["known"]})
         state.coverage = Coverage.from_json(data["coverage"])
-        found = [(folder / Path(name).name, index, count) for name, index, count in data["bugs"]]
-        entries = load_files(path for path, _, _ in found)[0]  # a finding whose file was removed is found again
-        bugs = (Bug(entries[path], path, index, count) for path, index, count in found if path in entries)
-        state.bugs = {bug.entry.signature: bug for bug in bugs}
+        state.unexplained = int(data["unexplained"])
+        found = [(folder / Path(name).name, *more) for name, *more in data["bugs"]]
+        entries = load_files(path for path, *_ in found)[0]  # a finding whose file was removed is found again
+        state.bugs = [
+            Bug(entries[path], path, index, count, cases=cases, absorbs=absorbs)
+            for path, index, count, cases, absorbs in found
+            if path in entries
+        ]
         return state

@@ -5,7 +5,8 @@ from __future__ import annotations
 HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 576, 560)
 VALUE_HEAD_DIMS = (16, 32, 64, 128, 40, 72, 80, 96, 192, 256, 512)
 BLOCK_SIZES = (1, 16, 2, 4, 8, 32, 3, 5, 64, 24, 128, 256, 480, 528, 544, 1056)
-GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16, 17)
+GROUPS = (1, 2, 4, 3, 8, 5, 6, 7, 16, 17, 20, 24, 29, 32, 40, 48, 64, 71)
+MAX_COMMON_GROUP = 16  # kernels with tiles of 16 query heads take larger groups apart
 NUM_KV_HEADS = (1, 2, 3, 4, 8)
 
 DTYPES = ("float32", "float16", "bfloat16")

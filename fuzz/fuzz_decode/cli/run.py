@@ -150,7 +150,7 @@ class _ReportFiles:
 
         if self.html_path and self.view.campaign.state.versions:
             settings, state = self.view.campaign.settings, self.view.campaign.state
-            stored = {bug.path: bug.entry for bug in state.bugs.values()}
+            stored = {bug.path: bug.entry for bug in state.bugs}
             seen = triage(stored, settings.worker_config, settings.target, settings.minimize_time)
             found = [triaged.as_new for triaged in seen]
             write_report(self.html_path, Page(found, state.coverage, "this campaign").html())

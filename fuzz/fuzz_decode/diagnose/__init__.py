@@ -8,6 +8,6 @@ that predicts every run names the bug. If none does, only what is certain is sai
 This module is light: what imports torch is imported by whoever runs a diagnosis.
 """
 
-from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, ExplainRequest, Explanation, Trace, TraceRequest
 
-__all__ = ["DiagnoseRequest", "Diagnosis", "Trace", "TraceRequest"]
+__all__ = ["DiagnoseRequest", "Diagnosis", "ExplainRequest", "Explanation", "Trace", "TraceRequest"]

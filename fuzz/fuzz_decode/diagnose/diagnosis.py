@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Signature, Symptom
 
 SECONDS = 20.0  # for one diagnosis
 
@@ -35,10 +35,53 @@ class DiagnoseRequest:
     """time limit"""
     probes: bool = True
     """the kernel may be run on other cases, too; one that reads out of bounds may crash on them"""
+    known: tuple[str, ...] = ()
+    """names of faults that it is known to have besides"""
 
     def if_killed(self, failure: Outcome) -> Diagnosis | Outcome:
         """The answer where the kernel killed the process or was too slow."""
         return failure
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBug:
+    """What tells whether a bug that was found causes another failure, too."""
+
+    number: int
+    """of its first case, which no other bug has"""
+    signatures: tuple[Signature, ...]
+    """those that it was seen with"""
+    fault: str
+    """name of its fault; empty if unknown"""
+    needed: tuple[str, ...] = ()
+    """features and sizes without which its simplest case does not fail"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """Find out which of the bugs causes a failure: the first one that does is enough."""
+
+    case: Case
+    signature: Signature
+    bugs: tuple[KnownBug, ...]
+
+    def if_killed(self, failure: Outcome) -> Explanation:
+        """The answer where the kernel killed the process or was too slow."""
+        return Explanation()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer to an ExplainRequest."""
+
+    number: int | None = None
+    """of the bug; None: none of them"""
+
+
+def can_be_explained(outcome: Outcome) -> bool:
+    """Whether it is worth asking which bug causes an outcome: one that ended the process or the device would end another."""
+    signature = outcome.signature
+    return bool(outcome.findings) and signature.symptom is not Symptom.TIMEOUT and not signature.is_dead_device
 
 
 def beyond_reach(case: Case) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import AccessModel, TensorView, correct_model, replace
+from fuzz_decode.diagnose.faults.catalogue import with_faults
 from fuzz_decode.diagnose.memory import Memory
 from fuzz_decode.diagnose.predict import Prediction, predict
 from fuzz_decode.execute.invoke import invoke
@@ -57,6 +59,12 @@ class Observation:
     """[elements], bool: what was never written."""
     lse: Tensor | None
     """[num_rows, num_q_heads], float64 on the CPU; None if it was not returned."""
+
+    def with_known_faults(self, names: tuple[str, ...]) -> Observation:
+        """The same run of a kernel that is expected to have these faults."""
+        experiment = self.experiment
+        correct = with_faults(names, experiment.problem, experiment.correct)
+        return dataclasses.replace(self, experiment=dataclasses.replace(experiment, correct=correct))
 
     @property
     def out(self) -> Tensor:
@@ -118,15 +126,16 @@ class Observation:
         return bool(explained[written].all())
 
 
-def make_experiment(case: Case, target: Target, device: str, *, fenced: bool) -> Experiment:
-    """The case on memory of finite noise. `fenced`: the target will be run inside a memory fence."""
+def make_experiment(case: Case, target: Target, device: str, *, fenced: bool, known: tuple[str, ...] = ()) -> Experiment:
+    """The case on memory of finite noise. `fenced`: the target will be run inside a memory fence. What is correct has the `known`
+    faults, if there are any: they are not what is looked for."""
     problem = prepare(case, target, device, memory="random")
     correct = correct_model(problem)
     if "out" not in target.options:
         shape = problem.out.shape
         correct = replace(correct, "addresses", out=TensorView("result", 0, (shape[1] * shape[2], shape[2], 1)))
     rounding = rounding_of(target.arithmetic_of(case), case, interpreted=device == "cpu")
-    return Experiment(Memory(problem, fenced), correct, rounding)
+    return Experiment(Memory(problem, fenced), with_faults(known, problem, correct), rounding)
 
 
 def observe(label: str, experiment: Experiment, target: Target, fill: int = POISON) -> Observation:

@@ -36,6 +36,8 @@ class DiagnosisSession:
     """A time of time.monotonic()."""
     launches: LaunchRecord | None
     """What was noticed in all runs, whose accesses out of bounds are contained; None on a GPU, where they are not."""
+    known: tuple[str, ...] = ()
+    """Names of faults that the target is known to have besides."""
     observations: list[Observation] = field(default_factory=list)
     """The runs that finished, in their order."""
 
@@ -58,7 +60,7 @@ class DiagnosisSession:
         return seen
 
     def experiment(self, case: Case) -> Experiment:
-        return make_experiment(case, self.target, self.device, fenced=self.launches is not None)
+        return make_experiment(case, self.target, self.device, fenced=self.launches is not None, known=self.known)
 
     def supports(self, case: Case) -> bool:
         return self.target.unsupported_reason(case) is None

@@ -186,7 +186,7 @@ LAYOUTS: tuple[tuple[str, Change], ...] = (
     ("with two more columns in the block table", _table(extra_columns=2)),
     ("in permuted blocks", _table(placement="permuted", first_block=2, spare_blocks=3)),
 )
-# groups rounded up to powers of two and to tiles of 16 differ here, while the only drawn group above 16 is 17
+# groups rounded up to powers of two and to tiles of 16 differ in some of these
 GROUPS: tuple[tuple[str, Change], ...] = tuple(
     (f"with two KV heads and groups of {group} query heads", _with(num_kv_heads=2, group=group)) for group in (3, 18, 40, 48)
 )

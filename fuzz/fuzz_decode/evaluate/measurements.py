@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fuzz_decode.errors import UsageError
 from fuzz_decode.evaluate.mutant_inventory import Subject
@@ -62,12 +63,16 @@ def key(subject: Subject, seed: int, setting: EvaluationSettings, diagnose: bool
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class MeasurementStore:
-    """Measurements by key, stored in `path` if it is given. Raises UsageError if the file does not hold measurements."""
+Record = TypeVar("Record")
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._known: dict[str, Measurement] = {}
+
+class JsonLines(Generic[Record]):
+    """Dataclasses by key, stored in `path` if it is given, a line each. Raises UsageError if the file holds something else."""
+
+    def __init__(self, path: Path | None, kind: type[Record], decode: Callable[[dict[str, Any]], Record]) -> None:
+        self.path, self._decode = path, decode
+        self._first = min("key", *(field.name for field in dataclasses.fields(kind)))  # type: ignore[arg-type]  # a dataclass
+        self._known: dict[str, Record] = {}
         text = path.read_text() if path is not None and path.exists() else ""
         whole, _, unfinished = text.rpartition("\n")
         for number, line in enumerate(whole.splitlines(), 1):
@@ -75,20 +80,21 @@ class MeasurementStore:
         if path is not None and unfinished:
             self._drop(path, unfinished)
 
-    def get(self, key: str) -> Measurement | None:
+    def get(self, key: str) -> Record | None:
         return self._known.get(key)
 
-    def add(self, key: str, measurement: Measurement) -> None:
-        self._known[key] = measurement
+    def add(self, key: str, record: Record) -> None:
+        self._known[key] = record
         if self.path is not None:
             with self.path.open("a") as file:  # closed each time, so that a line is complete or missing
-                file.write(json.dumps({"key": key, **dataclasses.asdict(measurement)}, sort_keys=True) + "\n")
+                data = dataclasses.asdict(record)  # type: ignore[call-overload]  # a dataclass
+                file.write(json.dumps({"key": key, **data}, sort_keys=True) + "\n")
 
     def _load(self, number: int, line: str) -> None:
         try:
             data: dict[str, Any] = json.loads(line)
             name = data.pop("key")
-            self._known[name] = Measurement(**data)
+            self._known[name] = self._decode(data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
                 f"--resume {self.path}: line {number} is not a measurement ({type(error).__name__}: {error})"
@@ -96,7 +102,14 @@ class MeasurementStore:
 
     def _drop(self, path: Path, unfinished: str) -> None:
         """Cut off the line that was being written when a process died."""
-        if not unfinished.startswith('{"asked": '):
+        if not unfinished.startswith(f'{{"{self._first}": '):
             raise UsageError(f"--resume {path}: is not a file that fuzz-decode wrote")
         with path.open("rb+") as file:
             file.truncate(path.stat().st_size - len(unfinished.encode()))
+
+
+class MeasurementStore(JsonLines[Measurement]):
+    """Measurements by key."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__(path, Measurement, lambda data: Measurement(**data))

@@ -23,6 +23,7 @@ from fuzz_decode.cases.domain import (
     DTYPES,
     GROUPS,
     HEAD_DIMS,
+    MAX_COMMON_GROUP,
     NUM_KV_HEADS,
     VALUE_HEAD_DIMS,
 )
@@ -64,7 +65,7 @@ def draw_case(source: Choices, space: CaseSpace) -> Case:
         seq_lens=tuple(_holding(length, q_len) for length in lengths),
         q_len=q_len,
         num_kv_heads=heads,
-        group=early(source, _or_all(space.groups, GROUPS)),
+        group=_group(source, _or_all(space.groups, GROUPS)),
         head_dim=head_dim,
         value_head_dim=value_head_dim,
         block_size=block_size,
@@ -164,6 +165,13 @@ def _value_head_dim(source: Choices, head_dim: int, allowed: Sequence[int] | Lit
     if allowed is None and not happens(source, 20):
         return min(head_dim, LATENT)
     return early(source, VALUE_HEAD_DIMS if allowed is None else allowed)
+
+
+def _group(source: Choices, groups: Sequence[int]) -> int:
+    """One of the groups; all large ones together are as likely as one other."""
+    large = [group for group in groups if group > MAX_COMMON_GROUP]
+    group = early(source, [group for group in groups if group not in large[1:]])
+    return source.one_of(large) if group in large else group
 
 
 def _length(source: Choices, block_size: int, low: int, high: int) -> int:

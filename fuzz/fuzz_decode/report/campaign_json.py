@@ -15,18 +15,20 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
     settings, state = campaign.settings, campaign.state
     findings = [
         {
-            "signature": signature,
+            "signature": bug.signature,
             "stage": bug.entry.stage,
             "symptom": bug.entry.finding.get("symptom", ""),
             "oracle": bug.entry.finding.get("oracle", ""),
             "first_case_index": bug.first_case_index,
             "count": bug.count,
+            "cases": bug.cases,
+            "fault": bug.entry.fault,
             "diagnosis": bug.entry.diagnosis,
             "case_file": str(bug.path) if bug.is_saved else None,
             "case": case_to_json(bug.entry.case),
             **({"before": [case_to_json(case) for case in bug.entry.before]} if bug.entry.before else {}),
         }
-        for signature, bug in state.bugs.items()
+        for bug in state.bugs
     ]
     return {
         "target": settings.target,
@@ -40,6 +42,7 @@ def summary_data(campaign: Campaign, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "cases_per_second": round(state.done / max(seconds, 1e-9), 3),
         "findings": findings,
+        "unexplained": state.unexplained,
         "coverage": sorted([*cell, count] for cell, count in state.coverage.cells.items()),
         "kernels": {**state.coverage.spread, "cases": dict(state.coverage.kernels.most_common())},
         "known": _counted(state, FAIL),

@@ -7,8 +7,9 @@ fails with the same signature. The driver repeats the passes until none makes pr
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.call_sequence import CallSequence, Runner, altered, differences, sort_key, unlike_parts, values
@@ -21,6 +22,12 @@ from fuzz_decode.shrink.passes import PASSES, Pass
 
 RAN = (Status.PASSED, Status.FAILED, Status.KNOWN)
 CallsPass = Callable[[CallSequence], Iterator[CallSequence]]
+# calls to run, and their outcomes in the same order; more of them may be run than are taken
+RunInOrder = Callable[[Iterator[CallSequence]], Generator[tuple[CallSequence, Outcome], None, None]]
+
+
+def one_by_one(run: Runner) -> RunInOrder:
+    return lambda candidates: ((calls, run(calls)) for calls in candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +49,19 @@ class Shrunk:
         return (*self.before, self.case)
 
 
-def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: float = 60.0) -> Shrunk:
-    """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a fresh process."""
-    gate = Gate(calls, outcome, run, time.monotonic() + seconds)
+def shrink_calls(
+    calls: CallSequence, outcome: Outcome, run: Runner, seconds: float = 60.0, run_in_order: RunInOrder | None = None
+) -> Shrunk:
+    """Shrink `calls`, the last of which failed with `outcome`; `run` makes them in a fresh process. `run_in_order`, if given,
+    makes several at once, which changes nothing of the result."""
+    gate = Gate(calls, outcome, run_in_order or one_by_one(run), time.monotonic() + seconds)
     before = None
     while gate.best != before and not gate.out_of_time:
         before = gate.best
         for propose in (fewer_calls, fewer_differences, *map(on_calls, PASSES)):
             gate.exhaust(propose)
     *earlier, case = gate.best
-    tried = {feature: gate.without(feature) for feature in features_of(case)}
+    tried = gate.without_each(features_of(case))
     needed = {feature: in_words(outcome) for feature, outcome in tried.items() if outcome and gate.differs(outcome)}
     needed = {**needed_sizes(gate.best, gate.seen), **needed}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
@@ -65,7 +75,7 @@ class Gate:
     """The simplest failing calls so far."""
     outcome: Outcome
     """That of the best calls."""
-    run: Runner
+    run_in_order: RunInOrder
     deadline: float
     """On the monotonic clock, in seconds."""
     seen: dict[CallSequence, Outcome] = field(default_factory=dict)
@@ -77,24 +87,41 @@ class Gate:
 
     def exhaust(self, propose: CallsPass) -> None:
         """Run one pass until none of its proposals is accepted."""
-        while any(self.consider(candidate) for candidate in propose(self.best)):
+        while self._accepts_one_of(propose(self.best)):
             pass
 
-    def consider(self, candidate: CallSequence) -> bool:
-        if self.out_of_time or candidate in self.seen or not _valid(candidate) or sort_key(candidate) >= sort_key(self.best):
-            return False
-        outcome = self.seen[candidate] = self.run(candidate)
-        if outcome.signature != self.outcome.signature:
-            return False
-        self.best, self.outcome = candidate, outcome
-        return True
+    def _accepts_one_of(self, proposals: Iterator[CallSequence]) -> bool:
+        """The first that is simpler and fails alike becomes the best; whether there is one."""
+        simpler = (calls for calls in proposals if sort_key(calls) < sort_key(self.best))
+        with contextlib.closing(self._run(simpler)) as outcomes:
+            for candidate, outcome in outcomes:
+                if outcome.signature == self.outcome.signature:
+                    self.best, self.outcome = candidate, outcome
+                    return True
+        return False
 
-    def without(self, feature: str) -> Outcome | None:
-        """The outcome of the best calls without one feature; None if they were not tried."""
-        candidate = tuple(without_feature(case, feature) for case in self.best)
-        if candidate not in self.seen and _valid(candidate) and not self.out_of_time:
-            self.seen[candidate] = self.run(candidate)
-        return self.seen.get(candidate)
+    def _run(self, candidates: Iterable[CallSequence]) -> Generator[tuple[CallSequence, Outcome], None, None]:
+        """Those that are new and valid, while there is time, with their outcomes."""
+        with contextlib.closing(self.run_in_order(self._to_run(candidates))) as outcomes:
+            for calls, outcome in outcomes:
+                self.seen[calls] = outcome
+                yield calls, outcome
+
+    def _to_run(self, candidates: Iterable[CallSequence]) -> Iterator[CallSequence]:
+        begun = set()
+        for calls in candidates:
+            if self.out_of_time:
+                return
+            if calls not in begun and calls not in self.seen and _valid(calls):
+                begun.add(calls)
+                yield calls
+
+    def without_each(self, features: Iterable[str]) -> dict[str, Outcome | None]:
+        """The outcome of the best calls without one feature, for each; None if they were not tried."""
+        plainer = {feature: tuple(without_feature(case, feature) for case in self.best) for feature in features}
+        for _ in self._run(plainer.values()):
+            pass
+        return {feature: self.seen.get(calls) for feature, calls in plainer.items()}
 
     def differs(self, outcome: Outcome) -> bool:
         """Whether a case ran, and did not fail like the best one."""

@@ -1,4 +1,6 @@
-"""From a target's name to the Target: `bundled`, `mutant:NAME`, an adapter, `module:function` or `path/to/file.py:function`."""
+"""From a target's name to the Target: `bundled`, `mutant:NAME` (or `mutant:A+B`), an adapter, `module:function` or
+`path/to/file.py:function`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from fuzz_decode.targets.adapters import ADAPTERS
 from fuzz_decode.targets.names import BUNDLED, MUTANT_PREFIX, is_mutant, mutant_target
 from fuzz_decode.targets.target import Target, target_from_function
 from fuzz_decode.text import did_you_mean
-from fuzz_decode_kernels.mutants.load import MUTANTS, load_mutant
+from fuzz_decode_kernels.mutants.load import AND, MUTANTS, load_mutant
 from fuzz_decode_kernels.mutation.generic import generic_mutants, load_generic
 
 RELATIVE = "; a target file is loaded without its package: name the target as module:function, or import without the leading dot"
@@ -61,15 +63,23 @@ def _bundled() -> Callable[..., Any]:
 
 
 def _mutant(name: str) -> Callable[..., Any]:
-    """A real bug's mutant, or a generic one, whose name has colons."""
-    if name in MUTANTS:
-        return load_mutant(name)
+    """A real bug's mutant, several of them at once, or a generic one, whose name has colons."""
     if ":" not in name:
-        close = did_you_mean(name, MUTANTS) or "; `fuzz-decode targets --mutants` lists them"
-        raise TargetError(f"there is no mutant {name!r}{close}")
+        return _real_mutant(name)
     if name not in generic_mutants():
         raise TargetError(f"there is no generic mutant {name!r}; its name changes with the source line that it edits")
     return load_generic(name)
+
+
+def _real_mutant(name: str) -> Callable[..., Any]:
+    for each in name.split(AND):
+        if each not in MUTANTS:
+            close = did_you_mean(each, MUTANTS) or "; `fuzz-decode targets --mutants` lists them"
+            raise TargetError(f"there is no mutant {each!r}{close}")
+    try:
+        return load_mutant(name)
+    except ValueError as error:
+        raise TargetError(str(error)) from error
 
 
 def _adapted(name: str) -> Target:

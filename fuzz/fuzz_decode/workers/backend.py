@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from typing import Protocol
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Explanation, KnownBug, Trace, TraceRequest
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
@@ -20,6 +21,7 @@ AHEAD = 60_000  # cases that may be done, at most, while an earlier one is not: 
 WorkItem = CallSequence | CompileRound
 CompletedCall = tuple[int, CallSequence, Outcome]
 Quarantine = Callable[[CallSequence], Outcome | None]
+KnownBugs = Callable[[], tuple[KnownBug, ...]]
 
 
 def nothing_quarantined(calls: CallSequence) -> Outcome | None:
@@ -39,6 +41,8 @@ class Schedule:
     """a call that this has an outcome for is not made"""
     until: float = math.inf
     """time (of `time.monotonic`) at which everything is dropped that is not done"""
+    known_bugs: KnownBugs = tuple
+    """bugs that may cause a failure, as they are when its case is run; they are asked only where processes go on"""
 
 
 class WorkerBackend(Protocol):
@@ -92,8 +96,12 @@ class CaseRunner(Protocol):
         """A function that says whether calls fail with the signature in a fresh process."""
         ...
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        """What the target does wrong on a failing case. Raises HarnessError if our own code failed."""
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        """What the target does wrong on a failing case, besides known faults. Raises HarnessError if our own code failed."""
+        ...
+
+    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
+        """The number of the first bug that causes a failure of the case; None if none does. Raises HarnessError."""
         ...
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
@@ -105,13 +113,18 @@ class CaseRunner(Protocol):
         ...
 
 
+def explained(outcome: Outcome, bugs: tuple[KnownBug, ...], explanation: Explanation) -> Outcome:
+    """The outcome, with the bug that causes it."""
+    return dataclasses.replace(outcome, explained_by=explanation.number, compared_with=bugs[-1].number)
+
+
 def diagnose_twice(
-    ask: Callable[[DiagnoseRequest], Diagnosis | Outcome], case: Case, raw: Case | None, seconds: float
+    ask: Callable[[DiagnoseRequest], Diagnosis | Outcome], case: Case, raw: Case | None, seconds: float, known: tuple[str, ...]
 ) -> Diagnosis:
     """The answer to a diagnosis request; if the kernel crashes on the probes, to one for nothing but the case itself."""
-    answer = ask(DiagnoseRequest(case, raw, seconds))
+    answer = ask(DiagnoseRequest(case, raw, seconds, known=known))
     if isinstance(answer, Outcome):
-        answer = ask(DiagnoseRequest(case, None, seconds, probes=False))
+        answer = ask(DiagnoseRequest(case, None, seconds, probes=False, known=known))
     if isinstance(answer, Outcome):
         return Diagnosis(sentence=f"the kernel {answer.findings[0].message} while it was diagnosed")
     return answer

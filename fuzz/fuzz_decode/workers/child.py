@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.serialization import canonical_json
-from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.diagnose import DiagnoseRequest, Diagnosis, ExplainRequest, Explanation, Trace, TraceRequest
 from fuzz_decode.errors import HarnessError, TargetError, UnsupportedKernel, UsageError
 from fuzz_decode.generate.rounds import draw_round
 from fuzz_decode.outcome import DEAD_DEVICE, Outcome, Stage, Symptom, Violation, failure
@@ -89,11 +89,15 @@ def _reply(connection: Connection, request: AnyRequest, target: Target, device: 
             connection.send(outcome)
             if outcome.signature.is_dead_device:
                 return
+            if request.is_explained(outcome):
+                connection.send(handle_explanation(ExplainRequest(case, outcome.signature, request.bugs), target, device))
     except (UsageError, HarnessError) as error:
         connection.send(error)
 
 
-def _answer(request: DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest, target: Target, device: str) -> Answer:
+def _answer(
+    request: DrawRound | EvaluateCase | DiagnoseRequest | ExplainRequest | TraceRequest, target: Target, device: str
+) -> Answer:
     match request:
         case DrawRound():
             return handle_round(request, target)
@@ -101,6 +105,8 @@ def _answer(request: DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest, 
             return handle_evaluation(request, device)
         case DiagnoseRequest():
             return handle_diagnosis(request, target, device)
+        case ExplainRequest():
+            return handle_explanation(request, target, device)
         case TraceRequest():
             return handle_trace(request, target, device)
 
@@ -160,6 +166,23 @@ def handle_diagnosis(request: DiagnoseRequest, target: Target, device: str) -> D
             return failed
         raise _harness_error(f"while diagnosing case {canonical_json(request.case)}") from error
     return _crash(found.sentence) if is_dead(device) else found
+
+
+def handle_explanation(request: ExplainRequest, target: Target, device: str) -> Explanation:
+    """Which bug causes a failure. Where the runs for it end the CUDA context, this process ends, too. Raises HarnessError."""
+    from fuzz_decode.diagnose.explain import explain
+
+    try:
+        found = explain(request, target, device)
+    except UsageError:
+        raise
+    except Exception as error:
+        if not is_dead(device) and not _failure_of_replaced(error):
+            raise _harness_error(f"while explaining case {canonical_json(request.case)}") from error
+        found = Explanation()
+    if is_dead(device):
+        os._exit(1)
+    return found
 
 
 def handle_trace(request: TraceRequest, target: Target, device: str) -> Trace:

@@ -13,13 +13,20 @@ from typing import Any, NoReturn, TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, Trace
+from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, ExplainRequest, KnownBug, Trace, can_be_explained
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.outcome import Outcome, last_call_outcome
+from fuzz_decode.outcome import Outcome, Signature, last_call_outcome
 from fuzz_decode.targets.target import Target
-from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, trace_twice
-from fuzz_decode.workers.child import describe_target, handle_case, handle_diagnosis, handle_round, handle_trace
+from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, explained, trace_twice
+from fuzz_decode.workers.child import (
+    describe_target,
+    handle_case,
+    handle_diagnosis,
+    handle_explanation,
+    handle_round,
+    handle_trace,
+)
 from fuzz_decode.workers.devices import is_dead, refused_dtypes
 from fuzz_decode.workers.engines import INTERPRETER, NATIVE, EngineChoice
 from fuzz_decode.workers.protocol import DrawnRound, DrawRound, WorkerConfig, WorkerInfo
@@ -71,8 +78,11 @@ class InProcessBackend:
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         return lambda calls: self.run_fresh(calls).signature == signature
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds)
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds, known)
+
+    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
+        return self._answer(handle_explanation, ExplainRequest(case, signature, bugs)).number
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(lambda request: self._answer(handle_trace, request), case, fault, where)
@@ -88,6 +98,10 @@ class InProcessBackend:
                 if time.monotonic() > schedule.until:
                     return
                 outcome = schedule.quarantine((case,)) or dataclasses.replace(self.run(case), compiled_for=drawn.key)
+                bugs = schedule.known_bugs()
+                if bugs and can_be_explained(outcome):
+                    request = ExplainRequest(case, outcome.signature, bugs)
+                    outcome = explained(outcome, bugs, self._answer(handle_explanation, request))
                 yield next(number), (case,), outcome
 
     def close(self) -> None:

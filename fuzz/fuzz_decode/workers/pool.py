@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fuzz_decode.cases.call_sequence import CallSequence
+from fuzz_decode.diagnose.diagnosis import ExplainRequest, KnownBug
 from fuzz_decode.errors import TargetError, UnsupportedKernel
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, Symptom
-from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem
+from fuzz_decode.workers.backend import AHEAD, CompletedCall, Schedule, WorkItem, explained
 from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import DrawRound, RunCases, WorkerConfig, WorkerInfo
 from fuzz_decode.workers.slots import WorkerSlot, wait_for_any
@@ -54,23 +55,35 @@ class PoolWork:
     """what the target compiles for the calls"""
     compiling: bool = False
     """the first call for `key` is not done"""
+    bugs: tuple[KnownBug, ...] = ()
+    """those that the worker was told"""
+    unexplained: CompletedCall | None = None
+    """the call whose explanation is due"""
 
     @property
     def left(self) -> bool:
-        return bool(self.todo) or self.drawing is not None
+        return bool(self.todo) or self.drawing is not None or self.unexplained is not None
 
     @property
     def oldest(self) -> float:
         """The number of the first call that is not done."""
+        if self.unexplained:
+            return self.unexplained[0]
         if self.todo:
             return self.todo[0][0]
         return self.number if self.drawing else math.inf
+
+    def repeat_unexplained(self) -> None:
+        """Make the call again whose explanation will not come."""
+        if self.unexplained:
+            number, calls, _ = self.unexplained
+            self.todo, self.unexplained = ((number, calls[-1:]), *self.todo), None
 
     @property
     def request(self) -> DrawRound | RunCases:
         if self.drawing:
             return DrawRound(self.drawing)
-        return RunCases(tuple(case for _, (case,) in self.todo))
+        return RunCases(tuple(case for _, (case,) in self.todo), self.bugs)
 
 
 Slot = WorkerSlot[PoolWork]
@@ -114,7 +127,7 @@ class ProcessPool:
                     else:
                         yield from self._assign(slot, Batch(number, run), schedule)
                     number += len(run)
-                self._submit(slot)
+                self._submit(slot, schedule)
             if exhausted and not self._deferred and not any(slot.work.left for slot in self._slots):
                 return
             for slot in wait_for_any([slot for slot in self._slots if slot.running or slot.starting], schedule.until):
@@ -123,8 +136,10 @@ class ProcessPool:
                         slot.greet(fresh=schedule.fresh)
                     elif slot.work.drawing:
                         yield from self._take_drawn(slot, slot.work.drawing, schedule)
-                    else:
-                        yield self._take_outcome(slot, schedule)
+                    elif slot.work.unexplained:
+                        yield self._take_explanation(slot, slot.work.unexplained)
+                    elif done := self._take_outcome(slot, schedule):
+                        yield done
                 except UnsupportedKernel as error:
                     self._go_on_interpreted(error)
                     break
@@ -143,6 +158,7 @@ class ProcessPool:
         """Restart all workers with the interpreter; they do what is left. Raises the error if that is not wanted."""
         self.plan = self.plan.interpreted(error)
         for slot in self._slots:
+            slot.work.repeat_unexplained()
             slot.replace(self.plan)
 
     def _oldest(self) -> float:
@@ -161,9 +177,10 @@ class ProcessPool:
     def _being_compiled(self, key: str) -> bool:
         return any(slot.work.compiling and slot.work.key == key for slot in self._slots)
 
-    def _submit(self, slot: Slot) -> None:
+    def _submit(self, slot: Slot, schedule: Schedule) -> None:
         """Have the worker do its work, unless it is at it."""
         if slot.work.left and not slot.running and not slot.starting:
+            slot.work.bugs = () if schedule.fresh else schedule.known_bugs()
             slot.submit(slot.work.request)
 
     def _take_drawn(self, slot: Slot, round: CompileRound, schedule: Schedule) -> Iterator[CompletedCall]:
@@ -198,18 +215,31 @@ class ProcessPool:
         slot.work = PoolWork(todo=tuple(todo), key=batch.key, compiling=compiling)
         if schedule.fresh and todo:
             slot.fresh_process()
-        self._submit(slot)
+        self._submit(slot, schedule)
 
-    def _take_outcome(self, slot: Slot, schedule: Schedule) -> CompletedCall:
+    def _take_outcome(self, slot: Slot, schedule: Schedule) -> CompletedCall | None:
+        """The call that is done; None if it failed and its explanation is still to come."""
         work = slot.work
         (number, call), *_ = work.todo
         outcome = slot.worker.answer(RunCases(call))
         calls = (*work.before, *call)
         work.todo = work.todo[1:]
-        slot.running = slot.worker.alive and bool(work.todo)
+        is_explained = slot.worker.alive and RunCases(call, work.bugs).is_explained(outcome)
+        slot.running = slot.worker.alive and (bool(work.todo) or is_explained)
         work.before = calls if schedule.fresh and slot.worker.alive else ()
         if work.compiling:
             work.compiling = False
             self._compiled.add(work.key)
         slot.replace_if_dead()
-        return number, calls, dataclasses.replace(outcome, compiled_for=work.key) if work.key else outcome
+        done = number, calls, dataclasses.replace(outcome, compiled_for=work.key) if work.key else outcome
+        work.unexplained = done if is_explained else None
+        return None if is_explained else done
+
+    def _take_explanation(self, slot: Slot, done: CompletedCall) -> CompletedCall:
+        number, calls, outcome = done
+        work = slot.work
+        explanation = slot.worker.answer(ExplainRequest(calls[-1], outcome.signature, work.bugs))
+        work.unexplained = None
+        slot.running = slot.worker.alive and bool(work.todo)
+        slot.replace_if_dead()
+        return number, calls, explained(outcome, work.bugs, explanation)

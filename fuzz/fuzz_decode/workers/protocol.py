@@ -15,7 +15,16 @@ from typing import Protocol, TypeVar
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
-from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, Trace, TraceRequest
+from fuzz_decode.diagnose.diagnosis import (
+    DiagnoseRequest,
+    Diagnosis,
+    ExplainRequest,
+    Explanation,
+    KnownBug,
+    Trace,
+    TraceRequest,
+    can_be_explained,
+)
 from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.oracles.tolerance import Tolerance
@@ -92,9 +101,15 @@ class Request(Protocol[Response_co]):
 
 @dataclass(frozen=True, slots=True)
 class RunCases:
-    """Run cases one after another in the same process; each has an answer of its own."""
+    """Run cases one after another in the same process. Each has an answer of its own, and after that an Explanation if there are
+    bugs that may cause its failure."""
 
     cases: CallSequence
+    bugs: tuple[KnownBug, ...] = ()
+
+    def is_explained(self, outcome: Outcome) -> bool:
+        """Whether an Explanation follows the outcome of one of the cases."""
+        return bool(self.bugs) and can_be_explained(outcome)
 
     def if_killed(self, failure: Outcome) -> Outcome:
         return failure
@@ -139,5 +154,5 @@ class EvaluateCase:
         return failure
 
 
-AnyRequest = RunCases | DrawRound | EvaluateCase | DiagnoseRequest | TraceRequest
-Answer = Outcome | DrawnRound | Diagnosis | Trace
+AnyRequest = RunCases | DrawRound | EvaluateCase | DiagnoseRequest | ExplainRequest | TraceRequest
+Answer = Outcome | DrawnRound | Diagnosis | Explanation | Trace

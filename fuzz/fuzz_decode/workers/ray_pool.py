@@ -7,6 +7,7 @@ since a task has a `ProcessPool` of one. The driver judges, stores and minimizes
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -100,7 +101,8 @@ class RayPool:
 
     def _submit(self, bundle: Bundle, schedule: Schedule) -> None:
         # the clocks of other machines show other times, and the driver drops what comes too late
-        there = dataclasses.replace(schedule, start=bundle.number, until=math.inf)
+        known = functools.partial(tuple, schedule.known_bugs())
+        there = dataclasses.replace(schedule, start=bundle.number, until=math.inf, known_bugs=known)
         self._waiting[self._task(make_calls).remote(self._there, bundle.runs, there)] = bundle
 
     def _worker_info(self) -> WorkerInfo | UsageError:

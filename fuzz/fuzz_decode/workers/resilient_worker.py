@@ -7,14 +7,15 @@ from typing import TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Trace
+from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, ExplainRequest, KnownBug, Trace
 from fuzz_decode.errors import UnsupportedKernel
-from fuzz_decode.outcome import Outcome, Symptom, last_call_outcome
+from fuzz_decode.outcome import Outcome, Signature, Symptom, last_call_outcome
 from fuzz_decode.workers.backend import diagnose_twice, trace_twice
 from fuzz_decode.workers.protocol import Request, RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
 
 Response = TypeVar("Response")
+EXPLAIN_SECONDS = 20.0  # more than one case may take, since several are run
 
 
 class ResilientWorker:
@@ -52,8 +53,11 @@ class ResilientWorker:
     def failing_as(self, signature: str) -> Callable[[CallSequence], bool]:
         return lambda calls: self.run_fresh(calls).signature == signature
 
-    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS) -> Diagnosis:
-        return diagnose_twice(self._diagnose, case, raw, seconds)
+    def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
+        return diagnose_twice(self._diagnose, case, raw, seconds, known)
+
+    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
+        return self._ask(ExplainRequest(case, signature, bugs), EXPLAIN_SECONDS).number
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(self._ask, case, fault, where)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import ModuleType
@@ -30,6 +31,7 @@ KILL_SECONDS = 5.0
 OUTPUT_SECONDS = 1.0
 WAITED = 0.1  # share of the time limit; a process that waited for a core as long gets that time in addition
 LONGEST = 10  # times as long as the time limit is the most that a process gets
+_STARTING = threading.Lock()  # one worker is started at a time
 WAITS_SECONDS = 1.0  # between two looks at how long it has waited
 
 
@@ -181,12 +183,13 @@ class Worker:
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
     """multiprocessing has each child run the parent's script again, which may do anything; children need nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _STARTING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _death_name(death: WorkerDied) -> str:

@@ -94,7 +94,7 @@ def facts(finding: Finding) -> tuple[Any, ...]:
 
 
 def test_a_function_gives_the_findings_of_a_campaign_in_workers_and_here(campaign: Campaign) -> None:
-    expected = [told(bug) for bug in campaign.state.bugs.values()]
+    expected = [told(bug) for bug in campaign.state.bugs]
 
     assert expected
     assert [facts(finding) for finding in on_cpu(sample_targets.five_percent_off)] == expected

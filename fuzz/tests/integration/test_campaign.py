@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sample_faults
 import sample_targets
 from factories import campaign, finished
 
@@ -21,7 +22,7 @@ BUG = "mutant:k-block-stride-dense"
 def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
     run = finished("bundled", tmp_path / "corpus", iters=25)
 
-    assert (run.state.done, run.state.bugs, run.state.rejected.total()) == (25, {}, 0)
+    assert (run.state.done, run.state.bugs, run.state.rejected.total()) == (25, [], 0)
     assert not (tmp_path / "corpus").exists()
 
 
@@ -49,7 +50,7 @@ def test_the_minimized_case_replaces_the_raw_one_and_remembers_it(tmp_path: Path
     assert errors == []
     assert [entry.minimised for entry in entries.values()] == [True]
     assert simplicity_key(next(iter(entries.values())).raw_case) > simplicity_key(next(iter(entries.values())).case)
-    assert [bug.path for bug in run.state.bugs.values()] == list(entries)
+    assert [bug.path for bug in run.state.bugs] == list(entries)
 
 
 @pytest.mark.slow
@@ -57,13 +58,33 @@ def test_the_aiter_bug_shrinks_to_two_blocks_of_one_head(tmp_path: Path) -> None
     """https://github.com/ROCm/aiter/pull/3498: only a block stride that is not block_size * slot stride is left."""
     for seed in (1, 5):
         run = finished(BUG, tmp_path / str(seed), seed=seed, iters=30, stop_after=1)
-        case = next(iter(run.state.bugs.values())).entry.case
+        case = next(iter(run.state.bugs)).entry.case
         strides = case.k.strides(case.cache_sizes(case.k_row))
 
         assert (case.num_seqs, case.num_kv_heads, case.group) == (1, 1, 1)
         assert case.num_blocks <= 2
         assert strides["block"] != case.block_size * strides["slot"]
         assert features_of(case).keys() <= {"k", "table.first_block", "table.placement", "table.spare_blocks"}
+
+
+FAULTS = Path(sample_faults.__file__)
+
+
+@pytest.mark.parametrize(("function", "bugs"), [("v_heads_and_out_rows_taken_to_be_dense", 2), ("out_rows_taken_to_be_dense", 1)])
+def test_bugs_with_one_signature_are_told_apart_by_their_cause(function: str, bugs: int, tmp_path: Path) -> None:
+    run = finished(f"{FAULTS}:{function}", tmp_path, iters=60)
+    failing = [case for bug in run.state.bugs for case in bug.cases]
+
+    assert len(run.state.bugs) == len(load_folder(tmp_path)[0]) == bugs
+    assert len(failing) == len({*failing}) == sum(bug.count for bug in run.state.bugs)
+    assert all(bug.cases[0] == bug.first_case_index for bug in run.state.bugs)
+
+
+def test_what_nobody_can_explain_is_one_finding(tmp_path: Path) -> None:
+    run = finished(f"{FAULTS}:five_percent_too_much", tmp_path, iters=40)
+
+    assert [bug.entry.fault for bug in run.state.bugs] == [""]
+    assert run.state.bugs[0].count > 30
 
 
 @pytest.mark.slow
@@ -73,8 +94,8 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     one, two = (finished(target, tmp_path / str(jobs), jobs=jobs, iters=25) for jobs in (1, 2))
 
     assert one.state.bugs
-    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
-        (s, b.first_case_index, b.count, b.entry) for s, b in two.state.bugs.items()
+    assert [(b.signature, b.first_case_index, b.count, b.entry) for b in one.state.bugs] == [
+        (b.signature, b.first_case_index, b.count, b.entry) for b in two.state.bugs
     ]
     assert sorted(p.name for p in (tmp_path / "1").iterdir()) == sorted(p.name for p in (tmp_path / "2").iterdir())
 
@@ -93,14 +114,14 @@ def test_a_bad_target_is_a_finding_and_the_campaign_goes_on(target: str, signatu
     run = finished(f"{SAMPLES}:{target}", tmp_path, iters=12)
 
     assert run.state.done == 12
-    assert signature in run.state.bugs
+    assert run.state.bug_of(signature)
 
 
 @pytest.mark.slow
 def test_a_target_that_hangs_is_given_up_after_three_times(tmp_path: Path) -> None:
     run = finished(f"{SAMPLES}:hangs_on_two", tmp_path, timeout=0.7, iters=100, minimize_time=1.0)
 
-    assert run.state.bugs["timeout:call"].count == 3
+    assert [(bug.signature, bug.count) for bug in run.state.bugs] == [("timeout:call", 3)]
     assert run.state.done < 100
     assert "no answer within 0.7 s" in run.state.stopped_because
 
@@ -127,13 +148,13 @@ def test_a_case_that_was_only_slow_is_no_finding(tmp_path: Path) -> None:
     assert (tmp_path / "slow.seen").exists()
     assert sum(isinstance(event, SpuriousTimeout) for event in events) == 1
     assert dict(run.state.rejected) == {"no answer within 5 s, but in time when run alone": 1}
-    assert (run.state.bugs, run.state.done, list((tmp_path / "corpus").iterdir())) == ({}, 30, [])
+    assert (run.state.bugs, run.state.done, list((tmp_path / "corpus").iterdir())) == ([], 30, [])
 
 
 def test_unsupported_cases_are_counted_by_reason(tmp_path: Path) -> None:
     run = finished(f"{SAMPLES}:cannot", tmp_path, iters=10)
 
-    assert (run.state.rejected.total(), run.state.bugs) == (10, {})
+    assert (run.state.rejected.total(), run.state.bugs) == (10, [])
 
 
 def test_a_target_that_does_not_import_ends_the_campaign_at_once(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_campaign_stores_the_diagnosis_and_minimizing_renews_it(tmp_path: Path
     options: dict[str, Any] = {"iters": 30, "stop_after": 1, "jobs": 1}
     running = Campaign(CampaignSettings(target=target.target, corpus=tmp_path, device="cpu", timeout=20.0, **options))
     list(running.events())
-    (bug,) = running.state.bugs.values()
+    (bug,) = running.state.bugs
     stored = load(bug.path)
     assert stored.diagnosis == bug.entry.diagnosis
     assert "(block_size * slot stride) instead of" in stored.diagnosis

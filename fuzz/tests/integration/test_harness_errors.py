@@ -58,7 +58,7 @@ def test_a_campaign_keeps_the_finding_without_a_diagnosis_and_raises_at_the_end(
     with pytest.raises(HarnessError, match=r"(?s)while diagnosing case .*Traceback .*ValueError: boom"):
         list(running.events())
 
-    (bug,) = running.state.bugs.values()
+    (bug,) = running.state.bugs
     kept = load(bug.path)
     assert running.state.done == 12
     assert (kept.case, kept.signature, kept.diagnosis, kept.fault) == (bug.entry.case, "wrong-value:out", "", "")

@@ -71,7 +71,7 @@ def test_a_mutant_is_found_with_the_same_signature(tmp_path: Path) -> None:
     for _ in campaign.events():
         pass
 
-    (bug,) = campaign.state.bugs.values()
+    (bug,) = campaign.state.bugs
     found = bug.entry.signature, bug.entry.fault, bug.entry.versions["engine"]
     assert found == ("wrong-value:out", "k-block-stride-dense", "native")
 

@@ -50,7 +50,7 @@ def judged(running: Campaign, stop: int = CASES) -> list[Case]:
 
 
 def facts(run: Campaign) -> tuple[Any, ...]:
-    bugs = [(s, b.first_case_index, b.count, b.entry.case, b.path.name) for s, b in run.state.bugs.items()]
+    bugs = [(b.signature, b.first_case_index, b.count, b.entry.case, b.path.name) for b in run.state.bugs]
     return run.state.done, run.state.rejected, bugs, run.state.coverage
 
 
@@ -179,5 +179,5 @@ def test_a_finding_for_which_no_time_is_left_is_kept_as_it_came(tmp_path: Path) 
     (entry,) = load_folder(tmp_path)[0].values()
 
     assert (entry.case, entry.minimised, entry.note) == (entry.raw_case, False, NO_TIME)
-    assert [bug.entry.digest for bug in run.state.bugs.values()] == [entry.digest]
+    assert [bug.entry.digest for bug in run.state.bugs] == [entry.digest]
     assert took < 3.0

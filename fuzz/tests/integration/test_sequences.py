@@ -101,8 +101,8 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     one, two = (finished(target, tmp_path / str(jobs), iters=24, sequence=4, jobs=jobs) for jobs in (1, 2))
 
     assert one.state.bugs
-    assert [(s, b.first_case_index, b.count, b.entry) for s, b in one.state.bugs.items()] == [
-        (s, b.first_case_index, b.count, b.entry) for s, b in two.state.bugs.items()
+    assert [(b.signature, b.first_case_index, b.count, b.entry) for b in one.state.bugs] == [
+        (b.signature, b.first_case_index, b.count, b.entry) for b in two.state.bugs
     ]
 
 
@@ -138,7 +138,7 @@ def test_without_sequences_a_stale_plan_is_kept_as_it_was_found_with_a_note(tmp_
 def test_an_honest_target_is_quiet(tmp_path: Path) -> None:
     run = finished(f"{SAMPLES}:honest", tmp_path, iters=24, sequence=4)
 
-    assert (run.state.done, run.state.bugs) == (24, {})
+    assert (run.state.done, run.state.bugs) == (24, [])
 
 
 class Polluted(ResilientWorker):

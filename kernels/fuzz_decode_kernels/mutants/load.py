@@ -1,29 +1,52 @@
-"""Faulty variants of the kernel's source. Each edit must apply exactly once, so that no mutant silently becomes the unmutated
-kernel."""
+"""Faulty variants of the kernel's source, with one fault or with several: `gqa-modulo+lse-base-2`. Each edit must apply exactly
+once, so that no mutant silently becomes the unmutated kernel."""
 
 from __future__ import annotations
 
 import itertools
 import linecache
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fuzz_decode_kernels.mutants.real_bugs import REAL_BUGS as MUTANTS
 
 SOURCE = Path(__file__).parents[1] / "paged_decode.py"
+AND = "+"  # between the names of faults that a kernel has at once
 _serial = itertools.count()
 
-__all__ = ["MUTANTS", "SOURCE", "load_mutant", "load_source", "mutant_source"]
+__all__ = ["AND", "MUTANTS", "SOURCE", "load_mutant", "load_source", "mutant_source"]
 
 
 def mutant_source(name: str) -> str:
-    """The kernel's source with the mutant's edits. Raises ValueError if an edit does not apply exactly once."""
-    source = SOURCE.read_text()
-    for old, new in MUTANTS[name].edits:
+    """The kernel's source with the mutant's edits, or with those of several. Raises ValueError if an edit does not apply exactly
+    once, or if the edits of two mutants overlap."""
+    names = name.split(AND)
+    alone = [_edited(SOURCE.read_text(), [each]) for each in names]
+    if len(names) == 1:
+        return alone[0]
+    overlap = f"mutant {name}: the edits of its faults overlap, so that their order would matter; choose faults of other lines"
+    try:
+        source, reverse = (_edited(SOURCE.read_text(), order) for order in (names, names[::-1]))
+    except ValueError as error:
+        raise ValueError(overlap) from error
+    if source != reverse:
+        raise ValueError(overlap)
+    return source
+
+
+def cause(name: str) -> str:
+    """What a mutant is known by: the first fault that a diagnosis names for it, or, if none does, its own name."""
+    return next(iter(MUTANTS[name].diagnosis), name)
+
+
+def _edited(source: str, names: Sequence[str]) -> str:
+    """The source with the edits of some mutants, each edit once."""
+    edits = {edit: name for name in names for edit in MUTANTS[name].edits}
+    for (old, new), mutant in edits.items():
         if source.count(old) != 1:
-            raise ValueError(f"mutant {name}: {old!r} occurs {source.count(old)} times in {SOURCE.name}, not once")
+            raise ValueError(f"mutant {mutant}: {old!r} occurs {source.count(old)} times in {SOURCE.name}, not once")
         source = source.replace(old, new)
     return source
 

@@ -49,6 +49,8 @@ class FittedFault:
     """The model that may explain a run; None if there is none."""
     describe: Callable[[list[Fit]], tuple[str, str]]
     """The fault's name and sentence, from the fits of all wrong runs."""
+    names: tuple[str, ...]
+    """Names that `describe` may give."""
 
 
 def search(seen: list[Observation], more: Iterable[Observation], deadline: float) -> Diagnosis | None:
@@ -64,6 +66,17 @@ def search(seen: list[Observation], more: Iterable[Observation], deadline: float
     found = [fit for fit in fits[left[0]] if fit is not None and fit.correct != fit.faulty]
     evidence = tuple(f"explained: {run.label}" for run in seen)
     return Diagnosis(*left[0].describe(found), True, evidence)
+
+
+def has_fault(name: str) -> bool:
+    """Whether it is a name that `describe` of one of the faults gives."""
+    return any(name in fault.names for fault in FITTED_FAULTS)
+
+
+def fits_run(name: str, run: Observation) -> bool:
+    """Whether the fault explains a wrong run with numbers of its own, which may suggest another name."""
+    fits = (_fit(fault, run) for fault in FITTED_FAULTS if name in fault.names)
+    return any(fit is not None and fit.correct != fit.faulty for fit in fits)
 
 
 def _confirmed(
@@ -242,8 +255,8 @@ def _range(a: int, b: int) -> str:
 
 
 FITTED_FAULTS = (
-    FittedFault(_counted(0), _describe_dropped),
-    FittedFault(_counted(2), _describe_twice),
-    FittedFault(_extra_tokens, _describe_extra),
-    FittedFault(_sinks, _describe_sinks),
+    FittedFault(_counted(0), _describe_dropped, ("tokens-dropped",)),
+    FittedFault(_counted(2), _describe_twice, ("tokens-twice",)),
+    FittedFault(_extra_tokens, _describe_extra, ("tail-weighs-in", "empty-split-not-neutral")),
+    FittedFault(_sinks, _describe_sinks, ("sinks-ignored", "sink-for-each-split")),
 )

@@ -16,12 +16,13 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.diagnosis import Diagnosis
-from fuzz_decode.diagnose.observation import observe
+from fuzz_decode.diagnose.observation import Experiment, observe
 from fuzz_decode.diagnose.session import DiagnosisSession
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.problems.build import is_small
 from fuzz_decode.problems.problem import Problem
+from fuzz_decode.targets.target import Target
 
 MAX_SLOTS = 2**22  # of a pool that is examined slot by slot
 MISSING_MASK = "correct if unreferenced memory is finite, wrong if it is NaN: a missing mask"
@@ -81,6 +82,25 @@ def _named(guilty: list[Region], evidence: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(fault, _sentence(guilty), True, evidence)
 
 
+def is_region_fault(name: str) -> bool:
+    """Whether it is a name that `_named` gives."""
+    return name.endswith(("-unmasked", "-read")) and _region_of(name) in (*(name for name, _ in SLOTS.values()), "gaps", "table")
+
+
+def wrong_elsewhere(fault: str, experiment: Experiment, target: Target) -> bool:
+    """Whether the result is wrong with NaN in all unreferenced memory but that which the fault reads."""
+    for region in regions(experiment.problem.case):
+        is_read = fault.endswith("-read") or region.tensor.lower() in fault.split("-")[1]
+        if region.name != _region_of(fault) or not is_read:
+            region.poison(experiment.problem)
+    return _is_wrong(experiment, target)
+
+
+def _region_of(fault: str) -> str:
+    """The name of a fault's region."""
+    return fault.removesuffix("-read") if fault.endswith("-read") else fault.partition("-")[0]
+
+
 def regions(case: Case) -> Iterator[Region]:
     """Every region that the case has, the likeliest first."""
     kinds = _kinds(case)
@@ -101,8 +121,12 @@ def regions(case: Case) -> Iterator[Region]:
 def _goes_wrong(region: Region, case: Case, session: DiagnosisSession) -> bool:
     experiment = session.experiment(case)
     region.poison(experiment.problem)
+    return _is_wrong(experiment, session.target)
+
+
+def _is_wrong(experiment: Experiment, target: Target) -> bool:
     try:
-        return not observe(region.name, experiment, session.target).is_explained_by(experiment.correct)
+        return not observe("poisoned", experiment, target).is_explained_by(experiment.correct)
     except (TargetFailed, TargetRejected):
         return True
 
@@ -140,7 +164,7 @@ def _around(buffer: str) -> Callable[[Problem], None]:
         for view in (problem.q, problem.k_cache, problem.v_cache):
             if view.untyped_storage().data_ptr() == storage.untyped_storage().data_ptr():
                 unused.as_strided(view.shape, view.stride(), view.storage_offset()).fill_(False)
-        storage[unused] = torch.nan
+        storage[unused.nonzero().flatten()] = torch.nan  # a mask cannot be filled in float8
 
     return poison
 

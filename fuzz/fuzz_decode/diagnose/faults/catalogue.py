@@ -5,9 +5,14 @@ Add one to the file of what it changes: `addresses`, `lookup`, `visibility`, `op
 
 from __future__ import annotations
 
-from fuzz_decode.diagnose.faults import addresses, lookup, options, scores_and_sums, visibility
+from collections.abc import Iterable
 
-FAULTS = (
+from fuzz_decode.diagnose.access_model import AccessModel
+from fuzz_decode.diagnose.faults import addresses, lookup, options, scores_and_sums, visibility
+from fuzz_decode.diagnose.faults.fault import Fault
+from fuzz_decode.problems.problem import Problem
+
+FAULTS: tuple[Fault, ...] = (
     *addresses.cache_faults(),
     *visibility.tokens(),
     *lookup.heads(),
@@ -24,3 +29,14 @@ FAULTS = (
     *scores_and_sums.scores(),
     *scores_and_sums.dims(),
 )
+
+
+def fault_named(name: str) -> Fault | None:
+    return next((fault for fault in FAULTS if fault.name == name), None)
+
+
+def with_faults(names: Iterable[str], problem: Problem, correct: AccessModel) -> AccessModel:
+    """The model with all of these faults, as far as they are in the catalogue and apply."""
+    for fault in filter(None, map(fault_named, names)):
+        correct = fault.apply(problem, correct) or correct
+    return correct

@@ -63,7 +63,7 @@ class CiReport:
 
 def campaign_checks(state: CampaignState) -> list[Check]:
     """One for each finding, each of the ledger's entries that is out of date, and each that excused something."""
-    found = [_failure(bug.entry.signature, bug.entry, bug.file, bug.count) for bug in state.bugs.values()]
+    found = [_failure(bug.entry.signature, bug.entry, bug.file, bug.count) for bug in state.bugs]
     stale = [_stale(known.signature, known, path) for known, path in state.unexpected_passes.items()]
     return found + stale + [_known_failure(known, count) for known, count in state.known.items()]
 

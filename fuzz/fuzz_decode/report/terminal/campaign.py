@@ -37,8 +37,10 @@ class CampaignView:
     _progress: Progress | None = None
     _task: TaskID = TaskID(0)
     _next_update: float = 0.0
-    _shrunk: dict[str, str] = field(default_factory=dict)
-    """signature to how its case was minimized"""
+    _shrunk: dict[int, str] = field(default_factory=dict)
+    """number of a finding's first case to how it was minimized"""
+    _last: int = 0
+    """that of the last finding"""
 
     def __enter__(self) -> CampaignView:
         self._next_update = self.started + (0.0 if self.console.is_terminal else PLAIN_LINE_SECONDS)
@@ -66,9 +68,10 @@ class CampaignView:
             case CaseDone():
                 self._tick()
             case Found(entry, path, index):
+                self._last = index
                 self.console.print(clean(f"case {index}: {entry.signature}, saved as {path}; minimizing", "red"), soft_wrap=True)
             case Minimized(entry, _, shrunk):
-                self._shrunk[entry.signature] = how_it_shrank(shrunk)
+                self._shrunk[self._last] = how_it_shrank(shrunk)
                 self.console.print(clean(one_line(f"{how_it_shrank(shrunk)}: {headline(entry)}")), soft_wrap=True)
             case SpuriousTimeout(path, reason):
                 self.console.print(clean(f"{path} is not a finding and is removed: {reason}", "yellow"), soft_wrap=True)
@@ -90,14 +93,15 @@ class CampaignView:
             print_(clean(f"{word}: {known.signature} {counted(count, 'case')} ({known.issue})", "yellow"), soft_wrap=True)
         for known, path in state.unexpected_passes.items():
             print_(clean(known.no_longer_fails(path), "red"), soft_wrap=True)
-        for signature, bug in state.bugs.items():
-            title = f"{signature} - {self._shrunk.get(signature, 'minimized' if bug.entry.minimised else 'not minimized')}"
+        for bug in state.bugs:
+            shrunk = self._shrunk.get(bug.first_case_index, "minimized" if bug.entry.minimised else "not minimized")
+            title = f"{bug.signature} - {shrunk}"
             repro = repro_line(bug.file, bug.entry.target)
             show_finding(self.console, bug.entry, repro, title)
             print_()
-        for signature, bug in state.bugs.items():
+        for bug in state.bugs:
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
-            print_(clean(f"{signature}: {cases}; {bug.file or 'not saved'}", "red"), soft_wrap=True)
+            print_(clean(f"{bug.signature}: {cases}; {bug.file or 'not saved'}", "red"), soft_wrap=True)
         verdict = Text(self.verdict)
         verdict.stylize("bold red" if state.bugs else "bold green", 0, len(counted(len(state.bugs), "finding")))
         print_(verdict)

@@ -17,8 +17,9 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import FAIL, KnownFailure, Ledger
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.diagnose import Diagnosis
+from fuzz_decode.diagnose.diagnosis import KnownBug
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.workers.protocol import WorkerConfig
 
 CASE = Case(seq_lens=(3, 2), group=2)
@@ -48,6 +49,9 @@ class Fresh:
 
     def diagnose(self, *_: Any) -> Diagnosis:
         return Diagnosis()
+
+    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
+        return next((bug.number for bug in bugs if signature in bug.signatures), None)
 
     def __enter__(self) -> Fresh:
         return self
@@ -79,8 +83,8 @@ def test_a_crash_and_wrong_values_of_one_case_are_one_bug(seen: Outcome, again: 
     recording = recorder(tmp_path, Fresh(again))
     (event,) = judged(recording, (CASE, seen), (OTHER, seen), (OTHER, again))
 
-    ((signature, bug),) = recording.state.bugs.items()
-    assert (signature, bug.count, bug.entry.case.group, bug.entry.case.seq_lens) == (again.signature, 3, 2, (0,))
+    (bug,) = recording.state.bugs
+    assert (bug.signature, bug.count, bug.entry.case.group, bug.entry.case.seq_lens) == (again.signature, 3, 2, (0,))
     assert bug.entry.note == ONE_BUG.format(seen.signature, again.signature)
     assert (bug.entry.signature, bug.entry.stage) == (again.signature, again.stage)
     assert on_disk(tmp_path) == {bug.path: summary(bug.entry)} == {event.path: summary(event.entry)}
@@ -90,8 +94,8 @@ def test_a_crash_that_comes_after_the_wrong_values_joins_them(tmp_path: Path) ->
     recording = recorder(tmp_path, Fresh(VALUES))
     first, second = judged(recording, (CASE, VALUES), (OTHER, SEGFAULT), (CASE, SEGFAULT))
 
-    ((signature, bug),) = recording.state.bugs.items()
-    assert (signature, bug.count) == ("wrong-value:out", 3)
+    (bug,) = recording.state.bugs
+    assert (bug.signature, bug.count) == ("wrong-value:out", 3)
     assert bug.entry.note == ONE_BUG.format("crash-SIGSEGV:call", "wrong-value:out")
     assert (first.entry.case, second.entry) == (bug.entry.case, bug.entry)
     assert on_disk(tmp_path) == {bug.path: summary(bug.entry)}
@@ -104,10 +108,10 @@ def test_a_crash_that_shrinks_to_another_case_stays_a_finding(tmp_path: Path) ->
     recording.in_process = Fresh(VALUES, lambda case: case.group == 4)  # type: ignore[assignment]  # has what is used
     judged(recording, (OTHER, SEGFAULT))
 
-    bugs = recording.state.bugs
-    assert list(bugs) == ["wrong-value:out", "crash-SIGSEGV:call"]
-    note = f"failed as wrong-value:out in a fresh process, and may be the bug of {bugs[VALUES.signature].path}"
-    assert (bugs[SEGFAULT.signature].entry.case, bugs[SEGFAULT.signature].entry.note) == (OTHER, note)
+    values, crash = recording.state.bugs
+    assert (values.signature, crash.signature) == ("wrong-value:out", "crash-SIGSEGV:call")
+    note = f"failed as wrong-value:out in a fresh process, and may be the bug of {values.path}"
+    assert (crash.entry.case, crash.entry.note) == (OTHER, note)
     assert len(load_folder(tmp_path)[0]) == 2
 
 
@@ -132,7 +136,7 @@ def test_a_timeout_that_fails_otherwise_is_not_forgotten(tmp_path: Path) -> None
     (event,) = judged(recording, (CASE, TIMEOUT))
 
     assert event.entry.note == "failed as wrong-value:out in a fresh process"
-    assert list(recording.state.bugs) == ["timeout:call"]
+    assert [bug.signature for bug in recording.state.bugs] == ["timeout:call"]
 
 
 @pytest.mark.parametrize(("again", "kept"), [(Outcome(Status.PASSED), 0), (TIMEOUT, 1)])

@@ -209,7 +209,7 @@ def test_findings_come_last(tmp_path: Path) -> None:
     console = Console(width=80, no_color=True, highlight=False)
     view = CampaignView(running, console)
     found = replace(entry(INTERLEAVED, message="16 of 16 elements"), diagnosis="block stride of K", minimised=True)
-    running.state.bugs["wrong-value:out"] = Bug(found, tmp_path / "a.json", 0)
+    running.state.bugs.append(Bug(found, tmp_path / "a.json", 0, cases=[0]))
     running.state.coverage.add(INTERLEAVED)
     with console.capture() as capture:
         view.show(Minimized(found, tmp_path / "a.json", None))

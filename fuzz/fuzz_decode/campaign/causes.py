@@ -1,0 +1,102 @@
+"""Which of a campaign's bugs causes a failing case: what a worker has found out, what is asked of those found meanwhile, and what
+is left to the signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fuzz_decode.campaign.settings import CampaignSettings
+from fuzz_decode.campaign.state import Bug, CampaignState
+from fuzz_decode.cases.call_sequence import CallSequence, Runner
+from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
+from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
+from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom
+from fuzz_decode.workers.backend import CaseRunner
+from fuzz_decode.workers.in_process import InProcessBackend
+from fuzz_decode.workers.resilient_worker import ResilientWorker
+
+MOST_UNKNOWN = 2  # bugs of one signature whose faults are unknown: a kernel that nobody can explain ends no campaign
+ANOTHER = "another bug causes this failure"
+
+
+@dataclass(slots=True)
+class CauseFinder:
+    """Tells the bugs of one campaign apart."""
+
+    settings: CampaignSettings
+    state: CampaignState
+    in_process: InProcessBackend | None = None
+    """runs cases instead of a child process"""
+    _worker: CaseRunner | None = None
+
+    def known_bugs(self) -> tuple[KnownBug, ...]:
+        return tuple(bug.known for bug in self.state.bugs)
+
+    def cause_of(self, calls: CallSequence, outcome: Outcome) -> Bug | None:
+        """The bug that causes a failure; None if it is a new one."""
+        if not self._can_ask(calls, outcome):
+            return self.state.bug_of(outcome.signature)
+        if outcome.explained_by is not None and (bug := self.state.bug_number(outcome.explained_by)):
+            return bug
+        return self._ask(calls, outcome) or self._by_signature(calls[-1], outcome.signature)
+
+    def stands_for(self, calls: CallSequence, outcome: Outcome) -> bool:
+        """Whether a failure is a known bug's without any question."""
+        return not self._can_ask(calls, outcome) and self.state.bug_of(outcome.signature) is not None
+
+    def unless_known(self, run: Runner, worker: CaseRunner, new: Bug) -> Runner:
+        """`run`, but a failure that another bug than the new one causes has neither findings nor a signature."""
+        others = tuple(bug.known for bug in self.state.bugs if bug is not new)
+
+        def run_unless_known(calls: CallSequence) -> Outcome:
+            outcome = run(calls)
+            is_candidate = others and outcome.signature == new.signature and self._can_ask(calls, outcome)
+            if is_candidate and worker.explain(calls[0], outcome.signature, others) is not None:
+                return Outcome(Status.KNOWN, reason=ANOTHER)
+            return outcome
+
+        return run_unless_known
+
+    def is_cause(self, bug: Bug, other: Bug, worker: CaseRunner) -> bool:
+        """Whether the fault of a bug is that of another one, which is not known."""
+        calls = other.entry.calls
+        askable = bug.entry.fault and not other.entry.fault and len(calls) == 1 and other.entry.stage == Stage.COMPARE
+        return bool(askable) and worker.explain(calls[0], other.signature, (bug.known,)) is not None
+
+    def close(self) -> None:
+        if self._worker and self._worker is not self.in_process:
+            self._worker.close()
+
+    def _can_ask(self, calls: CallSequence, outcome: Outcome) -> bool:
+        """Not of several calls, whose failure is about what they leave behind, nor where the answer would crash like the case."""
+        crashes = outcome.signature.symptom is Symptom.CRASH and self.settings.device != "cpu"
+        return len(calls) == 1 and can_be_explained(outcome) and not crashes
+
+    def _ask(self, calls: CallSequence, outcome: Outcome) -> Bug | None:
+        """The cause among the bugs that the worker was not told of; among all, if its own answer is none any more."""
+        since = -1 if outcome.explained_by is not None else outcome.compared_with
+        bugs = tuple(bug for bug in self.known_bugs() if bug.number > since)
+        if not bugs:
+            return None
+        if self._worker is None:
+            self._worker = self.in_process or ResilientWorker(self.settings.worker_config)
+        number = self._worker.explain(calls[0], outcome.signature, bugs)
+        return None if number is None else self.state.bug_number(number)
+
+    def _by_signature(self, case: Case, signature: Signature) -> Bug | None:
+        """The bug that stands for what nothing explains, if one has to."""
+        same = [bug for bug in self.state.bugs if bug.has(signature)]
+        unknown = [bug for bug in same if not bug.entry.fault]
+        possible = unknown if len(unknown) >= MOST_UNKNOWN else [bug for bug in unknown if _may_need(bug, case)]
+        absorbing = [bug for bug in same if bug.absorbs] or possible
+        if not absorbing:
+            return None
+        self.state.unexplained += 1
+        return absorbing[-1]
+
+
+def _may_need(bug: Bug, case: Case) -> bool:
+    """Whether a case has any of the features that the bug's simplest case needs."""
+    features = {name for name in bug.entry.needed if name not in SIZE_FIELDS}
+    return not features or not features.isdisjoint(features_of(case))

@@ -1,0 +1,84 @@
+"""Which known bug causes a failure: predicted by its fault, or gone without what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sample_faults
+from sample_targets import honest
+from torch import Tensor
+
+from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.diagnose.diagnosis import ExplainRequest, KnownBug
+from fuzz_decode.diagnose.explain import explain
+from fuzz_decode.execute.run_and_judge import run_case
+from fuzz_decode.outcome import Signature
+from fuzz_decode.targets.target import target_from_function
+
+WRONG = Signature("wrong-value:out")
+HND = Layout(FAMILIES["HND"])
+GAPS_IN_OUT = Layout(QUERY_AXES, (8, 16, 0))
+CASE = Case(seq_lens=(5, 9), num_kv_heads=2, head_dim=24, block_size=4, k=HND, v=HND)
+V_HEADS = KnownBug(3, (WRONG,), "v-head-stride-dense")
+OUT_ROWS = KnownBug(7, (WRONG,), "out-row-stride-dense")
+
+
+def wrong_in_large_groups(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
+    return honest(q, k_cache, *rest)[0] * (1.05 if q.shape[1] // k_cache.shape[2] > 2 else 1.0)
+
+
+def cause(function: Callable[..., Any], case: Case, *bugs: KnownBug) -> int | None:
+    target = target_from_function(function.__name__, function)
+    outcome = run_case(case, target, "cpu")
+    assert outcome.findings
+    return explain(ExplainRequest(case, outcome.signature, bugs), target, "cpu").number
+
+
+def test_a_fault_explains_what_it_predicts_and_nothing_else() -> None:
+    assert cause(sample_faults.v_heads_taken_to_be_dense, CASE, V_HEADS) == 3
+    assert cause(sample_faults.v_heads_taken_to_be_dense, CASE, OUT_ROWS) is None
+    assert cause(sample_faults.five_percent_too_much, CASE, V_HEADS, OUT_ROWS) is None
+
+
+def test_a_known_fault_hides_no_other_on_the_same_case() -> None:
+    case = replace(CASE, out=GAPS_IN_OUT)
+    assert cause(sample_faults.v_heads_and_out_rows_taken_to_be_dense, case, V_HEADS) is None
+    assert cause(sample_faults.v_heads_and_out_rows_taken_to_be_dense, case, V_HEADS, OUT_ROWS) == 3
+    assert cause(sample_faults.v_heads_and_out_rows_taken_to_be_dense, CASE, OUT_ROWS, V_HEADS) == 3
+    assert (
+        cause(sample_faults.v_heads_and_out_rows_taken_to_be_dense, replace(case, k=Case().k, v=Case().v), V_HEADS, OUT_ROWS) == 7
+    )
+
+
+@pytest.mark.parametrize(("fault", "explained"), [("tail-v-unmasked", 1), ("tail-k-unmasked", None), ("window-v-unmasked", None)])
+def test_a_missing_mask_explains_what_is_right_once_its_memory_is_finite(fault: str, explained: int | None) -> None:
+    case = replace(CASE, k=Case().k, v=Case().v)
+    assert cause(sample_faults.multiplies_the_tail_by_zero, case, KnownBug(1, (WRONG,), fault)) == explained
+
+
+@pytest.mark.parametrize(
+    ("needed", "explained"), [(("group",), 5), (("table.placement",), None), (("table.placement", "group"), 5), ((), 5)]
+)
+def test_an_unknown_bug_explains_what_goes_away_without_what_it_needs(needed: tuple[str, ...], explained: int | None) -> None:
+    case = replace(CASE, group=4, table=BlockTable(placement="permuted"))
+    assert cause(wrong_in_large_groups, case, KnownBug(5, (WRONG,), "", needed)) == explained
+
+
+def test_an_unknown_bug_that_needs_nothing_explains_its_signature_only() -> None:
+    assert cause(wrong_in_large_groups, replace(CASE, group=4), KnownBug(5, (Signature("unwritten:out"),), "")) is None
+
+
+def test_lengths_tell_nothing() -> None:
+    """A failure that goes away with shorter sequences may have any cause."""
+    bug = KnownBug(5, (Signature("unwritten:out"),), "", ("seq_lens",))
+    assert cause(wrong_in_large_groups, replace(CASE, group=4), bug) is None
+
+
+def test_a_fault_on_top_of_a_missing_mask_is_not_hidden_by_it() -> None:
+    """Its memory is wrong with finite numbers, too."""
+    mask = KnownBug(1, (WRONG,), "tail-v-unmasked")
+    assert cause(sample_faults.v_heads_taken_to_be_dense, CASE, mask) is None
