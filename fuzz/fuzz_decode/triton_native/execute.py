@@ -13,6 +13,7 @@ from fuzz_decode.triton_native.code import assembled, encode, kept
 from fuzz_decode.triton_native.frontend import source_key, triton_ir
 from fuzz_decode.triton_native.launch_report import LaunchReport
 from fuzz_decode.triton_native.machine_launch import Launch, Memory
+from fuzz_decode.triton_native.parameters import Kind
 from fuzz_decode.triton_native.unsupported import Unsupported
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ class Kernel:
 _kernels: dict[str, Kernel] = {}
 
 
-def compiled(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> Kernel:
+def compiled(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]) -> Kernel:
     """The kernel for these types of its runtime parameters ("*fp16", "i32", "fp32", ...) and values of all other ones.
 
     Kept in memory and on disk. Raises Unsupported, and whatever the compiler's front end raises on an invalid kernel.
     """
     key = source_key(function, types, constexprs)
     if key not in _kernels:
-        names = [name for name in function.arg_names if name in types]
-        code = kept(key, lambda: encode(assembled(triton_ir(function, types, constexprs), names)))
+        kinds = {name: types[name] for name in function.arg_names if name in types}
+        code = kept(key, lambda: encode(assembled(triton_ir(function, kinds, constexprs), kinds)))
         _kernels[key] = Kernel(function.__name__, Memory(code))
     return _kernels[key]
 
