@@ -56,9 +56,10 @@ def run(
     keep_reads: bool = False,
     others: Iterable[torch.Tensor] = (),
 ) -> LaunchReport:
-    """Run every program of the grid, one after the other.
+    """Run every program of the grid, one after the other; one that waits for another makes way for it.
 
-    `order`: "forward", "backward", or the seed of a random order. Arguments that the kernel does not take at run time are
+    `order`: "forward", "backward", or the seed of a random order, in which programs are interleaved: each makes way for others
+    before its first stores. Arguments that the kernel does not take at run time are
     ignored. The whole storage of each tensor is memory that the kernel may access. `others`: further tensors that pointers which
     the kernel loads from memory may point into.
     """

@@ -41,7 +41,8 @@ class _Machine(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("reads_count", "reads_capacity")),
         ("report", _Report),
         ("scratch", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes")),
+        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes", "frame_bytes", "flags_bytes")),
+        *((name, ctypes.c_int64) for name in ("interleaved", "turn", "resumed_at", "jumps_left", "switches_left")),
     ]
 
 
@@ -58,6 +59,8 @@ class Launch:
             storages=len(tensors),
             starts=self._starts.ctypes.data,
             ends=self._ends.ctypes.data,
+            frame_bytes=memory.code.frame,
+            flags_bytes=memory.code.flags,
             **memory.addresses,
         )
         numbers = {name: number for number, name in enumerate(self._names, 1)}
@@ -65,12 +68,13 @@ class Launch:
             memory.write(offset, _element(numbers.get(name, 0), dtype, arguments[name]))
 
     def order(self, order: str | int) -> None:
-        """ "forward", "backward", or the seed of a random order."""
+        """ "forward", "backward", or the seed of a random order, in which programs are interleaved, too."""
         if order == "forward":
             return  # the machine's own order
         programs = np.arange(self._machine.programs, dtype=np.int64)[::-1].copy()
         if order != "backward":
             np.random.default_rng(int(order)).shuffle(programs)
+            self._machine.interleaved = True
         self._order = programs
         self._machine.order = programs.ctypes.data
 
