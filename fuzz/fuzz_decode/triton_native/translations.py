@@ -101,7 +101,7 @@ def assertion(scope: Scope, operation: Operation) -> None:
 
 
 def nothing(scope: Scope, operation: Operation) -> None:
-    """tt.print, and `tl.assume`, which only promises something to the optimizer."""
+    """tt.print; `tl.assume`, which only promises something to the optimizer; barriers, since instructions run in order."""
 
 
 TRANSLATIONS: dict[str, Translation] = {
@@ -129,4 +129,6 @@ TRANSLATIONS: dict[str, Translation] = {
     "tt.assert": assertion,
     "tt.print": nothing,
     "llvm.intr.assume": nothing,
+    "ttg.barrier": nothing,
+    "gpu.barrier": nothing,
 }

@@ -110,23 +110,52 @@ static void start_program(machine *m, int64_t program) {
     for (int axis = 0; axis < 3; axis++) ids[3 + axis] = m->grid[axis];
 }
 
-/* Runs the programs of a grid one after the other, as far as none makes way. Those that did go on once as many as fit are kept, or
+/* The seat of the running program joins those that wait, and an empty one becomes the running one's. Without memory for that, the
+ * program goes on. */
+static seat *change_seats(machine *m, seat *running, line *waiting, line *empty) {
+    seat *other = empty->count ? take_first(empty) : new_seat(m);
+    if (!other) return NULL;
+    running->program = m->program, running->next = m->resumed_at, running->switches_left = m->switches_left;
+    append(waiting, running);
+    sit_down(m, other);
+    return other;
+}
+static seat *resume_program(machine *m, seat *running, line *waiting, line *empty) {
+    append(empty, running);
+    running = take_first(waiting);
+    m->program = running->program, m->next = running->next, m->switches_left = running->switches_left;
+    sit_down(m, running);
+    return running;
+}
+
+/* Runs the programs of a grid one after the other, as far as none makes way. Those that did go on once WINDOW of them wait, or
  * none is left to start; while the last one waits, further ones start: it may wait for one of them. */
 void machine_run(machine *m) {
     if (!by_opcode[0]) number_operations();
-    line waiting = {NULL, &waiting.first, 0};
+    seat own = {m->frame, m->shadow, m->flags, 0, 0, 0, NULL, NULL}, *running = &own, *other;
+    line waiting = {NULL, NULL, 0}, empty = {NULL, NULL, 0};
     m->turn = FINISHED;
     for (int64_t started = 0; started < m->programs || waiting.count;) {
         if (started < m->programs && (waiting.count < WINDOW || m->turn == WAITS)) {
             start_program(m, m->order ? m->order[started] : started);
             started++, m->jumps_left = FIRST_TURN;
         } else {
-            resume_program(m, &waiting);
+            running = resume_program(m, running, &waiting, &empty);
             m->jumps_left = LATER_TURNS;
         }
-        do take_turn(m);
-        while (m->turn != FINISHED && !keep_program(m, &waiting) && ((m->next = m->resumed_at), (m->jumps_left = FIRST_TURN)));
+        for (;;) {
+            take_turn(m);
+            if (m->turn == FINISHED) break;
+            if ((other = change_seats(m, running, &waiting, &empty))) {
+                running = other;
+                break;
+            }
+            m->next = m->resumed_at, m->jumps_left = FIRST_TURN;
+        }
     }
+    append(&empty, running);
+    free_seats(&empty);
+    sit_down(m, &own);
 }
 
 void machine_free(machine *m) { free(m->reads); }

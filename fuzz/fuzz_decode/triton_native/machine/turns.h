@@ -1,24 +1,38 @@
-/* Turns of programs: one that jumps back very often may wait for another one, and makes way for it. Its frame is kept meanwhile. */
+/* Turns of programs: one that jumps back very often may wait for another one, and makes way for it. */
 #ifndef TURNS_H
 #define TURNS_H
 
 #include "accesses.h"
 
 enum { FIRST_TURN = 10000, LATER_TURNS = 1000 }; /* jumps backward */
-enum { WINDOW = 16 };                            /* programs that are kept before those that have not started yet have to wait */
+enum { WINDOW = 4 };                             /* programs that wait before the next one is not started, unless the last one may wait for it */
 enum { SWITCHES = 4 };                           /* how many of its stores a program makes way before, if programs are interleaved */
 enum { FINISHED, WAITS, STORES };
 
-typedef struct kept_program {
-    struct kept_program *later;
-    int64_t program, next, switches;
-    char memory[]; /* frame, shadow and flags */
-} kept_program;
+/* A frame, and the program in it */
+typedef struct seat {
+    char *frame, *shadow;
+    uint8_t *flags;
+    int64_t program, next, switches_left;
+    struct seat *later;
+    void *memory; /* malloc'ed; NULL: the frame is the machine's own */
+} seat;
 
 typedef struct {
-    kept_program *first, **end;
+    seat *first, **end;
     int64_t count;
 } line;
+
+static void append(line *l, seat *s) {
+    s->later = NULL;
+    *(l->count++ ? l->end : &l->first) = s;
+    l->end = &s->later;
+}
+static seat *take_first(line *l) {
+    seat *s = l->first;
+    l->first = s->later, l->count--;
+    return s;
+}
 
 /* Ends the running turn at instruction `next`. */
 INLINE void make_way(machine *m, int64_t next, int why) { m->resumed_at = next, m->next = -1, m->turn = why; }
@@ -27,29 +41,30 @@ static void note_jump(machine *m, const instruction *i) {
     if (m->next <= i - m->code && --m->jumps_left <= 0) make_way(m, m->next, WAITS);
 }
 
-/* Whether there was memory for it */
-static int keep_program(machine *m, line *waiting) {
-    kept_program *kept = malloc(sizeof *kept + 2 * m->frame_bytes + m->flags_bytes);
-    if (!kept) return 0;
-    kept->later = NULL, kept->program = m->program, kept->next = m->resumed_at, kept->switches = m->switches_left;
-    memcpy(kept->memory, m->frame, m->frame_bytes);
-    memcpy(kept->memory + m->frame_bytes, m->shadow, m->frame_bytes);
-    memcpy(kept->memory + 2 * m->frame_bytes, m->flags, m->flags_bytes);
-    *waiting->end = kept;
-    waiting->end = &kept->later;
-    waiting->count++;
-    return 1;
-}
+static void sit_down(machine *m, const seat *s) { m->frame = s->frame, m->shadow = s->shadow, m->flags = s->flags; }
 
-static void resume_program(machine *m, line *waiting) {
-    kept_program *kept = waiting->first;
-    waiting->first = kept->later;
-    if (!--waiting->count) waiting->end = &waiting->first;
-    m->program = kept->program, m->next = kept->next, m->switches_left = kept->switches;
-    memcpy(m->frame, kept->memory, m->frame_bytes);
-    memcpy(m->shadow, kept->memory + m->frame_bytes, m->frame_bytes);
-    memcpy(m->flags, kept->memory + 2 * m->frame_bytes, m->flags_bytes);
-    free(kept);
+/* Another frame with the constants and parameters of the running one; NULL: there is no memory for it */
+static seat *new_seat(const machine *m) {
+    enum { ALIGNMENT = 64 };
+    const int64_t frame_bytes = (m->frame_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    char *memory = malloc(2 * frame_bytes + m->flags_bytes + ALIGNMENT);
+    seat *s = malloc(sizeof *s);
+    if (!memory || !s) {
+        free(memory), free(s);
+        return NULL;
+    }
+    char *frame = memory + ALIGNMENT - (uintptr_t)memory % ALIGNMENT;
+    *s = (seat){frame, frame + frame_bytes, (uint8_t *)frame + 2 * frame_bytes, 0, 0, 0, NULL, memory};
+    memcpy(s->frame, m->frame, m->frame_bytes);
+    memcpy(s->flags, m->flags, m->flags_bytes);
+    return s;
+}
+static void free_seats(line *l) {
+    while (l->count) {
+        seat *s = take_first(l);
+        free(s->memory);
+        if (s->memory) free(s);
+    }
 }
 
 #endif

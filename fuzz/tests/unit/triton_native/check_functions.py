@@ -190,12 +190,13 @@ PROMISES = """
 def kernel(x, out, n):
     tl.assume(n > 0)
     tl.device_print("n", n)
+    tl.debug_barrier()
     at = tl.arange(0, 16)
     tl.store(out + at, tl.load(x + at) + n)
 """
 
 
-def test_promises_and_prints_do_nothing() -> None:
+def test_promises_prints_and_barriers_do_nothing() -> None:
     out = torch.zeros(16)
 
     assert launch(function_of(PROMISES), x=torch.ones(16), out=out, n=2) == LaunchReport()
