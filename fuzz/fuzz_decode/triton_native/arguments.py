@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fuzz_decode.triton_native.execute import Unsupported
+from fuzz_decode.triton_native.parameters import DESCRIPTOR, Constant, Kind, descriptor_values, like
 
 OPTIONS = {"triton.backends.nvidia.compiler": "CUDAOptions", "triton.backends.amd.compiler": "HIPOptions"}
 
@@ -24,10 +24,10 @@ class Arguments:
 
     meta: dict[str, Any]
     """All of them, for a grid that is a function."""
-    types: dict[str, str] = field(default_factory=dict)
-    """Of those that are passed at run time: "*fp16", "i32", ..."""
+    types: dict[str, Kind] = field(default_factory=dict)
+    """Of those that are passed at run time: "*fp16", "i32", ..., and tuples of them."""
     values: dict[str, Any] = field(default_factory=dict)
-    """Their values: tensors and numbers."""
+    """Values of the kernel's parameters in Triton IR: tensors and numbers."""
     constants: dict[str, Any] = field(default_factory=dict)
     """Values of all others."""
 
@@ -44,14 +44,17 @@ class Parameter(NamedTuple):
 
 
 def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Arguments:
-    """Raises TypeError or KeyError for arguments that the function does not take, as Triton does, and Unsupported."""
+    """Raises TypeError or KeyError for arguments that the function does not take, as Triton does."""
     arguments, constants = Arguments(_by_name(function, positional, named)), _constants()
     for parameter in _parameters(function):
         name, value = parameter.name, arguments.meta[parameter.name]
         if parameter.is_constexpr or value is None or isinstance(value, constants):
             arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
         else:
-            arguments.types[name] = type_of(parameter, value)
+            kind = arguments.types[name] = type_of(parameter, value)
+            if isinstance(kind, tuple) or kind.startswith(DESCRIPTOR):
+                arguments.values.update(_parts(name, kind, value))
+                continue
             arguments.values[name] = value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
             if parameter.type and isinstance(value, int):
                 _check_range(parameter, value)
@@ -74,8 +77,29 @@ def _by_name(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any
     return dict(bound.arguments)
 
 
-def type_of(parameter: Parameter, value: Any) -> str:
-    """The type that Triton gives the argument. Raises TypeError if there is none, Unsupported."""
+def _parts(name: str, kind: Kind, value: Any) -> dict[str, Any]:
+    """What a tuple or a tensor descriptor passes at run time."""
+    if isinstance(kind, Constant):
+        return {}
+    if not isinstance(kind, tuple):
+        if kind.startswith(DESCRIPTOR):
+            return descriptor_values(name, value)
+        return {name: value if hasattr(value, "untyped_storage") else getattr(value, "base", value)}
+    values: dict[str, Any] = {}
+    for number, (part, element) in enumerate(zip(kind, value, strict=True)):
+        values.update(_parts(f"{name}.{number}", part, element))
+    return values
+
+
+def _part_type(parameter: Parameter, value: Any) -> Kind:
+    constants = _constants()
+    if value is None or isinstance(value, constants):
+        return Constant(getattr(value, "value", value) if isinstance(value, constants[0]) else value)
+    return type_of(parameter, value)
+
+
+def type_of(parameter: Parameter, value: Any) -> Kind:
+    """The type that Triton gives the argument. Raises TypeError if there is none."""
     if parameter.type:
         return parameter.type
     if isinstance(value, bool):
@@ -84,9 +108,10 @@ def type_of(parameter: Parameter, value: Any) -> str:
         return "i32" if -(2**31) <= value < 2**31 else "u64" if value >= 2**63 else "i64"
     if isinstance(value, float):
         return "fp32"
-    if isinstance(value, tuple) or hasattr(value, "block_shape"):
-        what = "a tuple" if isinstance(value, tuple) else "a tensor descriptor"
-        raise Unsupported(f"{what} as the argument {parameter.name}")
+    if isinstance(value, tuple):
+        return like(value, [_part_type(parameter, part) for part in value])
+    if hasattr(value, "block_shape"):
+        return f"{DESCRIPTOR}{_name_of(value.base.dtype)}{[int(length) for length in value.block_shape]}>"
     if not hasattr(value, "data_ptr"):
         raise TypeError(f"argument {parameter.name}: no kernel takes a {type(value).__name__}")
     return parameter.pointer + _name_of(value.dtype)

@@ -12,7 +12,7 @@ from fuzz_decode.triton_native.operations import Block, Function, Operation, Reg
 from fuzz_decode.triton_native.program import Label, Program, Value
 from fuzz_decode.triton_native.unsupported import Unsupported
 
-ENDS = ("scf.yield", "scf.condition", "tt.reduce.return", "tt.scan.return")
+ENDS = ("scf.yield", "scf.condition", "tt.reduce.return", "tt.scan.return", "tt.map_elementwise.return")
 Translation = Callable[["Scope", Operation], "list[Value] | None"]
 
 
@@ -30,6 +30,12 @@ class Scope:
     def inner(self) -> Scope:
         return Scope(self.program, self.functions, self.translations)
 
+    def with_translations(self, others: dict[str, Translation]) -> Scope:
+        """The same values, with some operations translated in another way."""
+        scope = Scope(self.program, self.functions, {**self.translations, **others})
+        scope.values, scope.users, scope.leave = self.values, self.users, self.leave
+        return scope
+
     def operands(self, operation: Operation) -> list[Value]:
         return [self.values[name] for name in operation.operands]
 
@@ -40,7 +46,7 @@ class Scope:
 
     def blocks(self, region: Region) -> None:
         """A function's blocks, each after all that branch to it."""
-        region = _forward(region)
+        region = forward(region)
         labels: dict[str, Label] = {}
         for block in region:
             labels[block.label] = self.program.label()
@@ -74,11 +80,10 @@ class Scope:
         results = translation(self, operation) or []
         self.values.update(zip(operation.results, results, strict=True))
 
-    def straight(self, block: Block, arguments: list[Value]) -> list[Value]:
-        """A block without branches; the operands of the operation that ends it, if that is printed."""
-        self.values.update(zip(block.arguments, arguments, strict=True))
+    def straight(self, block: Block) -> list[Value]:
+        """A block; the operands of the operation that ends it, if that is printed."""
         for operation in block.operations:
-            if operation.name in ENDS:
+            if operation.name in ENDS or operation.targets:
                 return self.operands(operation)
             self.operation(operation)
         return []
@@ -115,7 +120,7 @@ def _operations(region: Region) -> Iterator[Operation]:
                 yield from _operations(inner)
 
 
-def _forward(region: Region) -> Region:
+def forward(region: Region) -> Region:
     """The blocks that can be reached, such that branches go forward where there is no circle."""
     by_label = {block.label: block for block in region}
     ordered: dict[str, Block] = {}
@@ -149,7 +154,7 @@ def for_loop(scope: Scope, operation: Operation) -> list[Value]:
         relation = "ult" if "unsigned" in operation.text else "slt"
         program.jump(end, unless=elementwise.compare(program, f"cmpi.{relation}", counter, high))
         scope.values.update(zip(operation.variables, [counter, *carried], strict=True))
-        results = scope.straight(single(operation, operation.regions[0]), [])
+        results = scope.straight(single(operation, operation.regions[0]))
         scope.carry(carried, results)
         program.move(counter, elementwise.arithmetic(program, "addi", counter, step))
     return carried
@@ -176,10 +181,11 @@ def while_loop(scope: Scope, operation: Operation) -> list[Value]:
     scope.carry(carried, initial)
     with _loop(program) as end:
         scope.values.update(zip(operation.variables, carried, strict=True))
-        condition, *passed = scope.straight(before, [])
+        condition, *passed = scope.straight(before)
         scope.carry(results, passed)
         program.jump(end, unless=condition)
-        scope.carry(carried, scope.straight(after, results))
+        scope.values.update(zip(after.arguments, results, strict=True))
+        scope.carry(carried, scope.straight(after))
     return results
 
 
@@ -190,7 +196,7 @@ def branches(scope: Scope, operation: Operation) -> list[Value]:
     program.jump(otherwise, unless=scope.operands(operation)[0])
     for number, region in enumerate(operation.regions):
         block = single(operation, region)
-        scope.carry(results, scope.straight(block, []))
+        scope.carry(results, scope.straight(block))
         if number == 0:
             if len(operation.regions) > 1:
                 program.jump(end)

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fuzz_decode.files import write_whole
 from fuzz_decode.triton_native.allocate import Frame, allocate
 from fuzz_decode.triton_native.assemble import Scope
 from fuzz_decode.triton_native.library import cache_folder, machine, source_digest
+from fuzz_decode.triton_native.parameters import Kind, parameters
 from fuzz_decode.triton_native.program import JUMPS, Instruction, Operand, Program
 from fuzz_decode.triton_native.translations import TRANSLATIONS
 from fuzz_decode.triton_native.ttir import parse
@@ -42,12 +43,12 @@ class Code:
     """Of assertions, by their position."""
 
 
-def assembled(text: str, parameters: list[str]) -> Program:
+def assembled(text: str, kinds: Mapping[str, Kind]) -> Program:
     """The program of a module in Triton IR; up to Triton 3.6 that has no names of the parameters."""
     kernel, *others = parse(text)
     program = Program(frozenset(machine().opcodes))
     scope = Scope(program, {function.name: function for function in others}, TRANSLATIONS)
-    for name, type in zip(parameters, kernel.types, strict=True):
+    for name, type in zip(parameters(kinds, len(kernel.types)), kernel.types, strict=True):
         program.parameters[name] = program.new(type.dtype, 1)
     scope.body(kernel, list(program.parameters.values()))
     return program

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fuzz_decode.triton_native.program import Operand, Program, Value, View, packed, whole
+from dataclasses import replace
+
+from fuzz_decode.triton_native.program import SIZES, Operand, Program, Value, View, packed, whole
+from fuzz_decode.triton_native.unsupported import Unsupported
 
 NARROW = ("f16", "bf16", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ")
 NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES, FLOAT_ZERO_DECIDES = range(5)  # as in machine.h
@@ -104,6 +107,13 @@ def float_to_integer(program: Program, name: str, value: Value, dtype: str) -> V
 def resize(program: Program, name: str, value: Value, dtype: str) -> Value:
     """`name`: extsi, extui, trunci"""
     return value if value.dtype == dtype else apply(program, f"{name}.{value.dtype}.{dtype}", dtype, value)
+
+
+def reinterpret(program: Program, value: Value, dtype: str) -> Value:
+    """The same bits as another type."""
+    if SIZES[dtype] != value.size:
+        raise Unsupported(f"a bitcast from {value.dtype} to {dtype}, which has another size", program.line)
+    return replace(value, dtype=dtype)
 
 
 def add_pointer(program: Program, pointer: Value, offset: Value, size: int) -> Value:

@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fuzz_decode.triton_native.parameters import Constant, Kind, constants_of, signature_of
+
 EXACT = (int, bool, str, type(None))  # types of which equal values have equal texts; 0.0 and -0.0 do not
 COMPUTE_CAPABILITY, WARP_SIZE = 90, 32  # has every type; what depends on it comes after this stage
 
 
-def triton_ir(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
+def triton_ir(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]) -> str:
     """The kernel's module in Triton IR, with locations, for these types of its parameters; the others have a value."""
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
@@ -41,13 +43,14 @@ def triton_ir(function: Any, types: Mapping[str, str], constexprs: Mapping[str, 
     return str(stages["ttir"](module, {}))
 
 
-def source_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> str:
+def source_key(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]) -> str:
     """A text that differs where the IR may: sources of the function and of its callees, its file, the types and the values."""
     import triton
 
     values = {name: _stable(value) for name, value in constexprs.items()}
+    kinds = {name: _stable_kind(kind) for name, kind in types.items()}
     file = function.fn.__code__.co_filename  # lines are reported with it
-    return repr((triton.__version__, function.cache_key, file, sorted(types.items()), sorted(values.items())))
+    return repr((triton.__version__, function.cache_key, file, sorted(kinds.items()), sorted(values.items())))
 
 
 def parse_once() -> None:
@@ -69,11 +72,12 @@ def parse_once() -> None:
     JITFunction.parse = parsed
 
 
-def launch_key(function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]) -> object:
+def launch_key(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]) -> object:
     """What differs where `source_key` does, for use in this process: made for every launch, and so without its text."""
     values = [(type(value), value if type(value) in EXACT else _stable(value)) for value in constexprs.values()]
     file = function.fn.__code__.co_filename
-    return function.cache_key, file, tuple(types.items()), tuple(constexprs), tuple(values)
+    kinds = [kind if type(kind) is str else _stable_kind(kind) for kind in types.values()]
+    return function.cache_key, file, tuple(types), tuple(kinds), tuple(constexprs), tuple(values)
 
 
 def _stable(value: object) -> str:
@@ -83,12 +87,23 @@ def _stable(value: object) -> str:
     return str(value.cache_key) if hasattr(value, "cache_key") else f"{type(value).__name__} {value!r}"
 
 
+def _stable_kind(kind: Kind) -> str:
+    if isinstance(kind, Constant):
+        return _stable(kind.value)
+    if isinstance(kind, tuple):
+        return repr((getattr(kind, "_fields", ()), [_stable_kind(part) for part in kind]))
+    return str(kind)
+
+
 def _signature(
-    function: Any, types: Mapping[str, str], constexprs: Mapping[str, object]
-) -> tuple[dict[str, str], dict[Any, Any]]:
+    function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]
+) -> tuple[dict[str, Any], dict[Any, Any]]:
     """Types and constants by name, in the order of the parameters."""
-    named = {name: types.get(name, "constexpr") for name in function.arg_names}
-    return named, {name: constexprs.get(name) for name, type in named.items() if type == "constexpr"}
+    named = {name: signature_of(types.get(name, "constexpr")) for name in function.arg_names}
+    constants: dict[Any, Any] = {name: constexprs.get(name) for name, type in named.items() if type == "constexpr"}
+    for number, name in enumerate(function.arg_names):
+        constants.update(constants_of(types.get(name), (number,)))
+    return named, constants
 
 
 def _with_known_arguments(call: Callable[..., Any], offered: Mapping[str, Any]) -> Any:

@@ -43,7 +43,8 @@ class _Machine(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("reads_count", "reads_capacity")),
         ("report", _Report),
         ("scratch", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes")),
+        *((name, ctypes.c_int64) for name in ("program", "next", "recent_start", "recent_bytes", "frame_bytes", "flags_bytes")),
+        *((name, ctypes.c_int64) for name in ("interleaved", "turn", "resumed_at", "jumps_left", "switches_left")),
     ]
 
 
@@ -69,12 +70,13 @@ class Launch:
         machine.starts, machine.ends = self._starts.buffer_info()[0], self._ends.buffer_info()[0]
 
     def order(self, order: str | int) -> None:
-        """ "forward", "backward", or the seed of a random order."""
+        """ "forward", "backward", or the seed of a random order, in which programs are interleaved, too."""
         if order == "forward":
             return  # the machine's own order
         programs = np.arange(self._machine.programs, dtype=np.int64)[::-1].copy()
         if order != "backward":
             np.random.default_rng(int(order)).shuffle(programs)
+            self._machine.interleaved = True
         self._order = programs
         self._machine.order = programs.ctypes.data
 
@@ -157,6 +159,8 @@ class Memory:
             shadow=self._shadow.ctypes.data,
             flags=self._flags.ctypes.data,
             scratch=self._scratch.ctypes.data,
+            frame_bytes=code.frame,
+            flags_bytes=code.flags,
         )
         """What the machines of all launches begin with."""
 

@@ -1,4 +1,7 @@
-"""Loads, stores and atomic operations of Triton IR as instructions of the machine."""
+"""Loads, stores and atomic operations of Triton IR as instructions of the machine.
+
+Programs run one after the other, so that atomic loads and stores are plain ones.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,8 @@ def exchange(scope: Scope, operation: Operation) -> list[Value]:
 TRANSLATIONS: dict[str, Translation] = {
     "tt.load": load,
     "tt.store": store,
+    "tt.atomic_load": load,
+    "tt.atomic_store": store,
     "tt.atomic_rmw": update,
     "tt.atomic_cas": exchange,
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from fuzz_decode.triton_native.assemble import Scope, Translation, single
+from fuzz_decode.triton_native.assemble import Scope, Translation
+from fuzz_decode.triton_native.lanewise import applied
 from fuzz_decode.triton_native.operations import Operation
 from fuzz_decode.triton_native.program import Value, whole
 from fuzz_decode.triton_native.unsupported import Unsupported
@@ -42,8 +43,8 @@ def reduce(scope: Scope, operation: Operation) -> list[Value]:
             raise Unsupported(f"a reduction over {axis.length} elements", operation.line)
         length //= 2
         count = length * axis.others
-        parts = _combined(
-            scope, operation, [_part(part, 0, count) for part in parts], [_part(part, count, count) for part in parts]
+        parts = applied(
+            scope, operation, [*(_part(part, 0, count) for part in parts), *(_part(part, count, count) for part in parts)]
         )
     return parts
 
@@ -56,8 +57,8 @@ def scan(scope: Scope, operation: Operation) -> list[Value]:
     while distance < axis.length:
         kept = distance * axis.others
         count = axis.length * axis.others - kept
-        results = _combined(
-            scope, operation, [_part(part, 0, count) for part in parts], [_part(part, kept, count) for part in parts]
+        results = applied(
+            scope, operation, [*(_part(part, 0, count) for part in parts), *(_part(part, kept, count) for part in parts)]
         )
         for number, (part, result) in enumerate(zip(parts, results, strict=True)):
             parts[number] = program.new(part.dtype, part.count)
@@ -83,17 +84,6 @@ def _first_axis(scope: Scope, value: Value, axis: Axis, reverse: bool) -> Value:
 
 def _part(value: Value, first: int, count: int) -> Value:
     return replace(value, offset=value.offset + first * value.size, count=count)
-
-
-def _combined(scope: Scope, operation: Operation, before: list[Value], after: list[Value]) -> list[Value]:
-    block = single(operation, operation.regions[0])
-    if any(inner.regions for inner in block.operations):
-        raise Unsupported(f"{operation.name} with branches inside", operation.line)
-    results = scope.straight(block, before + after)
-    count = before[0].count
-    return [
-        scope.program.densely(value if value.count == count else replace(value, count=count, uniform=True)) for value in results
-    ]
 
 
 TRANSLATIONS: dict[str, Translation] = {

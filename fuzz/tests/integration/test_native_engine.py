@@ -41,7 +41,10 @@ RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE = (
     dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5)
 )
 SAMPLES = Path(triton_targets.__file__)
-NEEDS_A_TUPLE = "the native engine does not support a tuple as the argument pair"
+LOOP_LINE = 1 + SAMPLES.read_text().splitlines().index("    for _ in range(3):")
+NEEDS_A_LOOP = (
+    f"the native engine does not support scf.for in a function that combines or maps elements ({SAMPLES}, line {LOOP_LINE})"
+)
 
 
 def target(name: str) -> str:
@@ -116,25 +119,25 @@ def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(tmp_path: Path,
     report = tmp_path / "report.json"
     options = ["--iters", "6", "--jobs", "2", "--device", "cpu", "--corpus", str(tmp_path / "corpus")]
 
-    assert main([*options, "--target", target("passes_a_tuple"), "--json", str(report)]) == CLEAN
-    assert f"engine: interpreter, since {NEEDS_A_TUPLE}\n" in capsys.readouterr().out
+    assert main([*options, "--target", target("combines_with_a_loop"), "--json", str(report)]) == CLEAN
+    assert f"engine: interpreter, since {NEEDS_A_LOOP}\n" in capsys.readouterr().out
     data = json.loads(report.read_text())
-    assert (data["engine"], data["engine_reason"], data["cases"]) == ("interpreter", NEEDS_A_TUPLE, 6)
+    assert (data["engine"], data["engine_reason"], data["cases"]) == ("interpreter", NEEDS_A_LOOP, 6)
     assert "engine" not in data["versions"]
 
 
 def test_a_worker_that_is_replaced_makes_all_calls_again() -> None:
-    with ResilientWorker(WorkerConfig(target("passes_a_tuple"), "cpu", 20.0, engine=pick_engine("auto", "cpu"))) as worker:
+    with ResilientWorker(WorkerConfig(target("combines_with_a_loop"), "cpu", 20.0, engine=pick_engine("auto", "cpu"))) as worker:
         assert worker.run_fresh((CASE, CASE)).status == "passed"
-        assert worker.plan.engine == EngineChoice(reason=NEEDS_A_TUPLE)
+        assert worker.plan.engine == EngineChoice(reason=NEEDS_A_LOOP)
         assert "engine" not in worker.ready.versions
 
 
 def test_nothing_takes_over_from_the_engine_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--iters", "3", "--jobs", "1", "--device", "cpu", "--engine", "native", "--corpus", str(tmp_path / "corpus")]
 
-    assert main([*options, "--target", target("passes_a_tuple")]) == USAGE
-    assert capsys.readouterr().err == f"fuzz-decode: error: {NEEDS_A_TUPLE}; engine interpreter may run this kernel\n"
+    assert main([*options, "--target", target("combines_with_a_loop")]) == USAGE
+    assert capsys.readouterr().err == f"fuzz-decode: error: {NEEDS_A_LOOP}; engine interpreter may run this kernel\n"
 
 
 def test_without_a_compiler_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -147,13 +150,13 @@ def test_the_interpreter_takes_over_where_the_compiler_fails(tmp_path: Path) -> 
     """In a process of its own: workers have the environment of the first one."""
     environment = {**os.environ, "CC": shutil.which("false") or "", "XDG_CACHE_HOME": str(tmp_path)}
     options = ["--iters", "1", "--jobs", "1", "--device", "cpu", "--corpus", str(tmp_path / "corpus")]
-    command = [sys.executable, "-m", "fuzz_decode", *options, "--target", target("passes_a_tuple")]
+    command = [sys.executable, "-m", "fuzz_decode", *options, "--target", target("combines_with_a_loop")]
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
 
     assert done.returncode == CLEAN, done.stderr
     header, reason, *_ = done.stdout.splitlines()
-    assert header.startswith(f"target {target('passes_a_tuple')} on cpu (Triton interpreter)")
+    assert header.startswith(f"target {target('combines_with_a_loop')} on cpu (Triton interpreter)")
     compiler = f"the C compiler {environment['CC']}, which fails: no message"
     assert reason == f"engine: interpreter, since the native engine does not support {compiler}"
 
@@ -181,7 +184,7 @@ def test_a_score_is_made_again_in_the_interpreter(monkeypatch: pytest.MonkeyPatc
         def measurements(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
             for number, task in enumerate(tasks):
                 if number == 1 and self.plan.engine.engine == NATIVE:
-                    raise UnsupportedKernel(NEEDS_A_TUPLE)
+                    raise UnsupportedKernel(NEEDS_A_LOOP)
                 measured.append(self.plan.engine)
                 yield task, Measurement(task.subject.name, task.subject.kind, task.seed, cases=1)
 
@@ -193,5 +196,5 @@ def test_a_score_is_made_again_in_the_interpreter(monkeypatch: pytest.MonkeyPatc
     made = score.Score(subjects("k-block-stride-dense"), setting, 2, 0, MeasurementStore(None), 1)
 
     assert [measurement.seed for measurement in made.events()] == [0, 0, 1]
-    assert (len(made.measured), made.setting.engine) == (2, EngineChoice(reason=NEEDS_A_TUPLE))
+    assert (len(made.measured), made.setting.engine) == (2, EngineChoice(reason=NEEDS_A_LOOP))
     assert [choice.engine for choice in measured] == [NATIVE, INTERPRETER, INTERPRETER]

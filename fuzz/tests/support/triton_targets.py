@@ -30,8 +30,15 @@ def copy_some(source, wanted, count):  # type: ignore[no-untyped-def]  # device 
 
 
 @triton.jit
-def copy_pair(pair, wanted):  # type: ignore[no-untyped-def]  # device code
-    tl.store(wanted, tl.load(pair[0]) + pair[1])
+def power(x, y):  # type: ignore[no-untyped-def]  # device code
+    for _ in range(3):
+        x = x * y
+    return x
+
+
+@triton.jit
+def combine(x, wanted):  # type: ignore[no-untyped-def]  # device code
+    tl.store(wanted, tl.reduce(tl.load(x + tl.arange(0, 2)), 0, power))
 
 
 @triton.jit
@@ -73,7 +80,7 @@ def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
     return out
 
 
-def passes_a_tuple(q: Tensor, *rest: Any) -> Tensor:
-    """Right; the native engine takes no tuples."""
-    copy_pair[(1,)]((torch.ones(1), 2), torch.empty(1))
+def combines_with_a_loop(q: Tensor, *rest: Any) -> Tensor:
+    """Right; the native engine has no loops in functions that combine elements."""
+    combine[(1,)](torch.ones(2), torch.empty(1))
     return honest(q, *rest)[0]

@@ -1,9 +1,13 @@
 /* The machine's table of operations and its loop. */
 #include "blocks.h"
+#include "turns.h"
 
 void own_shadow(machine *m, const instruction *i) { (void)m, (void)i; }
 
-static void jump(machine *m, const instruction *i) { m->next = i->extra[0]; }
+static void jump(machine *m, const instruction *i) {
+    m->next = i->extra[0];
+    note_jump(m, i);
+}
 static void jump_unless(machine *m, const instruction *i) {
     if (UNDEFINED(a) && SHADOW(i->a.offset, 1, 0)) note_undefined(m, i, USE_BRANCH, 0);
     if (!*IN(i1, a)) m->next = i->extra[0];
@@ -65,15 +69,26 @@ const char *machine_operation(int32_t opcode) { return operation_at(opcode)->nam
 
 enum { MOST_OPERATIONS = 1024 };
 static const operation *by_opcode[MOST_OPERATIONS];
+static i1 stores[MOST_OPERATIONS];
 static void number_operations(void) {
-    for (int32_t k = 0; k < MOST_OPERATIONS && operation_at(k)->name; k++) by_opcode[k] = operation_at(k);
+    for (int32_t k = 0; k < MOST_OPERATIONS && operation_at(k)->name; k++) {
+        by_opcode[k] = operation_at(k);
+        stores[k] = !strncmp(by_opcode[k]->name, "store.", 6) || !strncmp(by_opcode[k]->name, "atomic.", 7);
+    }
 }
 
-static void run_program(machine *m) {
-    m->next = 0;
+/* From m->next on, to the program's end or up to an instruction at which it makes way */
+static void take_turn(machine *m) {
+    const int64_t start = m->next;
+    m->turn = FINISHED;
     while (m->next >= 0) {
         const instruction *i = m->code + m->next++;
         const operation *o = by_opcode[i->opcode];
+        if (__builtin_expect(m->switches_left > 0, 0) && stores[i->opcode] && i - m->code != start) {
+            m->switches_left--;
+            make_way(m, i - m->code, STORES);
+            return;
+        }
         if (o->shade == own_shadow) {
             o->run(m, i);
             continue;
@@ -85,19 +100,62 @@ static void run_program(machine *m) {
     }
 }
 
-/* Runs the programs of a grid one after the other; the frame begins with program ids and numbers of programs, six int32. */
+/* The frame begins with program ids and numbers of programs, six int32. */
+static void start_program(machine *m, int64_t program) {
+    int32_t *ids = (int32_t *)m->frame;
+    m->program = program, m->next = 0, m->switches_left = m->interleaved ? SWITCHES : 0;
+    ids[0] = (int32_t)(program % m->grid[0]);
+    ids[1] = (int32_t)(program / m->grid[0] % m->grid[1]);
+    ids[2] = (int32_t)(program / m->grid[0] / m->grid[1]);
+    for (int axis = 0; axis < 3; axis++) ids[3 + axis] = m->grid[axis];
+}
+
+/* The seat of the running program joins those that wait, and an empty one becomes the running one's. Without memory for that, the
+ * program goes on. */
+static seat *change_seats(machine *m, seat *running, line *waiting, line *empty) {
+    seat *other = empty->count ? take_first(empty) : new_seat(m);
+    if (!other) return NULL;
+    running->program = m->program, running->next = m->resumed_at, running->switches_left = m->switches_left;
+    append(waiting, running);
+    sit_down(m, other);
+    return other;
+}
+static seat *resume_program(machine *m, seat *running, line *waiting, line *empty) {
+    append(empty, running);
+    running = take_first(waiting);
+    m->program = running->program, m->next = running->next, m->switches_left = running->switches_left;
+    sit_down(m, running);
+    return running;
+}
+
+/* Runs the programs of a grid one after the other, as far as none makes way. Those that did go on once WINDOW of them wait, or
+ * none is left to start; while the last one waits, further ones start: it may wait for one of them. */
 void machine_run(machine *m) {
     if (!by_opcode[0]) number_operations();
-    int32_t *ids = (int32_t *)m->frame;
-    for (int64_t k = 0; k < m->programs; k++) {
-        int64_t program = m->order ? m->order[k] : k;
-        m->program = program;
-        ids[0] = (int32_t)(program % m->grid[0]);
-        ids[1] = (int32_t)(program / m->grid[0] % m->grid[1]);
-        ids[2] = (int32_t)(program / m->grid[0] / m->grid[1]);
-        for (int axis = 0; axis < 3; axis++) ids[3 + axis] = m->grid[axis];
-        run_program(m);
+    seat own = {m->frame, m->shadow, m->flags, 0, 0, 0, NULL, NULL}, *running = &own, *other;
+    line waiting = {NULL, NULL, 0}, empty = {NULL, NULL, 0};
+    m->turn = FINISHED;
+    for (int64_t started = 0; started < m->programs || waiting.count;) {
+        if (started < m->programs && (waiting.count < WINDOW || m->turn == WAITS)) {
+            start_program(m, m->order ? m->order[started] : started);
+            started++, m->jumps_left = FIRST_TURN;
+        } else {
+            running = resume_program(m, running, &waiting, &empty);
+            m->jumps_left = LATER_TURNS;
+        }
+        for (;;) {
+            take_turn(m);
+            if (m->turn == FINISHED) break;
+            if ((other = change_seats(m, running, &waiting, &empty))) {
+                running = other;
+                break;
+            }
+            m->next = m->resumed_at, m->jumps_left = FIRST_TURN;
+        }
     }
+    append(&empty, running);
+    free_seats(&empty);
+    sit_down(m, &own);
 }
 
 void machine_free(machine *m) { free(m->reads); }

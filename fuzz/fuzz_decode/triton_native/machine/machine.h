@@ -58,6 +58,9 @@ typedef struct {
     int64_t program; /* the running one */
     int64_t next; /* instruction to go on with */
     int64_t recent_start, recent_bytes; /* the storage that was accessed last, with its number in the upper bits */
+    int64_t frame_bytes, flags_bytes;
+    int64_t interleaved; /* whether programs make way for others before their first stores */
+    int64_t turn, resumed_at, jumps_left, switches_left; /* of the running program; see turns.h */
 } machine;
 
 typedef void handler(machine *, const instruction *);

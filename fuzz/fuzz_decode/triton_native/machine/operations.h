@@ -86,13 +86,15 @@
     X(atan2, T, atan2##F(a, b))                                                                                                  \
     X(hypot, T, hypot##F(a, b))                                                                                                  \
     X(fdim, T, fdim##F(a, b))                                                                                                    \
-    X(copysign, T, copysign##F(a, b))
+    X(copysign, T, copysign##F(a, b))                                                                                            \
+    X(nextafter, T, nextafter##F(a, b))                                                                                          \
+    X(remainder, T, remainder##F(a, b))
 
 #define FLOAT_UNARIES(X, T, F)                                                                                                   \
     X(negf, T, -a) X(absf, T, fabs##F(a)) X(sqrt, T, sqrt##F(a)) X(rsqrt, T, 1 / sqrt##F(a)) X(rcp, T, 1 / a)                    \
     X(floor, T, floor##F(a)) X(ceil, T, ceil##F(a)) X(trunc, T, trunc##F(a)) X(rint, T, rint##F(a)) X(round, T, round##F(a))     \
     X(exp, T, exp##F(a)) X(exp2, T, exp2##F(a)) X(expm1, T, expm1##F(a)) X(exp10, T, pow##F(10, a))                              \
-    X(log, T, log##F(a)) X(log2, T, log2##F(a)) X(log10, T, log10##F(a)) X(log1p, T, log1p##F(a))                                \
+    X(log, T, log##F(a)) X(log2, T, log2##F(a)) X(log10, T, log10##F(a)) X(log1p, T, log1p##F(a)) X(logb, T, logb##F(a))         \
     X(sin, T, sin##F(a)) X(cos, T, cos##F(a)) X(tan, T, tan##F(a)) X(asin, T, asin##F(a)) X(acos, T, acos##F(a))                 \
     X(atan, T, atan##F(a)) X(sinh, T, sinh##F(a)) X(cosh, T, cosh##F(a)) X(tanh, T, tanh##F(a)) X(asinh, T, asinh##F(a))         \
     X(acosh, T, acosh##F(a)) X(atanh, T, atanh##F(a)) X(erf, T, erf##F(a)) X(erfc, T, erfc##F(a)) X(cbrt, T, cbrt##F(a))         \

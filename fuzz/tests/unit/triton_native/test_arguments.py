@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from triton.runtime import jit
 from triton.runtime.jit import JITFunction
 
 from fuzz_decode.triton_native.arguments import Arguments, bind
-from fuzz_decode.triton_native.execute import Unsupported
+from fuzz_decode.triton_native.parameters import Constant, parameters
 
 BOOL = jit.type_canonicalisation_dict["bool"]
 
@@ -98,6 +99,32 @@ def test_a_tensor_under_another_dtype_is_passed_as_its_tensor() -> None:
     assert arguments.values["x"] is x
 
 
+def test_a_tuple_is_passed_in_parts() -> None:
+    x = torch.zeros(4, dtype=torch.float16)
+
+    arguments = bound(plain, (x, (2, None, tl.constexpr(5)), 1.5), 0)
+
+    assert arguments.types["x"] == ("*fp16", ("i32", Constant(None), Constant(5)), "fp32")
+    assert {name: arguments.values[name] for name in ("x.1.0", "x.2", "y")} == {"x.1.0": 2, "x.2": 1.5, "y": 0}
+    assert arguments.values["x.0"] is x
+    assert parameters(arguments.types, 5) == ["x.0", "x.1.0", "x.2", "y", "n"]
+
+
+def test_a_tensor_descriptor_is_passed_as_a_pointer_with_sizes_and_strides() -> None:
+    x = torch.zeros(8, 4)
+    descriptor = SimpleNamespace(base=x, shape=[8, 4], strides=[4, 1], block_shape=[2, 4])
+
+    arguments = bound(plain, descriptor, 0)
+
+    assert arguments.types["x"] == "tensordesc<fp32[2, 4]>"
+    for flags in range(3):
+        names = parameters(arguments.types, 11 + flags)
+        assert [arguments.values[name] for name in names[1:5]] == [8, 4, 4, 1]
+        assert names[5 : 5 + flags] == ["x.padding", "x.round_f32_to_tf32"][:flags]
+        assert [arguments.values[name] for name in names[5 + flags : 9 + flags]] == [8, 4, 4, 1]
+        assert len(names) == len(set(names)) == 11 + flags
+
+
 def test_options_of_a_launch_are_no_arguments() -> None:
     arguments = bound(plain, 1, 2, num_warps=8, num_stages=3, waves_per_eu=2, debug=True)
 
@@ -112,7 +139,7 @@ def test_options_of_a_launch_are_no_arguments() -> None:
         ((1, 2, 3, 4, 5), {}, TypeError),
         ((1, 2), {"x": 3}, TypeError),
         (("text", 2), {}, TypeError),
-        (((torch.zeros(1), 2), 2), {}, Unsupported),
+        ((([1], 2), 2), {}, TypeError),
     ],
 )
 def test_what_no_kernel_takes_is_an_error(positional: tuple[Any, ...], named: dict[str, Any], error: type[Exception]) -> None:
