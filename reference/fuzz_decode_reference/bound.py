@@ -38,7 +38,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -136,50 +135,51 @@ def attention_and_bound(
     """out and lse of `gather_attention`, and the bound on both, from one gathering and scoring of the tokens."""
     out, lse = unseen(q, v_cache.shape[3])
     out_bound, lse_bound = torch.full_like(out, rounding.out_tiny), torch.zeros_like(lse)
-    for index, row in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
-        out[index], lse[index] = exact = row.attend()
-        out_error, lse_bound[index] = row_bound(row, rounding, exact)
-        out_bound[index] += out_error
+    for rows, batch in gather_rows(q, k_cache, v_cache, block_table, seq_lens, scale, Options(**options)):
+        out[rows], lse[rows] = exact = batch.attend()
+        out_error, lse_bound[rows] = row_bound(batch, rounding, exact)
+        out_bound[rows] += out_error
     return out, lse, ErrorBound(SLACK * out_bound, SLACK * lse_bound)
 
 
 def row_bound(row: QueryRow, rounding: Rounding, answer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The bound on the `answer` to one query token without slack and out_tiny: out [num_q_heads, value_head_dim], lse
-    [num_q_heads]."""
-    u, n, (exact, exact_lse) = rounding, len(row.distance), answer
-    probabilities = (row.scores - exact_lse[:, None]).exp()
-    sizes = row.v.abs() * row.v_scale
-    score_error, growth = _score_error(row, rounding), _growth(row, probabilities, exact_lse, rounding)
-    sums, relative = weighted_sum(probabilities, sizes), growth * u.probabilities + (n + 32) * u.accumulate
-    farthest = exact.abs() + growth[:, None] * sizes.amax(dim=0).repeat_interleave(len(growth) // row.v.shape[1], dim=0)
-    shifted = torch.minimum(torch.expm1(2 * score_error)[:, None] * sums, farthest)
-    out = (u.out + growth[:, None] - 1) * exact.abs() + (1 + u.out) * (shifted + sums * relative[:, None])
+    """The bound on the `answer` to one query token, or a batch of them, without slack and out_tiny: out [..., num_q_heads,
+    value_head_dim], lse [..., num_q_heads]."""
+    u, (exact, exact_lse) = rounding, answer
+    sizes, group = row.v.abs(), row.q.shape[-2] // row.v.shape[-2]
+    score_error, growth = _score_error(row, rounding), _growth(row, rounding)[..., None]
+    summing = (row.num_seen + 32) * u.accumulate
+    weighted = weighted_sum(row.weights, sizes) * row.v_scale
+    largest, total = (of_heads.repeat_interleave(group, dim=-2) * row.v_scale for of_heads in (sizes.amax(-3), sizes.sum(-3)))
+    shifted = torch.minimum(torch.expm1(2 * score_error)[..., None] * weighted, exact.abs() + growth * largest)
+    relative = growth * u.probabilities + summing[..., None]
+    out = (u.out + growth - 1) * exact.abs() + (1 + u.out) * (shifted + weighted * relative)
     if rounding.dequantised:
-        out += weighted_sum(probabilities, _dequantisation_error(row.v, row.v_scale, rounding))
-    out += growth[:, None] * u.probabilities_tiny * weighted_sum(torch.ones_like(probabilities), sizes)
-    lse = score_error + (n + 32) * u.accumulate + 4 * u.accumulate * exact_lse.abs()
-    lse += growth.log().clamp(min=u.probabilities)
+        out += weighted_sum(row.weights, _dequantisation_error(row.v, row.v_scale, rounding))
+    out += growth * u.probabilities_tiny * total
+    lse = score_error + summing + 4 * u.accumulate * exact_lse.abs()
+    lse += growth[..., 0].log().clamp(min=u.probabilities)
     if rounding.largest_term == rounding.largest_sum == math.inf:
         return out, lse
     overflows = _may_overflow(row, rounding)
-    return out.masked_fill(overflows[:, None], math.inf), lse.masked_fill(overflows, math.inf)
+    return out.masked_fill(overflows[..., None], math.inf), lse.masked_fill(overflows, math.inf)
 
 
 def _may_overflow(row: QueryRow, rounding: Rounding) -> Tensor:
-    """Whether q * scale, K * k_scale, a product q_i * k_i or their sum may exceed its format [num_q_heads]."""
+    """Whether q * scale, K * k_scale, a product q_i * k_i or their sum may exceed its format [..., num_q_heads]."""
     q, k, factor = row.q.abs(), row.k.abs(), max(1.0, row.scale, row.k_scale)
     terms = scaled_products(q.amax(dim=-1, keepdim=True), k.amax(dim=-1, keepdim=True).clamp(min=1.0), factor)
     sums = row.magnitudes * factor
     return ((terms > rounding.largest_term) | (sums > rounding.largest_sum)).any(dim=-1)
 
 
-def _growth(row: QueryRow, probabilities: Tensor, lse: Tensor, rounding: Rounding) -> Tensor:
-    """1 / (1 - r) of step 3 [num_q_heads]. The subnormal weights together are at most the rest beside the largest one."""
+def _growth(row: QueryRow, rounding: Rounding) -> Tensor:
+    """1 / (1 - r) of step 3 [..., num_q_heads]. The subnormal weights together are at most the rest beside the largest one."""
     if not rounding.denominator:
-        return torch.ones_like(lse)
-    top = probabilities.amax(dim=-1)
-    top = top if row.sinks is None else torch.maximum(top, (row.sinks.double() - lse).exp())
-    subnormal = (len(row.distance) * rounding.probabilities_tiny / 2 * top).minimum(1 - top)
+        return torch.ones_like(row.lse)
+    top = row.weights.amax(dim=-1)
+    top = top if row.sinks is None else torch.maximum(top, (row.sinks.double() - row.lse).exp())
+    subnormal = (row.num_seen * rounding.probabilities_tiny / 2 * top).minimum(1 - top)
     return 1 / (1 - rounding.denominator - subnormal).clamp(min=2.0**-10)
 
 
@@ -191,12 +191,9 @@ def _dequantisation_error(stored: Tensor, scale: float, rounding: Rounding) -> T
 
 
 def _score_error(row: QueryRow, rounding: Rounding) -> Tensor:
-    """E of step 2 for each q head [num_q_heads]."""
+    """E of step 2 for each q head [..., num_q_heads]. Tokens that are not visible have products of 0."""
     u = rounding.accumulate
-    sizes = row.magnitudes * row.scale
-    exact = _on_grid(row, rounding) and _sums_exactly(row, 1 / rounding.score_sums)
-    dot = (0.0 if exact else _sum_error(row.q.shape[-1], rounding.score_sums)) + rounding.scores
-    errors = dot * sizes
+    errors = row.magnitudes * row.scale * (_summing_error(row, rounding) + rounding.scores)
     if rounding.dequantised:
         dequantised = _dequantisation_error(row.k, row.k_scale, rounding)
         errors = errors + scaled_products(row.q.abs(), dequantised, row.scale / row.k_scale)
@@ -208,6 +205,15 @@ def _score_error(row: QueryRow, rounding: Rounding) -> Tensor:
     if row.sinks is not None:
         error = error + 8 * u * row.sinks.double().abs()
     return error
+
+
+def _summing_error(row: QueryRow, rounding: Rounding) -> float | Tensor:
+    """The relative error of the sums q.k [..., 1, 1]: step 1."""
+    error = _sum_error(row.q.shape[-1], rounding.score_sums)
+    if not _on_grid(row, rounding):
+        return error
+    inexact = ~_sums_exactly(row, 1 / rounding.score_sums)
+    return error * inexact.double()[..., None, None]
 
 
 def _on_grid(row: QueryRow, rounding: Rounding) -> bool:
@@ -224,17 +230,20 @@ def _sum_error(terms: int, u: float) -> float:
     return steps * u / (1 - steps * u)
 
 
-def _sums_exactly(row: QueryRow, exact_integers: float) -> bool:
-    """Whether q.k is the same in any order of summation: all terms are small multiples of one power of two."""
-    if not (grid := _grid(row.q)):
-        return False
-    return bool(row.magnitudes.amax() < exact_integers * grid * _grid(row.k))
+def _sums_exactly(row: QueryRow, exact_integers: float) -> Tensor:
+    """Whether q.k is the same in any order of summation [...]: all terms are small multiples of one power of two."""
+    largest, grid = row.magnitudes.amax(dim=(-2, -1)), _grid(row.q, dims=(-2, -1))
+    if bool((largest * grid).any()):
+        grid = grid * _grid(row.k, dims=(-3, -2, -1))
+    return largest < exact_integers * grid
 
 
-def _grid(values: Tensor) -> float:
-    """The largest power of two, up to 128, that divides every value; 0 when there is no useful one."""
-    eighths = values.cpu().numpy() * 8
-    if not (eighths == np.rint(eighths)).all() or not (np.abs(eighths) < 2**40).all():
-        return 0.0
-    bits = int(np.bitwise_or.reduce(np.abs(eighths.astype(np.int64)), axis=None))
-    return min(128.0, (bits & -bits) / 8) if bits else 128.0
+def _grid(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The largest power of two, up to 128, that divides every value along `dims`; 0 where there is no useful one."""
+    eighths = values * 8
+    bits = eighths.long()
+    useful = (bits == eighths).all(dim=dims) & (eighths.abs().amax(dim=dims) < 2**40)
+    if not bool(useful.any()):
+        return useful.double()
+    bits |= 1024  # eighths of 128
+    return useful * (bits & -bits).amin(dim=dims).double() / 8

@@ -115,8 +115,9 @@ class Case:
     @property
     def num_pages(self) -> int:
         """Distinct pages that sequences use."""
-        own = sum(self._needed(length) - self._shared(length) for length in self.seq_lens[1:])
-        return self._needed(self.seq_lens[0]) + own
+        needed = [self._needed(length) for length in self.seq_lens]
+        shared = min(self.table.shared_blocks, needed[0])
+        return needed[0] + sum(own - min(shared, own) for own in needed[1:])
 
     @property
     def num_blocks(self) -> int:
@@ -124,7 +125,7 @@ class Case:
 
     @property
     def table_width(self) -> int:
-        return max(1, *map(self._needed, self.seq_lens)) + self.table.extra_columns
+        return max(1, self._needed(max(self.seq_lens, default=0))) + self.table.extra_columns
 
     @property
     def v_prefix_of_k(self) -> bool:

@@ -43,9 +43,9 @@ def _allowed(problem: Problem, out: Tensor, tolerance: Tolerance) -> Tensor:
 def _in_own_dtype(problem: Problem) -> Tensor:
     """out by a plain implementation that rounds every step to the dtype of q; sinks are left out."""
     out, dtype = torch.zeros_like(problem.out), problem.q.dtype
-    for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
-        rounded = dataclasses.replace(row, q=row.q.to(dtype), k=row.k.to(dtype), v=row.v.to(dtype))
-        out[index] = weighted_sum(rounded.scores.to(dtype).softmax(dim=-1), rounded.v) * row.v_scale
+    for rows, batch in gather_rows(*problem.arguments(), Options(**problem.options())):
+        rounded = dataclasses.replace(batch, q=batch.q.to(dtype), k=batch.k.to(dtype), v=batch.v.to(dtype))
+        out[rows] = weighted_sum(rounded.scores.to(dtype).softmax(dim=-1), rounded.v) * batch.v_scale
     return out
 
 

@@ -61,10 +61,9 @@ def _sums(problem: Problem) -> tuple[Tensor, Tensor]:
     """out, and the same sum over |V|: both [num_rows, num_q_heads, value_head_dim] float64."""
     exact = torch.zeros(problem.out.shape, dtype=torch.float64)
     sums = torch.zeros_like(exact)
-    for index, row in gather_rows(*problem.arguments(), Options(**problem.options())):
-        exact[index], lse = row.attend()
-        weights = (row.scores - lse[:, None]).exp()
-        sums[index] = weighted_sum(weights, row.v.abs()) * row.v_scale
+    for rows, batch in gather_rows(*problem.arguments(), Options(**problem.options())):
+        exact[rows], _ = batch.attend()
+        sums[rows] = weighted_sum(batch.weights, batch.v.abs()) * batch.v_scale
     return exact, sums
 
 

@@ -17,10 +17,11 @@ def no_stray_writes(problem: Problem, run: KernelRun) -> list[Violation]:
     """Nothing around out, between its rows or beyond its ends was written."""
     buffer = problem.buffers["out"]
     storage = buffer.storage.cpu()
-    stray = ~is_unwritten(storage)
-    stray.as_strided(problem.out.shape, problem.out.stride(), problem.out.storage_offset()).fill_(False)
-    if not bool(stray.any()):
+    intact = is_unwritten(storage)
+    intact.as_strided(problem.out.shape, problem.out.stride(), problem.out.storage_offset()).fill_(True)
+    if intact.view(torch.uint8).min():  # by far the fastest reduction to "all"
         return []
+    stray = ~intact
     first, count = int(stray.int().argmax()), int(stray.sum())
     offset = first - int(problem.out.storage_offset())
     return [
@@ -40,7 +41,7 @@ def inputs_intact(problem: Problem, run: KernelRun) -> list[Violation]:
     """q, caches, table and lengths hold the bytes they held before the run, gaps and guards included."""
     # huge caches without tokens have no live rows, and nothing is compared
     differs = {name: before != _bytes_of(problem, name) for name, before in run.before.items() if before.numel()}
-    # one synchronisation with the GPU for all; max is by far the fastest reduction to "any"
+    # one synchronisation with the GPU for all; max is as fast
     changed = torch.stack([different.view(torch.uint8).max() for different in differs.values()]).tolist()
     counts = {name: int(differs[name].sum()) for name, is_changed in zip(differs, changed, strict=True) if is_changed}
     return [

@@ -35,6 +35,16 @@ class KernelRun:
             results.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
         return results
 
+    def inexact_results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+        """Those that are not finite numbers within the bound, all of them: nearly every run has none, and is judged quickly."""
+        return [result for result in self.results() if not _is_within(*result[1:])]
+
+
+def _is_within(got: Tensor, expected: Tensor, allowed: Tensor) -> bool:
+    """Whether every element of both is finite, and as near as allowed. An infinite bound is not enough for NaN or infinity."""
+    error = (got.double() - expected).abs()
+    return bool((error <= allowed).all() & torch.isfinite(error).all())
+
 
 def index_of(flat: int, shape: torch.Size) -> tuple[int, ...]:
     """The index of a flat position."""

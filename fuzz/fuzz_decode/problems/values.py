@@ -9,6 +9,7 @@ names the address that was read.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -114,15 +115,15 @@ def _per_head(case: Case) -> tuple[Tensor, Tensor]:
 def live_tokens(case: Case) -> Tokens:
     """Every (page, slot) that holds a visible token of some sequence. Tokens before the window are not live: an engine may have
     freed and reused their slots."""
-    size = case.block_size
-    keys = [
-        (torch.tensor(row, dtype=torch.long)[:, None] * size + torch.arange(size)).flatten()[
-            _first_visible(case, length) : length
-        ]
-        for row, length in zip(case.pages(), case.seq_lens, strict=True)
-    ]
-    live, inverse = torch.unique(torch.cat(keys), return_inverse=True)
-    return Tokens(live // size, live % size, tuple(inverse.split([len(key) for key in keys])))
+    size, pages = case.block_size, case.pages()
+    starts = torch.tensor([_first_visible(case, length) for length in case.seq_lens])
+    counts = torch.tensor(case.seq_lens) - starts
+    seq = torch.arange(case.num_seqs).repeat_interleave(counts)  # of each visible token, those of a sequence together
+    token = torch.arange(len(seq)) - (counts.cumsum(dim=0) - counts)[seq] + starts[seq]
+    first_page = torch.tensor([0, *itertools.accumulate(map(len, pages))])
+    page = torch.tensor([*itertools.chain(*pages)], dtype=torch.long)[first_page[seq] + token // size]
+    live, inverse = torch.unique(page * size + token % size, return_inverse=True)
+    return Tokens(live // size, live % size, tuple(inverse.split(counts.tolist())))
 
 
 def _first_visible(case: Case, length: int) -> int:
@@ -146,7 +147,6 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
     of_head = _signs((case.num_kv_heads, case.head_dim), rng)
     k = code[:, None, :] * of_head
     chosen = torch.full(values.q.shape[:2], -1, dtype=torch.long)
-    q = torch.zeros_like(values.q)
     margin = _power_of_two_above(WINNING_MARGIN / 2 / case.softmax_scale / (case.k_scale or 1.0))
     for row in range(case.num_rows):
         seq, query = divmod(row, case.q_len)
@@ -155,7 +155,9 @@ def _tagged(case: Case, values: Values, rng: torch.Generator) -> Values:
             first = 0 if case.window is None else max(0, end - case.window)
             positions = _interesting_positions(case, first, end, rng) - _first_visible(case, case.seq_lens[seq])
             chosen[row] = values.tokens.of_seq[seq][positions]
-            q[row] = margin * k[chosen[row], torch.arange(case.num_q_heads) // case.group]
+    q = torch.zeros_like(values.q)
+    rows, heads = (chosen >= 0).nonzero(as_tuple=True)
+    q[rows, heads] = margin * k[chosen[rows, heads], heads // case.group]
     blocks = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page]
     return dataclasses.replace(values, q=q, k=k, v=_tags(case, blocks, values.tokens.slot), chosen=chosen)
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.layout import PlacedLayout
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.targets.target import Arithmetic
 from fuzz_decode.triton_native.launch import is_native
@@ -23,7 +24,7 @@ def arithmetic(case: Case) -> Arithmetic:
     """With float8 caches, q of bfloat16 becomes float16, and so does P."""
     weights = "float16" if case.cache_dtype and case.dtype == "bfloat16" else "input"
     on_cpu = os.environ.get("TRITON_INTERPRET") == "1" or is_native()
-    same_bits = on_cpu or _loads(case) == _loads(in_plain_layout(case))
+    same_bits = on_cpu or len({_loads(each, _views(each)) for each in (case, in_plain_layout(case))}) == 1
     return dataclasses.replace(ARITHMETIC, probabilities=weights, same_bits_anywhere=same_bits)
 
 
@@ -34,14 +35,15 @@ def compiles_for(case: Case) -> Hashable:
     beyond = _padded(case.head_dim - WIDEST_BLOCK) if case.head_dim > WIDEST_BLOCK else 0
     dims = _first_block(case), beyond, _padded(case.value_head_dim)
     options = case.alibi, bool(case.softcap), case.sinks
-    contiguous = all(_view(case, name).strides["dim"] == 1 for name in ("q", "k", "v"))
+    views = _views(case)
+    contiguous = all(view.strides["dim"] == 1 for view in views)
     many_rows = case.group * case.q_len >= MANY_ROWS
-    return (case.dtype, case.cache_dtype, *dims, *options, many_rows, contiguous, *_loads(case))
+    return (case.dtype, case.cache_dtype, *dims, *options, many_rows, contiguous, *_loads(case, views))
 
 
-def _loads(case: Case) -> tuple[bool, bool]:
+def _loads(case: Case, views: tuple[_View, ...]) -> tuple[bool, bool]:
     """Whether rows are loaded in vectors, and V with K: the parts of a layout that decide the shape of programs on a GPU."""
-    return _in_vectors(case), case.v_prefix_of_k and case.value_head_dim == _first_block(case)
+    return _in_vectors(case, views), case.v_prefix_of_k and case.value_head_dim == _first_block(case)
 
 
 def _first_block(case: Case) -> int:
@@ -49,10 +51,10 @@ def _first_block(case: Case) -> int:
     return _padded(min(case.head_dim, WIDEST_BLOCK))
 
 
-def _in_vectors(case: Case) -> bool:
+def _in_vectors(case: Case, views: tuple[_View, ...]) -> bool:
     """Whether all rows of q, K and V are made of whole vectors."""
     cache, q = (VECTOR_BYTES // ITEMSIZE.get(dtype, 1) for dtype in (case.cache_dtype or case.dtype, case.dtype))
-    return all(_made_of(size, _view(case, name)) for name, size in (("q", q), ("k", cache), ("v", cache)))
+    return all(_made_of(size, view) for size, view in zip((q, cache, cache), views, strict=True))
 
 
 def _padded(dims: int) -> int:
@@ -68,8 +70,13 @@ class _View(NamedTuple):
     start: int
 
 
-def _view(case: Case, name: str) -> _View:
+def _views(case: Case) -> tuple[_View, ...]:
+    """Those of q, K and V."""
     layouts = case.layouts()
+    return tuple(_view(case, layouts, name) for name in ("q", "k", "v"))
+
+
+def _view(case: Case, layouts: dict[str, PlacedLayout], name: str) -> _View:
     placed = layouts.get(name, layouts["k"])
     strides = placed.strides
     start = placed.layout.offset + case.layer * strides.get("layer", 0)

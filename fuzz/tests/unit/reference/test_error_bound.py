@@ -69,7 +69,7 @@ class Kernel:
             end = case.seq_lens[seq] - case.q_len + 1 + query
             first = max(0, end - (case.window or end))
             if end > 0:
-                blocks, slots = locate(problem.block_table[seq], first, end, case.block_size)
+                blocks, slots = locate(problem.block_table, seq, torch.arange(first, end), case.block_size)
                 k = self._stored(problem.k_cache[blocks, slots], problem, case.k_scale)
                 v = self._stored(problem.v_cache[blocks, slots], problem, case.v_scale)
                 scores = self._scores(problem.q[row], k, problem.scale * self._left(case.k_scale), case.softcap)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -18,6 +19,7 @@ from fuzz_decode.generate.draw_case import decode_cases
 from fuzz_decode.problems.build import build_problem
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode_reference import gather_attention
+from fuzz_decode_reference.gather_attention import batches_of_like_length
 
 SMALL = decode_cases(
     head_dims=(16, 40, 72),
@@ -285,3 +287,27 @@ def test_the_query_tokens_of_a_sequence_stand_together() -> None:
         alone = gather_attention(q[rows], k, v, table[seq : seq + 1], lengths[seq : seq + 1], scale, q_len=2)
         assert torch.equal(both[0][rows], alone[0])
         assert torch.equal(both[1][rows], alone[1])
+
+
+@given(st.lists(st.integers(-3, 70)), st.integers(1, 100))
+def test_batches_hold_every_row_that_sees_something_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(batches_of_like_length(lengths, budget))
+    rows = [row for batch in batches for row in batch]
+    assert sorted(rows) == [row for row, length in enumerate(lengths) if length > 0]
+    assert [lengths[row] for row in rows] == sorted((length for length in lengths if length > 0), reverse=True)
+    assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
+
+
+def test_infinite_values_stay_in_the_rows_that_see_them() -> None:
+    """Short rows are padded to the length of long ones: neither what stands there nor 0 * inf may reach a result."""
+    problem = build_problem(Case(seq_lens=(9, 1, 4), num_kv_heads=2, block_size=16), "cpu")
+    before = reference(problem)[0]
+    for seq in range(3):
+        problem.v_cache[problem.block_table[seq, 0], 0, 0, 0] = math.inf  # seen by one sequence each
+        out = reference(problem)[0]
+        assert out[seq, 0, 0] == math.inf
+        out[seq, 0, 0] = before[seq, 0, 0]
+        assert torch.equal(out, before)
+        problem.v_cache[problem.block_table[seq, 0], 0, 0, 0] = float(
+            problem.values.v[int(problem.values.tokens.of_seq[seq][0]), 0, 0]
+        )
