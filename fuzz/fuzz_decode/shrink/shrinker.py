@@ -53,7 +53,7 @@ def shrink_calls(calls: CallSequence, outcome: Outcome, run: Runner, seconds: fl
     *earlier, case = gate.best
     tried = {feature: gate.without(feature) for feature in features_of(case)}
     needed = {feature: in_words(outcome) for feature, outcome in tried.items() if outcome and gate.differs(outcome)}
-    needed = {**needed_sizes(gate.best, gate.seen), **needed}
+    needed = {**needed_sizes(gate.best, gate.seen, gate.fails), **needed}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
 
@@ -95,6 +95,15 @@ class Gate:
         if candidate not in self.seen and _valid(candidate) and not self.out_of_time:
             self.seen[candidate] = self.run(candidate)
         return self.seen.get(candidate)
+
+    def fails(self, candidate: CallSequence) -> bool | None:
+        """Whether calls that need not be simpler fail like the best ones; None if they were not run, or tell nothing."""
+        if candidate not in self.seen and _valid(candidate) and not self.out_of_time:
+            self.seen[candidate] = self.run(candidate)
+        outcome = self.seen.get(candidate)
+        if outcome is None or not (outcome.status is Status.PASSED or outcome.signature == self.outcome.signature):
+            return None
+        return outcome.status is not Status.PASSED
 
     def differs(self, outcome: Outcome) -> bool:
         """Whether a case ran, and did not fail like the best one."""
