@@ -29,7 +29,10 @@ def needed_values(name: str, best: CallSequence, passing: Sequence[CallSequence]
     below = [value for calls in passing if (value := _size_of(name, calls[-1])) < size]
     fails = _remembered(lambda value: probe((_with_size(name, best[-1], value),)) if value <= LARGEST[name] else None)
     words = _words(size, below, fails) if below else ""
-    return f"; needs {words}{' tokens' * (name == 'seq_lens')}" if words else ""
+    if not words:
+        return ""
+    unit = " tokens" if name == "seq_lens" else ""
+    return f"; needs {words}{unit}".replace("more than 1 tokens", "more than 1 token")
 
 
 def _words(size: int, below: list[int], fails: Fails) -> str:
