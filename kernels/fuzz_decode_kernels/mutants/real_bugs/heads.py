@@ -108,5 +108,6 @@ MUTANTS: dict[str, Mutant] = {
                 "first = seq_first + (i_tile - before + tl.where((group > 1) & (num_seen >= 1024), 1, 0)) * TILE",
             ),
         ),
+        diagnosis=("tokens-dropped",),
     ),
 }
