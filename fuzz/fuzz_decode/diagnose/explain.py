@@ -22,7 +22,7 @@ from fuzz_decode.diagnose.checks import fitted_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
 from fuzz_decode.diagnose.checks.unreferenced_memory import is_region_fault, wrong_elsewhere
 from fuzz_decode.diagnose.diagnosis import ExplainRequest, Explanation, KnownBug
-from fuzz_decode.diagnose.faults.catalogue import fault_named
+from fuzz_decode.diagnose.faults.catalogue import faults_named
 from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
 from fuzz_decode.diagnose.session import explains, is_right
@@ -98,13 +98,16 @@ class Failure:
         for fault in self._forms_of(name):
             if fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen):
                 return True
+        if "+" in name and is_right(seen.with_known_faults((name,))):
+            return True
         lengths = tuple(max(1, length) for length in self.case.seq_lens)
         return name.startswith(OF_TAILS) and self._is_predicted_with(name, seq_lens=lengths)
 
     def _forms_of(self, name: str) -> Iterator[Fault]:
-        """The fault; where V is the first part of K, also that of V's address, which is computed like K's."""
-        of_v = name.removeprefix("k-") if name.startswith("k-") and self.case.v_prefix_of_k else ""
-        yield from filter(None, map(fault_named, (name, f"kv-{of_v}", f"v-{of_v}")[: 3 if of_v else 1]))
+        """The fault, or each of two; where V is the first part of K, also that of V's address, which is computed like K's."""
+        yield from faults_named(name)
+        if name.startswith("k-") and self.case.v_prefix_of_k:
+            yield from (*faults_named(f"kv-{name[2:]}"), *faults_named(f"v-{name[2:]}"))
 
     def _is_predicted_with(self, name: str, **changes: Any) -> bool:
         """Whether the fault explains a twin of the case that tells more: large numbers may leave nothing from which to tell how
@@ -138,12 +141,12 @@ class Failure:
 def is_predictable(fault: str) -> bool:
     """Whether a fault's effect on any case can be tested."""
     known = (fitted_faults.has_fault(fault), is_region_fault(fault), fault in ON_ALLOCATIONS)
-    return fault_named(fault) is not None or any(known)
+    return bool(faults_named(fault)) or any(known)
 
 
 def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:
     """Bugs whose faults may act at once: first two, then more."""
-    named = [bug for bug in bugs if fault_named(bug.fault)]
+    named = [bug for bug in bugs if faults_named(bug.fault)]
     sizes = range(2, len(named) + 1) if len(named) <= MOST_TOGETHER else (2, len(named))
     for size in sizes:
         yield from itertools.combinations(named, size)
@@ -155,7 +158,7 @@ def _explain_together(bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
 
 def _fits_besides(bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
     """Whether a fitted fault explains a run of a kernel that has the others, too."""
-    named = tuple(other.fault for other in bugs if fault_named(other.fault))
+    named = tuple(other.fault for other in bugs if faults_named(other.fault))
     return bool(named) and fitted_faults.fits_run(bug.fault, seen.with_known_faults(named))
 
 

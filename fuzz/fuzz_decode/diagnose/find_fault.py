@@ -14,8 +14,9 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.access_model import correct_model
-from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults
+from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults, precision
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
+from fuzz_decode.diagnose.checks.two_faults import pairs
 from fuzz_decode.diagnose.checks.unexplained import describe_unexplained
 from fuzz_decode.diagnose.checks.unreferenced_memory import find_unmasked_regions
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, beyond_reach
@@ -96,12 +97,14 @@ def diagnose_case(session: DiagnosisSession, passed: bool) -> Diagnosis:
 
 
 def _explain(wrong: Observation, session: DiagnosisSession) -> Diagnosis:
-    """By one known fault, a fitted one, one that shows under a condition, or by what is known for certain."""
+    """By one known fault, a fitted one, one that shows under a condition, two faults, or by what is known for certain."""
     suspects = _suspects(wrong, session)
     found = _by_elimination(suspects, wrong, session) if suspects else None
     found = found or fitted_faults.search(session.observations, _runs_on_variations(session), session.deadline)
     if not found and suspects and session.probes:
         found = conditional_faults.search(suspects, session)
+    if not found and session.probes:
+        found = _by_two_faults(suspects, wrong, session) or precision.search(session)
     guess = _guess(suspects[0], wrong, session) if suspects and not found else None
     return found or combine_known_and_guess(describe_unexplained(_single_tokens(session), session.out_of_time), guess)
 
@@ -194,9 +197,25 @@ def _by_elimination(suspects: list[Fault], wrong: Observation, session: Diagnosi
         rivals = [other for other in suspects[1:] if _differ_in_other_groups(suspects[0], other)]
     else:
         rivals = [other for other in suspects[1:] if predicted(other, experiment).model != model]
+    rivals = [other for other in rivals if other.name != suspects[0].name]
     if rivals:
         sentence = f"either {sentence}; or {rivals[0].sentence(experiment.problem, experiment.correct)}"
     return Diagnosis(suspects[0].name, sentence, finished and not rivals, _evidence(session.observations))
+
+
+def _by_two_faults(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> Diagnosis | None:
+    """Named by the first one, if the case shows it alone, or by both."""
+    found = pairs(suspects, wrong, session)
+    named = _by_elimination([pair.both for pair in found], wrong, session) if found else None
+    if named is None:
+        return None
+    pair = next(pair for pair in found if pair.both.name == named.fault)
+    if pair.second_shows(wrong):
+        return dataclasses.replace(named, sentence=f"two faults: {named.sentence}")
+    other = next(seen for seen in session.observations if pair.second_shows(seen))
+    problem, correct = other.experiment.problem, other.experiment.correct
+    sentence = f"{named.sentence}; {other.label} there is another fault, too: {pair.second.sentence(problem, correct)}"
+    return dataclasses.replace(named, fault=pair.first.name, sentence=sentence)
 
 
 def _differ_in_other_groups(fault: Fault, other: Fault) -> bool:

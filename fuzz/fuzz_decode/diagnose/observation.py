@@ -76,6 +76,16 @@ class Observation:
         """Whether a kernel with this model would have left this: written exactly where it writes, numbers within the bound."""
         return self._is_explained(self.experiment.predict(model))
 
+    def has_right_out(self, model: AccessModel) -> bool:
+        """Whether out, as the caller sees it, is that of a kernel with this model."""
+        wanted = self.experiment.predict(model)
+        return bool(_close(self.out, wanted.out, wanted.out_bound, torch.tensor(False)).all())
+
+    def has_right_lse(self, model: AccessModel) -> bool:
+        """The same for lse; True where it is not returned."""
+        wanted = self.experiment.predict(model)
+        return self.lse is None or bool(_close(self.lse, wanted.lse, wanted.lse_bound, torch.tensor(False)).all())
+
     def rules_out(self, model: AccessModel) -> bool:
         """Whether the shortest wrong row contradicts the model, which is quick to see; False where that decides nothing."""
         row = self.telling_row

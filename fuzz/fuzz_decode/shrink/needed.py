@@ -1,4 +1,6 @@
-"""The sizes that a failure needs, as the shrinker's runs tell them: nothing more is run."""
+"""The sizes that a failure needs: those that the shrinker's runs tell, and the numbers from which on they are needed, by some
+more runs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 from fuzz_decode.cases.call_sequence import CallSequence, differences, sort_key
 from fuzz_decode.cases.case import DEFAULTS
 from fuzz_decode.outcome import Outcome, Status
+from fuzz_decode.shrink.threshold import Probe, needed_values
 
 NO_TOKENS = (0,)
 # field -> fields that may change with it: some targets take rows of one length only
@@ -22,15 +25,16 @@ SIZES: dict[str, tuple[str, ...]] = {
 }
 
 
-def needed_sizes(best: CallSequence, seen: Mapping[CallSequence, Outcome]) -> dict[str, str]:
-    """Each size that is not the default, and the dtype, with the nearest one tried that passes: `passes with 16`."""
+def needed_sizes(best: CallSequence, seen: Mapping[CallSequence, Outcome], probe: Probe) -> dict[str, str]:
+    """Each size that is not the default, and the dtype, with the nearest one tried that passes, and what `probe` tells of others:
+    `passes with 16; needs more than 16, and no multiple of 16`."""
     passed = {calls: _changed_fields(best, calls) for calls, outcome in seen.items() if outcome.status is Status.PASSED}
     found = {}
     for name, others in SIZES.items():
         near = [calls for calls, changed in passed.items() if {name} <= changed <= {name, *others}]
         if near and getattr(best[-1], name) not in (DEFAULTS[name], NO_TOKENS):
             values = (size_in_words(getattr(calls[-1], name)) for calls in _nearest(near, best))
-            found[name] = f"passes with {' or '.join(values)}"
+            found[name] = f"passes with {' or '.join(values)}{needed_values(name, best, near, probe)}"
     return found
 
 

@@ -63,7 +63,7 @@ def shrink_calls(
     *earlier, case = gate.best
     tried = gate.without_each(features_of(case))
     needed = {feature: in_words(outcome) for feature, outcome in tried.items() if outcome and gate.differs(outcome)}
-    needed = {**needed_sizes(gate.best, gate.seen), **needed}
+    needed = {**needed_sizes(gate.best, gate.seen, gate.fails), **needed}
     return Shrunk(case, gate.outcome, needed, len(gate.seen), not gate.out_of_time, tuple(earlier))
 
 
@@ -107,6 +107,10 @@ class Gate:
                 self.seen[calls] = outcome
                 yield calls, outcome
 
+    def _run_all(self, candidates: Iterable[CallSequence]) -> None:
+        for _ in self._run(candidates):
+            pass
+
     def _to_run(self, candidates: Iterable[CallSequence]) -> Iterator[CallSequence]:
         begun = set()
         for calls in candidates:
@@ -119,9 +123,16 @@ class Gate:
     def without_each(self, features: Iterable[str]) -> dict[str, Outcome | None]:
         """The outcome of the best calls without one feature, for each; None if they were not tried."""
         plainer = {feature: tuple(without_feature(case, feature) for case in self.best) for feature in features}
-        for _ in self._run(plainer.values()):
-            pass
+        self._run_all(plainer.values())
         return {feature: self.seen.get(calls) for feature, calls in plainer.items()}
+
+    def fails(self, candidate: CallSequence) -> bool | None:
+        """Whether calls that need not be simpler fail like the best ones; None if they were not run, or tell nothing."""
+        self._run_all([candidate])
+        outcome = self.seen.get(candidate)
+        if outcome is None or not (outcome.status is Status.PASSED or outcome.signature == self.outcome.signature):
+            return None
+        return outcome.status is not Status.PASSED
 
     def differs(self, outcome: Outcome) -> bool:
         """Whether a case ran, and did not fail like the best one."""

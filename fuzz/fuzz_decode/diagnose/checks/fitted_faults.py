@@ -20,7 +20,7 @@ from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Observation
 from fuzz_decode.diagnose.predict import gather
 
-MAX_TOKENS = 512  # of a sequence: all pairs of tokens are tried
+MAX_TOKENS = 4096  # of a sequence: all pairs of tokens are tried
 MAX_EXTRA_TOKENS = 64
 MAX_SINK_COUNT = 32
 MAX_RUNS = 10  # on variations, until CONFIRMATIONS of them are wrong

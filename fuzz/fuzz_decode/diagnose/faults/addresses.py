@@ -53,16 +53,29 @@ def _other(case: Case, row: int) -> int:
 def cache_faults() -> Iterator[Fault]:
     """Of K alone, V alone, both."""
     for suffix, axis, why, rule in CACHE_RULES:
-        own = [_restrided(f"{tensor}-{suffix}", tensor, axis, why, rule) for tensor in ("k", "v")]
-        yield from (*own, together(f"kv-{suffix}", *own))
+        yield from _of_both(suffix, *(_restrided(f"{tensor}-{suffix}", tensor, axis, why, rule) for tensor in ("k", "v")))
     for suffix, why, strides in WHOLE_CACHE:
-        own = [_replaced(f"{tensor}-{suffix}", tensor, why, strides) for tensor in ("k", "v")]
-        yield from (*own, together(f"kv-{suffix}", *own))
+        yield from _of_both(suffix, *(_replaced(f"{tensor}-{suffix}", tensor, why, strides) for tensor in ("k", "v")))
     yield from _exchanged()
     for bits in WRAPS:
         suffix = bits.replace(" ", "-")
-        own = [_wrapped(f"{tensor}-{suffix}", tensor, bits) for tensor in ("k", "v")]
-        yield from (*own, together(f"kv-{suffix}", *own))
+        yield from _of_both(suffix, *(_wrapped(f"{tensor}-{suffix}", tensor, bits) for tensor in ("k", "v")))
+
+
+def _of_both(suffix: str, k: Fault, v: Fault) -> Iterator[Fault]:
+    yield from (k, v, _with_v_in_k(k), together(f"kv-{suffix}", k, v))
+
+
+def _with_v_in_k(k: Fault) -> Fault:
+    """A fault of K in a kernel that takes V from the rows of K that it has loaded, where V lies in them."""
+
+    def change(problem: Problem, correct: AccessModel) -> AccessModel | None:
+        faulty = k.change(problem, correct)
+        if faulty is None or not problem.case.v_prefix_of_k:
+            return faulty
+        return replace(faulty, "addresses", v=faulty.addresses.k)
+
+    return Fault(k.name, change, k.words)
 
 
 def _dense_nhd(case: Case, strides: tuple[int, ...], row: int) -> tuple[int, ...]:

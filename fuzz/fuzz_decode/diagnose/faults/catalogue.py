@@ -31,12 +31,14 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def fault_named(name: str) -> Fault | None:
-    return next((fault for fault in FAULTS if fault.name == name), None)
+def faults_named(name: str) -> tuple[Fault, ...]:
+    """The fault with the name, or both of `one+other`; none if it is not in the catalogue."""
+    return tuple(fault for part in name.split("+") for fault in FAULTS if fault.name == part)
 
 
 def with_faults(names: Iterable[str], problem: Problem, correct: AccessModel) -> AccessModel:
     """The model with all of these faults, as far as they are in the catalogue and apply."""
-    for fault in filter(None, map(fault_named, names)):
-        correct = fault.apply(problem, correct) or correct
+    for name in names:
+        for fault in faults_named(name):
+            correct = fault.apply(problem, correct) or correct
     return correct

@@ -11,6 +11,8 @@ from fuzz_decode.diagnose.access_model import AccessModel, replace
 from fuzz_decode.diagnose.faults.fault import Change, Fault, simple
 from fuzz_decode.problems.problem import Problem
 
+LN_2 = math.log(2)
+
 
 def scores() -> Iterator[Fault]:
     for name, words, rule in (
@@ -34,6 +36,14 @@ def scores() -> Iterator[Fault]:
         ("softcap-without-division", "softcap * tanh(score): not divided by softcap", lambda s, cap: (s * cap, cap)),
         ("softcap-without-product", "tanh(score / softcap): not multiplied by softcap", lambda s, cap: (s / cap, 1.0)),
         ("softcap-before-scale", "softcap is applied before scale", lambda s, cap: (s, cap * s)),
+        (
+            "softcap-of-base-2",
+            "softcap is applied to scores times log2(e), and not multiplied by it",
+            lambda s, cap: (s, cap * LN_2),
+        ),
+        ("softcap-times-log2", "softcap is multiplied by log2(e), and scores are not", lambda s, cap: (s, cap / LN_2)),
+        ("softcap-exp2", "2**score is taken of capped scores instead of exp(score)", lambda s, cap: (s * LN_2, cap * LN_2)),
+        ("softcap-log2", "capped scores are multiplied by log2(e), and then exp is taken", lambda s, cap: (s / LN_2, cap / LN_2)),
     ):
         yield simple(name, words, _capped(both))
 

@@ -69,6 +69,10 @@ NAMED = {
     "empty-split-unwritten": ("uninitialised-scratch", "reads memory that it allocated and never wrote"),
     "out-store-too-wide": ("out-store-too-wide", "rows of out are stored too wide: one element past value_head_dim"),
     "lse-base-2": ("lse-base-2", "lse is returned in base 2"),
+    "softcap-in-base-2": ("softcap-of-base-2", "softcap is applied to scores times log2(e), and not multiplied by it"),
+    "softcap-by-exp2": ("softcap-exp2", "2**score is taken of capped scores instead of exp(score)"),
+    "kv-head-from-tiles": ("kv-head-tiles-of-16", "h // (group rounded up to tiles of 16, where it exceeds 16) instead of"),
+    "partials-rounded": ("sums-in-bfloat16", "sums, weights or partial results are rounded to bfloat16, more coarsely"),
 }
 
 
@@ -85,6 +89,46 @@ def test_a_mutant_is_named(name: str) -> None:
     assert (found.fault, found.confident) == (fault, True)
     assert words in found.sentence
     assert found.evidence
+
+
+def test_a_fault_of_k_moves_v_where_v_lies_in_k_s_rows() -> None:
+    """The bundled kernel takes V from the rows of K that it has loaded; the minimal case shows the fault in lse alone."""
+    latent = Case(
+        seq_lens=(9,),
+        num_kv_heads=2,
+        head_dim=20,
+        value_head_dim=16,
+        block_size=4,
+        k=Layout(FAMILIES["HND"], (40, 0, 0, 0)),
+        v=None,
+    )
+    request = DiagnoseRequest(killing_case("k-block-stride-dense"), latent, seconds=120.0)
+    found = examine(request, resolve("mutant:k-block-stride-dense"), DEVICE)
+    assert (found.fault, found.confident) == ("k-block-stride-dense", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mutants", "case", "fault", "words"),
+    [
+        (
+            "gqa-modulo+lse-base-2",
+            Case(),
+            "lse-base-2",
+            "there is another fault, too: query head h reads KV head h % num_kv_heads",
+        ),
+        (
+            "gqa-modulo+lse-base-2",
+            Case(seq_lens=(3,), num_kv_heads=2, group=2),
+            "gqa-modulo+lse-base-2",
+            "two faults: query head h reads KV head h % num_kv_heads instead of h // group, and lse is returned in base 2",
+        ),
+    ],
+)
+def test_two_faults_are_both_named(mutants: str, case: Case, fault: str, words: str) -> None:
+    found = examine(DiagnoseRequest(case, seconds=120.0), resolve(f"mutant:{mutants}"), DEVICE)
+    assert (found.fault, found.confident) == (fault, True)
+    assert words in found.sentence
 
 
 @pytest.mark.slow

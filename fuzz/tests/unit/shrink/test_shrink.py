@@ -351,17 +351,24 @@ def test_a_rejected_case_is_never_accepted() -> None:
 
 
 NEEDED: dict[str, tuple[Predicate, dict[str, str]]] = {
-    "group": (lambda case: case.group >= 3, {"group": "passes with 2"}),
-    "heads": (lambda case: case.num_kv_heads > 1, {"num_kv_heads": "passes with 1"}),
-    "lengths": (lambda case: max(case.seq_lens) > 20, {"seq_lens": "passes with [20]"}),
+    "group": (lambda case: case.group >= 3, {"group": "passes with 2; needs more than 2"}),
+    "heads": (lambda case: case.num_kv_heads > 1, {"num_kv_heads": "passes with 1; needs more than 1"}),
+    "lengths": (lambda case: max(case.seq_lens) > 20, {"seq_lens": "passes with [20]; needs more than 20 tokens"}),
     "sequences": (lambda case: case.num_seqs > 1, {"seq_lens": "passes with [0]"}),
     "two lengths": (
         lambda case: sum(length > 3 for length in case.seq_lens) > 1,
         {"seq_lens": "passes with [4] or [4, 3]"},
     ),
-    "block_size": (lambda case: case.block_size >= 4, {"block_size": "passes with 3"}),
-    "head_dim": (lambda case: case.head_dim > 32, {"head_dim": "passes with 32"}),
-    "rows": (lambda case: case.head_dim == case.value_head_dim > 32, {"head_dim": "passes with 32"}),
+    "block_size": (lambda case: case.block_size >= 4, {"block_size": "passes with 3; needs more than 3"}),
+    "head_dim": (lambda case: case.head_dim > 32, {"head_dim": "passes with 32; needs more than 32"}),
+    "rows": (lambda case: case.head_dim == case.value_head_dim > 32, {"head_dim": "passes with 32; needs more than 32"}),
+    "between": (lambda case: case.head_dim > 50, {"head_dim": "passes with 40; needs more than 50"}),
+    "tiles": (
+        lambda case: case.group > 2 and case.group % 16 > 0,
+        {"group": "passes with 2; needs more than 2, and no multiple of 16"},
+    ),
+    "powers": (lambda case: case.group.bit_count() > 1, {"group": "passes with 2; needs no power of two"}),
+    "one value": (lambda case: case.group == 3, {"group": "passes with 2"}),
     "dtype": (lambda case: case.dtype != "float32", {"dtype": "passes"}),
     "one token": (lambda case: case.seq_lens[0] > 0, {}),
     "nothing": (lambda case: True, {}),

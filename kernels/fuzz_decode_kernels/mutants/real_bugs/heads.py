@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from fuzz_decode_kernels.mutants.mutant import Mutant
+from fuzz_decode_kernels.mutants.real_bugs.lines import START
 
+ROWS = "m_row = o_row < q_len * group"
+EXISTING = "m_row = (o_row < q_len * group) & (i_kv * group + o_row % group < HEADS)"
 I_HEAD, WRONG_HEAD = "i_head = i_kv * group + o_row % group", "i_head = o_row % group * num_kv_heads + i_kv"
 
 MUTANTS: dict[str, Mutant] = {
@@ -41,6 +44,29 @@ MUTANTS: dict[str, Mutant] = {
             (I_HEAD + "\n    i_packed", WRONG_HEAD + "\n    i_packed"),
         ),
         diagnosis=("gqa-modulo",),
+    ),
+    "kv-head-from-tiles": Mutant(
+        "G1",
+        "query heads are taken in tiles of 16, and a KV head has a whole number of tiles",
+        "groups larger than 16, no multiple of 16, and two KV heads or more",
+        ("vllm-project/vllm/pull/40792",),
+        (
+            (START, "    group = -(-group // 16) * 16 if group > 16 else group\n" + START),
+            (
+                "LANES: tl.constexpr,\n):  # fmt: skip\n    # one grid",
+                "LANES: tl.constexpr, HEADS: tl.constexpr,\n):  # fmt: skip\n    # one grid",
+            ),
+            ("LANES=max(", "HEADS=num_q_heads,\n        LANES=max("),
+            (
+                "BLOCK_DV: tl.constexpr,\n):  # fmt: skip\n    pid",
+                "BLOCK_DV: tl.constexpr, HEADS: tl.constexpr,\n):  # fmt: skip\n    pid",
+            ),
+            ("BLOCK_S=block_s,", "BLOCK_S=block_s,\n        HEADS=num_q_heads,"),
+            (ROWS + "\n    i_query", EXISTING + "\n    i_query"),
+            (ROWS + "\n    m_dv", EXISTING + "\n    m_dv"),
+            ("i_packed * (num_kv_heads * group) + i_head, b_max", "i_packed * HEADS + i_head, b_max"),
+        ),
+        diagnosis=("kv-head-tiles-of-16",),
     ),
     "group-beyond-eight": Mutant(
         "G1",
@@ -82,5 +108,6 @@ MUTANTS: dict[str, Mutant] = {
                 "first = seq_first + (i_tile - before + tl.where((group > 1) & (num_seen >= 1024), 1, 0)) * TILE",
             ),
         ),
+        diagnosis=("tokens-dropped",),
     ),
 }

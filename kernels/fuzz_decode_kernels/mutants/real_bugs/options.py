@@ -78,6 +78,27 @@ MUTANTS: dict[str, Mutant] = {
         (("float(softcap) if softcap else None", "None"),),
         diagnosis=("softcap-ignored",),
     ),
+    "softcap-in-base-2": Mutant(
+        "A2",
+        "scores are multiplied by log2(e) before the cap, which is not",
+        "softcap",
+        (),
+        (
+            (
+                SOFTCAP,
+                "b_s = softcap * (2.0 / (1.0 + tl.exp(-2.0 * 1.4426950408889634 * b_s / softcap)) - 1.0) * 0.6931471805599453",
+            ),
+        ),
+        diagnosis=("softcap-of-base-2",),
+    ),
+    "softcap-by-exp2": Mutant(
+        "A2",
+        "2**score is taken of capped scores instead of exp(score)",
+        "softcap",
+        (),
+        ((SOFTCAP, SOFTCAP + " * 0.6931471805599453"),),
+        diagnosis=("softcap-exp2",),
+    ),
     "alibi-ignored": Mutant(
         "A3",
         "the path drops ALiBi",

@@ -67,6 +67,15 @@ MUTANTS: dict[str, Mutant] = {
         "float32 or float16",
         ("vllm-project/vllm-xpu-kernels/pull/204",),
         (("[None, :], b_out, mask=m_row", "[None, :], b_out.to(tl.bfloat16).to(tl.float32), mask=m_row"),),
+        diagnosis=("sums-in-bfloat16",),
+    ),
+    "scores-rounded": Mutant(
+        "N1",
+        "scores are rounded to the dtype of q before the softmax",
+        "float16 or bfloat16",
+        (),
+        (("b_s *= b_scale[:, None]", "b_s = (b_s * b_scale[:, None]).to(q.dtype.element_ty).to(tl.float32)"),),
+        diagnosis=("scores-in-input-dtype",),
     ),
     "lse-base-2": Mutant(
         "K2",

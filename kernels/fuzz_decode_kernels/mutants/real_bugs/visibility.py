@@ -103,6 +103,7 @@ MUTANTS: dict[str, Mutant] = {
                 "            m_s = (m_end | (block_size < 256))[None, :] & (o_t",
             ),
         ),
+        diagnosis=("tokens-dropped",),
     ),
     "causal-mask-ignored": Mutant(
         "Q2",
