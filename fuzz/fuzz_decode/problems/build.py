@@ -1,8 +1,9 @@
 """Case -> Problem: tensors in guarded, poisoned storage.
 
 Every byte that the case does not reference is NaN: gaps between strides, foreign blocks and layers, tails of blocks, and
-GUARD bytes before and after every allocation. Buffers too large to fill are committed lazily on the CPU (only touched pages
-exist) and poisoned around the live rows. Live inputs are never poisoned.
+GUARD bytes before and after every allocation; at the places that the case names in `finite` it is finite garbage. Buffers too
+large to fill are committed lazily on the CPU (only touched pages exist) and poisoned around the live rows. Live inputs are never
+poisoned.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.problems.poison import FILL_LIMIT, fill_around_rows, fill_unused, fill_unwritten, is_filled_whole
+from fuzz_decode.problems.garbage import LARGE, garbage_like, largest_garbage, unused_slots
+from fuzz_decode.problems.poison import FILL_LIMIT, Fill, background, fill_around_rows, fill_unwritten, is_filled_whole, noise
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import Values, make_values
 
@@ -87,19 +89,21 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
 def _fill(problem: Problem) -> None:
     """First all memory, then the values over it: what no value overwrites stays poison."""
     case, values = problem.case, problem.values
-    rng = torch.Generator().manual_seed(case.seed + 1) if problem.memory == "random" else None
     device, dtype = problem.q.device, problem.k_cache.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)
+    fills = _fills(problem)
     for name, buffer in problem.buffers.items():
         if name == "out":
             fill_unwritten(buffer.storage)
         elif name not in ("k", "v") or is_filled_whole(buffer):
-            fill_unused(buffer.storage, case, rng)
+            fills[name](buffer.storage)
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
-        buffer = problem.buffers.get(name, problem.buffers["k"])
-        if not is_filled_whole(buffer):
-            fill_around_rows(buffer, cache, block, slot, case, rng)
+        owner = name if name in problem.buffers else "k"
+        if not is_filled_whole(problem.buffers[owner]):
+            fill_around_rows(problem.buffers[owner], cache, block, slot, fills[owner])
+    if case.finite and problem.memory == "poisoned":
+        _spoil_caches(problem)
     problem.k_cache[block, slot] = values.k.to(device, dtype)
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
@@ -109,6 +113,29 @@ def _fill(problem: Problem) -> None:
             tensor.copy_(drawn)
     problem.seq_lens.copy_(torch.tensor(case.seq_lens, dtype=torch.int32))
     problem.block_table.copy_(_table_entries(case))
+
+
+def _fills(problem: Problem) -> dict[str, Fill]:
+    """What fills each buffer but `out`, before anything is written there."""
+    case = problem.case
+    if problem.memory == "random":
+        return dict.fromkeys(problem.buffers, noise(case, torch.Generator().manual_seed(case.seed + 1)))
+    largest = largest_garbage(case, problem.values) if case.finite else {}
+    return {name: background(case, name, buffer, largest.get(name, LARGE)) for name, buffer in problem.buffers.items()}
+
+
+def _spoil_caches(problem: Problem) -> None:
+    """Write garbage into the token slots that hold no live row, where the case says so, and NaN into the others."""
+    case, largest = problem.case, largest_garbage(problem.case, problem.values)
+    device = problem.q.device
+    blocks = torch.tensor(case.blocks(), dtype=torch.long)
+    page, slot = unused_slots(case, case.finite)
+    used, block, slot = blocks.to(device), blocks[page].to(device), slot.to(device)
+    for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
+        if is_filled_whole(problem.buffers.get(name, problem.buffers["k"])):
+            cache.copy_(garbage_like(cache[0], largest[name]) if "unreferenced" in case.finite else cache.new_tensor(torch.nan))
+        cache[used] = torch.nan
+        cache[block, slot] = garbage_like(cache[block, slot], largest[name])
 
 
 def _table_entries(case: Case) -> Tensor:
