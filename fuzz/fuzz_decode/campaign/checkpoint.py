@@ -35,6 +35,7 @@ OF_A_TARGET = (  # fields of a CaseSpace that depend on the target
     "options",
     "min_seq_len",
     "strides",
+    "finite",
 )
 
 

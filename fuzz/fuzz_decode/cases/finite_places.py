@@ -9,7 +9,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import FINITE_PLACES
 
 
-def in_order(places: Iterable[str]) -> tuple[str, ...]:
+def places_in_order(places: Iterable[str]) -> tuple[str, ...]:
     """The places, each once, in the order that a case has them in."""
     named = set(places)
     return tuple(place for place in FINITE_PLACES if place in named)
@@ -17,7 +17,7 @@ def in_order(places: Iterable[str]) -> tuple[str, ...]:
 
 def with_finite(case: Case, places: Iterable[str]) -> Case:
     """The case with finite numbers at these places, too."""
-    finite = in_order((*case.finite, *places))
+    finite = places_in_order((*case.finite, *places))
     return case if finite == case.finite else dataclasses.replace(case, finite=finite)
 
 

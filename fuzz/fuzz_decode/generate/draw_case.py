@@ -27,7 +27,7 @@ from fuzz_decode.cases.domain import (
     NUM_KV_HEADS,
     VALUE_HEAD_DIMS,
 )
-from fuzz_decode.cases.finite_places import in_order
+from fuzz_decode.cases.finite_places import places_in_order
 from fuzz_decode.cases.layout import QUERY_AXES, dense
 from fuzz_decode.cases.optional_arguments import OptionalArgument, all_options, generated_parameters, option_of
 from fuzz_decode.cases.stride_rules import StrideRules
@@ -126,7 +126,7 @@ def decode_cases(
             max_seq_len=max_seq_len,
             huge_spans=huge_spans,
             strides=strides,
-            finite=in_order(finite),
+            finite=places_in_order(finite),
         )
     )
 

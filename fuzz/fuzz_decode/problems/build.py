@@ -14,7 +14,7 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.problems.garbage import LARGE, garbage_like, largest_garbage, unused_slots
+from fuzz_decode.problems.garbage import LARGE, CacheGarbage, cache_garbage, garbage_like, largest_garbage
 from fuzz_decode.problems.poison import FILL_LIMIT, Fill, background, fill_around_rows, fill_unwritten, is_filled_whole, noise
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import Values, make_values
@@ -103,7 +103,7 @@ def _fill(problem: Problem) -> None:
         if not is_filled_whole(problem.buffers[owner]):
             fill_around_rows(problem.buffers[owner], cache, block, slot, fills[owner])
     if case.finite and problem.memory == "poisoned":
-        _spoil_caches(problem)
+        _write_garbage(problem)
     problem.k_cache[block, slot] = values.k.to(device, dtype)
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
@@ -124,18 +124,24 @@ def _fills(problem: Problem) -> dict[str, Fill]:
     return {name: background(case, name, buffer, largest.get(name, LARGE)) for name, buffer in problem.buffers.items()}
 
 
-def _spoil_caches(problem: Problem) -> None:
-    """Write garbage into the token slots that hold no live row, where the case says so, and NaN into the others."""
-    case, largest = problem.case, largest_garbage(problem.case, problem.values)
-    device = problem.q.device
-    blocks = torch.tensor(case.blocks(), dtype=torch.long)
-    page, slot = unused_slots(case, case.finite)
-    used, block, slot = blocks.to(device), blocks[page].to(device), slot.to(device)
-    for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
-        if is_filled_whole(problem.buffers.get(name, problem.buffers["k"])):
-            cache.copy_(garbage_like(cache[0], largest[name]) if "unreferenced" in case.finite else cache.new_tensor(torch.nan))
-        cache[used] = torch.nan
-        cache[block, slot] = garbage_like(cache[block, slot], largest[name])
+def _write_garbage(problem: Problem) -> None:
+    """Garbage in the caches' unused token slots, where the case says so."""
+    for cache, parts in zip((problem.k_cache, problem.v_cache), garbage_of(problem), strict=True):
+        if parts.pool is not None:
+            cache.copy_(garbage_like(cache[0], parts.largest) if parts.pool else torch.full_like(cache[0], torch.nan))
+        cache[parts.used.to(cache.device)] = torch.nan
+        at = parts.block.to(cache.device), parts.slot.to(cache.device)
+        cache[at] = garbage_like(cache[at], parts.largest)
+
+
+def garbage_of(problem: Problem) -> tuple[CacheGarbage, CacheGarbage]:
+    """That of K's and V's caches."""
+    largest, buffers = largest_garbage(problem.case, problem.values), problem.buffers
+    k, v = buffers["k"], buffers.get("v", buffers["k"])
+    return (
+        cache_garbage(problem.case, largest["k"], filled_whole=is_filled_whole(k)),
+        cache_garbage(problem.case, largest["v"], filled_whole=is_filled_whole(v)),
+    )
 
 
 def _table_entries(case: Case) -> Tensor:

@@ -6,6 +6,8 @@ dtype nor the sums of a kernel that rounds to the dtype of q, as long as what is
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,38 @@ def largest_garbage(case: Case, values: Values) -> dict[str, float]:
     if case.v is None:  # in K's buffer
         return {"k": min(k, v), "v": min(k, v)}
     return {"k": k, "v": v}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheGarbage:
+    """What of a cache is garbage, in the order in which it is written. All else is NaN, until live rows are written over it."""
+
+    largest: float
+    background: bool
+    """Whether the memory that is filled first, around the cache and in it, is garbage."""
+    pool: bool | None
+    """Whether every block is garbage then, each the same; None: as the background."""
+    used: Tensor
+    """[n] ids of the blocks that are NaN then."""
+    block: Tensor
+    """[m] block of each slot that is garbage then."""
+    slot: Tensor
+    """[m]"""
+
+
+def has_garbage_background(case: Case, *, filled_whole: bool) -> bool:
+    """Whether a buffer is filled with garbage first. One that is filled in parts has other blocks' slots and gaps between rows in
+    them: both are garbage if one is to be."""
+    return "padding" in case.finite or ("unreferenced" in case.finite and not filled_whole)
+
+
+def cache_garbage(case: Case, largest: float, *, filled_whole: bool) -> CacheGarbage:
+    """That of K or V."""
+    pool, background = "unreferenced" in case.finite, has_garbage_background(case, filled_whole=filled_whole)
+    blocks = torch.tensor(case.blocks(), dtype=torch.long)
+    page, slot = unused_slots(case, case.finite)
+    used = blocks if (pool if filled_whole else background) else blocks[:0]
+    return CacheGarbage(largest, background, pool if filled_whole and pool != background else None, used, blocks[page], slot)
 
 
 def unused_slots(case: Case, places: tuple[str, ...]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fuzz_decode.cases.case import Case
-from fuzz_decode.problems.garbage import fill_with_garbage
+from fuzz_decode.problems.garbage import fill_with_garbage, has_garbage_background
 from fuzz_decode.problems.problem import Buffer, Problem
 
 POISON = 0xFF  # a byte: all ones are a NaN in every float format, and -1 as an integer
@@ -83,11 +83,10 @@ def integer_beyond(case: Case, name: str) -> int:
 
 
 def background(case: Case, name: str, buffer: Buffer, largest: float) -> Fill:
-    """What fills a buffer before anything else: integers, NaN, or garbage up to `largest`. A cache that is filled in parts is
-    garbage, too, if other blocks are to be finite."""
+    """What fills a buffer before anything else: integers, NaN, or garbage up to `largest`."""
     if not buffer.storage.dtype.is_floating_point:
         return functools.partial(torch.fill_, value=integer_beyond(case, name))
-    finite = "padding" in case.finite or ("unreferenced" in case.finite and not is_filled_whole(buffer))
+    finite = has_garbage_background(case, filled_whole=is_filled_whole(buffer))
     return functools.partial(fill_with_garbage, largest=largest) if finite else fill_with_poison
 
 

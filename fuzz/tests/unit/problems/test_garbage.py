@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.domain import DATA_MODES, DTYPES, FINITE_PLACES
-from fuzz_decode.cases.finite_places import in_order, needed_places, poisoned_places, with_finite
+from fuzz_decode.cases.finite_places import needed_places, places_in_order, poisoned_places, with_finite
 from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.cases.validity import is_valid, validate
 from fuzz_decode.generate.draw_case import decode_cases
@@ -154,7 +154,7 @@ def test_the_places_that_a_target_needs_are_found(needs: set[str]) -> None:
         ran.append(case)
         return needs <= set(case.finite)
 
-    assert needed_places(ORDINARY, passes) == in_order(needs)
+    assert needed_places(ORDINARY, passes) == places_in_order(needs)
     assert len(ran) <= len(EVERYWHERE) + 1
 
 
