@@ -89,7 +89,7 @@ FEATURES = {
         seq_lens=(5,), block_size=4, k=Layout(CACHE_AXES, (2**23, 0, 0, 0)), finite=("tail", "padding")
     ),
     "valid integers beyond the ends": Case(
-        seq_lens=(5, 0), table=BlockTable(Layout(TABLE_AXES, (3, 0)), "permuted"), beyond="valid"
+        seq_lens=(5, 5), table=BlockTable(Layout(TABLE_AXES, (3, 0)), "permuted"), beyond="valid"
     ),
     "strides of more than 2**31 elements": Case(
         seq_lens=(3,), k=Layout(CACHE_AXES, (2**30, 0, 0, 0)), table=BlockTable(first_block=3), dtype="float16", head_dim=40
