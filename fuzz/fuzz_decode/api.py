@@ -23,7 +23,7 @@ from typing import Any
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.make_entry import raw_entry, with_diagnosis
-from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, ENGINE, SECONDS, UNSET, Unset, number_of_cases
+from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, ENGINE, PLACES, SECONDS, UNSET, Unset, number_of_cases
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import Case
@@ -57,13 +57,15 @@ def check(
     engine: str = "auto",
     timeout: float = 60.0,
     import_timeout: float = IMPORT_SECONDS,
+    needs_finite: tuple[str, ...] = (),
 ) -> Result:
     """Run one case through a function, after the cases in `before` if there are any, and compare.
 
     `fn` is a decode function, or a target's name as on the command line. The result is true if the case passed. A failure is
     diagnosed, not minimized: `str(result)` is the whole story. `device` is auto, cpu or cuda, and `engine` is what runs Triton
     kernels on the CPU: auto, native or interpreter. A case takes at most `timeout` seconds, importing the function at most
-    `import_timeout`. Raises UsageError if an argument is wrong, or the function cannot be a target.
+    `import_timeout`. `needs_finite` are places where memory that weighs nothing holds finite numbers in place of NaN, beside
+    those that the function declares. Raises UsageError if an argument is wrong, or the function cannot be a target.
 
     >>> from fuzz_decode import FAMILIES, Case, Layout, check
     >>> interleaved = Case(seq_lens=(5, 0, 17), block_size=16, k=Layout(FAMILIES["interleaved"]), v=None)
@@ -80,7 +82,9 @@ def check(
         "import_timeout": SECONDS.checked("import_timeout", import_timeout),
     }
     on = pick_device(DEVICE.checked("device", device))
-    config = WorkerConfig(_target_name(fn), on, **seconds, engine=pick_engine(ENGINE.checked("engine", engine), on))
+    places = PLACES.checked("needs_finite", needs_finite)
+    runs = pick_engine(ENGINE.checked("engine", engine), on)
+    config = WorkerConfig(_target_name(fn), on, **seconds, engine=runs, needs_finite=places)
     in_process = _in_process_backend(fn, config)
     with _running(in_process), in_process or ResilientWorker(config) as worker:
         outcome = worker.run_calls(calls)
@@ -111,6 +115,7 @@ def fuzz(
     import_timeout: float = IMPORT_SECONDS,
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
+    needs_finite: tuple[str, ...] = (),
 ) -> tuple[Finding, ...]:
     """Draw cases, run them through a function, and minimize failures. Findings are those of `fuzz-decode` with the same seed.
 
@@ -119,7 +124,7 @@ def fuzz(
     limit. `jobs` processes run the cases (None: one per core); with `sequence`, each process makes that many related calls and
     ends, which finds stale state. A case takes at most `timeout` seconds, importing the function `import_timeout`, and minimizing
     a finding `minimize_time`. `corpus` is a folder where findings are kept, and whose ledger.toml lists known failures; without
-    it nothing stays on disk. `device` and `engine` are those of `check`.
+    it nothing stays on disk. `device`, `engine` and `needs_finite` are those of `check`.
 
     Warns if every case was rejected, so that nothing was tested, and if the ledger is out of date. Raises UsageError if an
     argument is wrong, or the function cannot be a target.
@@ -132,6 +137,7 @@ def fuzz(
     limits = {"iters": number_of_cases(iters, time, DEFAULT_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
     options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options["needs_finite"] = needs_finite
     campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
@@ -154,6 +160,7 @@ def assert_decode_correct(
     import_timeout: float = IMPORT_SECONDS,
     minimize_time: float = 60.0,
     corpus: Folder | None = None,
+    needs_finite: tuple[str, ...] = (),
 ) -> None:
     """`fuzz`, for a test: raises AssertionError with the whole story of each finding, or if nothing was tested. 100 cases if
     neither `iters` nor `time` is given.
@@ -167,6 +174,7 @@ def assert_decode_correct(
     limits = {"iters": number_of_cases(iters, time, TEST_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
     options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
+    options["needs_finite"] = needs_finite
     try:
         campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
     except UsageError as error:

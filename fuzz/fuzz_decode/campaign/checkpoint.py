@@ -145,4 +145,5 @@ def as_text(space: CaseSpace) -> dict[str, str]:
     texts = {
         name: str(sorted(value) if isinstance(value, frozenset) else value) for name, value in values.items() if value is not None
     }
-    return texts | {"strides": texts["strides"].replace("StrideRules(", "Strides(")}  # the name in every checkpoint
+    finite = {"finite": str(space.finite)} if space.finite else {}  # older checkpoints have none
+    return texts | finite | {"strides": texts["strides"].replace("StrideRules(", "Strides(")}  # the name in every checkpoint

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from fuzz_decode.cases.call_sequence import MAX_CALLS
-from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.cases.domain import DTYPES, FINITE_PLACES
 from fuzz_decode.errors import UsageError
 from fuzz_decode.text import one_line
 
@@ -77,6 +77,10 @@ def _are_dtypes(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and bool(value) and all(name in DTYPES for name in value)
 
 
+def _are_places(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(place in FINITE_PLACES for place in value)
+
+
 POSITIVE = whole_number(1)
 NATURAL = whole_number(0)
 SEQUENCE = whole_number(2, MAX_CALLS)
@@ -84,3 +88,4 @@ SECONDS = ValueRule("a number of seconds above 0", _is_duration, float)
 DEVICE = ValueRule(f"one of {', '.join(DEVICES)}", lambda value: value in DEVICES, str)
 ENGINE = ValueRule(f"one of {', '.join(ENGINES)}", lambda value: value in ENGINES, str)
 DTYPE_NAMES = ValueRule(f"names among {', '.join(DTYPES)}, in a tuple", _are_dtypes, tuple)
+PLACES = ValueRule(f"names among {', '.join(FINITE_PLACES)}, in a tuple", _are_places, tuple)

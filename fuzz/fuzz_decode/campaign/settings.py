@@ -12,6 +12,7 @@ from fuzz_decode.campaign.option_values import (
     DTYPE_NAMES,
     ENGINE,
     NATURAL,
+    PLACES,
     POSITIVE,
     SECONDS,
     SEQUENCE,
@@ -32,6 +33,7 @@ RULES = {
     "jobs": POSITIVE,
     "sequence": SEQUENCE,
     "dtypes": DTYPE_NAMES,
+    "needs_finite": PLACES,
     "timeout": SECONDS,
     "import_timeout": SECONDS,
     "minimize_time": SECONDS,
@@ -70,6 +72,8 @@ class CampaignSettings:
     """calls in a row, each row in a fresh process; None: processes go on from case to case"""
     dtypes: tuple[str, ...] | None = None
     """dtypes of q; None: all"""
+    needs_finite: tuple[str, ...] = ()
+    """places where the target needs finite numbers, beside those that it declares"""
     timeout: float = DEFAULT_SECONDS
     """seconds for a case"""
     import_timeout: float = IMPORT_SECONDS
@@ -126,6 +130,7 @@ class CampaignSettings:
             self.dtypes or (),
             import_timeout=self.import_timeout,
             engine=pick_engine(self.engine, self.device),
+            needs_finite=self.needs_finite,
         )
         return config.on(self.gpus[0]) if self.gpus else config
 

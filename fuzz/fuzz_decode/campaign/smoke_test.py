@@ -13,9 +13,10 @@ from typing import Literal
 from fuzz_decode.cases.call_sequence import altered
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.case_space import CaseSpace
+from fuzz_decode.cases.finite_places import needed_places, places_in_order, with_finite
 from fuzz_decode.cases.layout import FAMILIES, Layout, family
 from fuzz_decode.cases.optional_arguments import all_options, in_order
-from fuzz_decode.outcome import Outcome
+from fuzz_decode.outcome import Outcome, Stage, Status
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
@@ -40,12 +41,33 @@ class Answer:
     outcome: Outcome
 
 
-def check(plan: WorkerConfig) -> Iterator[WorkerInfo | Answer]:
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A declaration with which a probe that fails would pass."""
+
+    needs_finite: tuple[str, ...]
+
+
+def check(plan: WorkerConfig) -> Iterator[WorkerInfo | Answer | Suggestion]:
     """The target's description, then the answer to each probe. Raises UsageError if it cannot be a target."""
     with ResilientWorker(plan) as worker:
         yield worker.ready
+        answers = []
         for probe in probes(worker.ready.space):
-            yield Answer(probe, worker.run_calls((probe.case,)))
+            answers.append(Answer(probe, worker.run_calls((probe.case,))))
+            yield answers[-1]
+        yield from _suggestions(answers, worker)
+
+
+def _suggestions(answers: list[Answer], worker: ResilientWorker) -> Iterator[Suggestion]:
+    """The places where finite numbers, with which probes pass, would have to be declared; nothing if there are none."""
+
+    def passes(case: Case) -> bool:
+        return worker.run_calls((case,)).status is Status.PASSED
+
+    failed = [answer.probe.case for answer in answers if answer.outcome.findings and answer.outcome.stage == Stage.COMPARE]
+    if places := places_in_order(place for case in failed for place in needed_places(case, passes)):
+        yield Suggestion(places_in_order((*worker.ready.space.finite, *places)))
 
 
 def probes(space: CaseSpace) -> tuple[Probe, ...]:
@@ -66,7 +88,7 @@ def probes(space: CaseSpace) -> tuple[Probe, ...]:
     }
     if cases["options"] == several:
         del cases["options"]
-    fitting = {question: space.strides.nearest(case) for question, case in cases.items()}
+    fitting = {question: with_finite(space.strides.nearest(case), space.finite) for question, case in cases.items()}
     return tuple(Probe(question, SETTINGS[question](case), case) for question, case in fitting.items())
 
 
@@ -118,6 +140,6 @@ SETTINGS: dict[str, Callable[[Case], str]] = {
     "plain": lambda case: f"{case.seq_lens[0]} tokens, contiguous, {case.dtype}",
     "blocks and heads": lambda case: f"{case.num_pages} blocks, {case.num_q_heads} query heads on {case.num_kv_heads} KV heads",
     "strides": lambda case: f"{family(case.k, case.v)} cache, permuted blocks",
-    "lengths": lambda case: f"{', '.join(map(str, case.seq_lens))}; NaN in what is unused",
+    "lengths": lambda case: f"{', '.join(map(str, case.seq_lens))}; NaN in what is unused{', as declared' * bool(case.finite)}",
     "options": _options_of,
 }

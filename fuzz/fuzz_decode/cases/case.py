@@ -92,6 +92,11 @@ class Case:
     data: str = "gaussian"
     """How values are drawn: one of DATA_MODES."""
     seed: int = 0
+    finite: tuple[str, ...] = ()
+    """Places among FINITE_PLACES, in their order, where memory that weighs nothing holds finite numbers in place of NaN."""
+    beyond: str = "minus one"
+    """What integers beyond the ends of the lengths, and around the block table, hold: one of BEYOND. "valid" is the length of a
+    sequence, and the id of a block."""
 
     __repr__ = as_call
 

@@ -32,6 +32,8 @@ class CaseSpace:
     """Whether caches may reach beyond 2**31 elements (on few touched pages)."""
     strides: StrideRules = StrideRules()
     """What the target assumes of strides."""
+    finite: tuple[str, ...] = ()
+    """Places among FINITE_PLACES where the target needs finite numbers."""
 
     def takes(self, option: OptionalArgument) -> bool:
         """Whether the option may be used in a case."""

@@ -14,6 +14,14 @@ CACHE_DTYPES = ("float8_e4m3fn", "float8_e5m2")  # beside the dtype of q
 DATA_MODES = ("gaussian", "uniform", "large", "tagged")
 PLACEMENTS = ("identity", "reversed", "permuted")
 UNUSED_ENTRIES = {"zero": 0, "minus one": -1, "huge": 2**31 - 1, "stale": None}
+BEYOND = ("minus one", "zero", "valid")
+FINITE_PLACES = {  # where memory that weighs nothing can hold finite numbers in place of NaN
+    "tail": "slots after the end of a sequence",
+    "before_window": "tokens before the window",
+    "unreferenced": "blocks that no sequence uses",
+    "padding": "gaps between rows, other planes and layers, and what lies beyond a tensor's ends",
+    "allocations": "what the target allocates",
+}
 MAX_SPAN = 2**33  # elements from the start to the end of one tensor; 16 GiB of float16, lazily committed on the CPU
 MAX_SMALL_SPAN = 2**26  # the same for q, out and the block table, which are always filled
 MAX_LIVE = 2**27  # elements of K that sequences really use

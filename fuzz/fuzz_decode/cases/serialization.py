@@ -14,6 +14,7 @@ from fuzz_decode.cases.optional_arguments import later_fields
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.errors import CaseError
 
+LATER = frozenset({"finite", "beyond"})  # fields, beside those of options, that the first schema of case files did not have
 _KINDS: dict[str, Any] = {
     "int": int,
     "bool": bool,
@@ -25,9 +26,9 @@ _KINDS: dict[str, Any] = {
 
 
 def case_to_json(case: Case) -> dict[str, Any]:
-    """Plain data. Options that older versions do not know are left out where they are not used, so that these versions still
-    read the file, and digests stay."""
-    later = later_fields()
+    """Plain data. Fields that older versions do not know are left out where they are at their defaults, so that these versions
+    still read the file, and digests stay."""
+    later = LATER | later_fields()
     return {name: value for name, value in dataclasses.asdict(case).items() if name not in later or value != DEFAULTS[name]}
 
 

@@ -6,12 +6,14 @@ import dataclasses
 from typing import Any
 
 from fuzz_decode.cases.case import DEFAULTS, BlockTable, Case, flatten
-from fuzz_decode.cases.domain import CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES
+from fuzz_decode.cases.domain import BEYOND, CACHE_DTYPES, DATA_MODES, DTYPES, PLACEMENTS, UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, dense
 from fuzz_decode.cases.optional_arguments import all_options, number_fields, plain_values
 from fuzz_decode.cases.serialization import canonical_json
 
 SIZE_FIELDS = frozenset({"seq_lens", "num_kv_heads", "group", "head_dim", "value_head_dim", "block_size"})
+# what a case takes away from a target with a known weakness: without it another fault may fail in the same way
+ALLOWANCES = frozenset({"finite"})
 
 
 def simplicity_key(case: Case) -> tuple[Any, ...]:
@@ -23,7 +25,7 @@ def simplicity_key(case: Case) -> tuple[Any, ...]:
         case.q_len,
         case.num_kv_heads,
         case.group,
-        len(features_of(case)),  # every feature left is part of the story
+        len(features_of(case)) + len(case.finite),  # every feature left is part of the story
         case.head_dim + case.value_head_dim,
         case.block_size,
         case.num_blocks + case.layers,  # small pools fit on a page
@@ -39,7 +41,8 @@ def _choices(case: Case) -> tuple[int, ...]:
     table = case.table
     placement, unused = PLACEMENTS.index(table.placement), tuple(UNUSED_ENTRIES).index(table.unused)
     cache = (None, *CACHE_DTYPES).index(case.cache_dtype)
-    return DTYPES.index(case.dtype), cache, DATA_MODES.index(case.data), placement, unused
+    beyond = BEYOND.index(case.beyond)
+    return DTYPES.index(case.dtype), cache, DATA_MODES.index(case.data), placement, unused, beyond
 
 
 def _numbers(case: Case) -> tuple[float, ...]:
@@ -50,8 +53,8 @@ def _numbers(case: Case) -> tuple[float, ...]:
 
 
 def features_of(case: Case) -> dict[str, str]:
-    """Fields (dotted names) with a value that is not plain, but for sizes, and that value in words."""
-    ignored = SIZE_FIELDS | ({"v"} if "kv" in case.k.order else set())
+    """Fields (dotted names) with a value that is not plain, but for sizes and allowances, and that value in words."""
+    ignored = SIZE_FIELDS | ALLOWANCES | ({"v"} if "kv" in case.k.order else set())
     plain = plain_values()
     return {
         name: str(value)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import (
+    BEYOND,
     CACHE_DTYPES,
     DATA_MODES,
     DTYPES,
+    FINITE_PLACES,
     MAX_LIVE,
     MAX_SMALL_SPAN,
     MAX_SPAN,
@@ -76,12 +78,15 @@ def _choice_problems(case: Case) -> Iterator[str]:
         "dtype": (case.dtype, DTYPES),
         "data": (case.data, DATA_MODES),
         "cache_dtype": (CACHE_DTYPES[0] if case.cache_dtype is None else case.cache_dtype, CACHE_DTYPES),
+        "beyond": (case.beyond, BEYOND),
         "table.placement": (case.table.placement, PLACEMENTS),
         "table.unused": (case.table.unused, tuple(UNUSED_ENTRIES)),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             yield f"{name}: {value!r} is none of {', '.join(allowed)}"
+    if case.finite != tuple(place for place in FINITE_PLACES if place in case.finite):
+        yield f"finite: {', '.join(map(repr, case.finite))} are not names among {', '.join(FINITE_PLACES)}, in this order"
     if not 0 <= case.layer < case.layers:
         yield f"layer: {case.layer} is not below layers = {case.layers}"
     if case.window is not None and not 1 <= case.window < 2**31:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from fuzz_decode.campaign.option_values import DTYPE_NAMES, NATURAL, POSITIVE, SECONDS, SEQUENCE, ValueRule
-from fuzz_decode.cases.domain import DTYPES
+from fuzz_decode.campaign.option_values import DTYPE_NAMES, NATURAL, PLACES, POSITIVE, SECONDS, SEQUENCE, ValueRule
+from fuzz_decode.cases.domain import DTYPES, FINITE_PLACES
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -31,6 +31,14 @@ def dtypes(text: str) -> tuple[str, ...]:
     named = tuple(text.split(","))
     if not DTYPE_NAMES.allows(named):
         raise argparse.ArgumentTypeError(f"must be names among {', '.join(DTYPES)}, with commas between, not {text!r}")
+    return named
+
+
+def places(text: str) -> tuple[str, ...]:
+    """Names of places in memory, with commas between."""
+    named = tuple(text.split(","))
+    if not PLACES.allows(named):
+        raise argparse.ArgumentTypeError(f"must be names among {', '.join(FINITE_PLACES)}, with commas between, not {text!r}")
     return named
 
 

@@ -93,6 +93,7 @@ def _settings(arguments: argparse.Namespace) -> CampaignSettings:
         devices=arguments.devices,
         sequence=arguments.sequence,
         dtypes=arguments.dtypes,
+        needs_finite=arguments.needs_finite,
         timeout=arguments.timeout,
         import_timeout=arguments.import_timeout or IMPORT_SECONDS,
         minimize_time=arguments.minimize_time,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import fuzz_decode.cli.argument_types as types
 from fuzz_decode.campaign.option_values import DEFAULT_SECONDS, DEVICES, ENGINES
+from fuzz_decode.cases.domain import FINITE_PLACES
 
 if TYPE_CHECKING:
     from fuzz_decode.workers.protocol import WorkerConfig
@@ -21,6 +22,7 @@ def add_target(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument("--target", default=default, metavar="T", help=f"{words} (default: {otherwise})")
     add_where(parser)
     add_import_timeout(parser)
+    add_needs_finite(parser)
     add_corpus(parser)
 
 
@@ -36,6 +38,11 @@ def add_where(parser: argparse.ArgumentParser) -> None:
 def add_import_timeout(parser: argparse.ArgumentParser) -> None:
     words = "until an import of the target is given up (default 120)"
     parser.add_argument("--import-timeout", type=types.duration, metavar="SECONDS", help=words)
+
+
+def add_needs_finite(parser: argparse.ArgumentParser) -> None:
+    words = f"where memory that weighs nothing is finite, not NaN: {', '.join(FINITE_PLACES)}"
+    parser.add_argument("--needs-finite", type=types.places, default=(), metavar="PLACE,PLACE", help=words)
 
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +65,9 @@ def worker_config(arguments: argparse.Namespace, target: str) -> WorkerConfig:
 
     limit, device = arguments.import_timeout or IMPORT_SECONDS, pick_device(arguments.device)
     engine = pick_engine(arguments.engine, device)
-    return WorkerConfig(target, device, arguments.timeout, import_timeout=limit, engine=engine)
+    return WorkerConfig(
+        target, device, arguments.timeout, import_timeout=limit, engine=engine, needs_finite=arguments.needs_finite
+    )
 
 
 def add_junit(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_import_timeout, add_where, worker_config
+from fuzz_decode.cli.shared_arguments import CLEAN, FINDINGS, add_import_timeout, add_needs_finite, add_where, worker_config
 
 
 def add_to(commands: Any) -> None:
@@ -16,6 +16,7 @@ def add_to(commands: Any) -> None:
     instead.add_argument("--mutants", action="store_true", help="list the mutants of the bundled kernel")
     add_where(targets)
     add_import_timeout(targets)
+    add_needs_finite(targets)
     targets.set_defaults(call=_targets)
 
 

@@ -17,7 +17,7 @@ from fuzz_decode.diagnose.predict import Prediction, predict
 from fuzz_decode.execute.invoke import invoke
 from fuzz_decode.execute.prepare import prepare
 from fuzz_decode.oracles.expected import rounding_of
-from fuzz_decode.problems.poison import POISON, is_unwritten
+from fuzz_decode.problems.poison import allocation_fill, is_unwritten
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import Rounding
@@ -148,8 +148,10 @@ def make_experiment(case: Case, target: Target, device: str, *, fenced: bool, kn
     return Experiment(Memory(problem, fenced), with_faults(known, problem, correct), rounding)
 
 
-def observe(label: str, experiment: Experiment, target: Target, fill: int = POISON) -> Observation:
-    """Run the target. Memory that it allocates itself holds the byte `fill` everywhere. Raises what `invoke` raises."""
+def observe(label: str, experiment: Experiment, target: Target, fill: int | None = None) -> Observation:
+    """Run the target. Memory that it allocates itself holds the byte `fill` everywhere, or what the case says. Raises what
+    `invoke` raises."""
+    fill = allocation_fill(experiment.problem.case) if fill is None else fill
     out, lse = invoke(experiment.problem, target, fill)
     if "out" in target.options:
         storage = experiment.problem.buffers["out"].storage

@@ -14,7 +14,9 @@ HEADROOM = 15 / 16  # of the largest number of a format: sums are rounded
 
 
 def prepare(case: Case, target: Target, device: str, memory: str = "poisoned") -> Problem:
-    """Lay the case out on `device`. A target that sums q.k in the dtype of q gets a q that is small enough."""
+    """Lay the case out on `device`, with finite numbers where the target needs them. One that sums q.k in the dtype of q gets a
+    q that is small enough."""
+    case = target.as_declared(case)
     values = make_values(case)
     if target.arithmetic_of(case).score_sums == "input":
         values = without_overflow(case, values, HEADROOM * torch.finfo(getattr(torch, case.dtype)).max)

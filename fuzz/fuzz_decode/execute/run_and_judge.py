@@ -24,7 +24,7 @@ from fuzz_decode.oracles.kernel_run import KernelRun
 from fuzz_decode.oracles.repeatability import Order, repeatable
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem, is_small
-from fuzz_decode.problems.poison import POISON
+from fuzz_decode.problems.poison import allocation_fill
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.problems.transfer import copy_to_device
 from fuzz_decode.targets.target import Target
@@ -94,7 +94,7 @@ def _run_and_judge(case: Case, target: Target, device: str, memory: str) -> list
 
 def _launch(problem: Problem, expected: Expected, target: Target, device: str, *, give_out: bool) -> KernelRun:
     """Call the target on the problem, where it lies or on a copy on `device`."""
-    fill = POISON if problem.memory == "poisoned" else None
+    fill = allocation_fill(problem.case) if problem.memory == "poisoned" else None
     if problem.q.device.type == device:
         before = snapshot(problem)
         return KernelRun(*invoke(problem, target, fill, give_out=give_out), expected, before)

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.export.literals import Constants, array, wrapped
-from fuzz_decode.problems.poison import FILL_LIMIT, UNWRITTEN
+from fuzz_decode.problems.build import garbage_of
+from fuzz_decode.problems.garbage import LARGE, CacheGarbage, has_garbage_background
+from fuzz_decode.problems.poison import FILL_LIMIT, UNWRITTEN, integer_beyond
+from fuzz_decode.problems.poison import GARBAGE as GARBAGE_BYTE
 from fuzz_decode.problems.problem import Problem
 
 DRAWN = ("gaussian", "uniform")
@@ -42,6 +45,36 @@ def poison_around(cache, block, slot):
         whole(cache)[chunk * 65536 : (chunk + 1) * 65536] = 255
     whole(cache)[:65536] = whole(cache)[-65536:] = 255
 '''
+GARBAGE = '''\
+def spoil(memory, largest):
+    """Fill with finite numbers of both signs that would spoil a result, if they weighed anything: NaN is not allowed there."""
+    number = torch.arange(4093)
+    garbage = (1 - 2 * (number * 1117 % 4093 % 2)) * (4093 + number * 2531 % 4093) / 8186 * largest
+    return memory.copy_(garbage.repeat(memory.numel() // 4093 + 1)[: memory.numel()].view(memory.shape))
+'''
+ALLOCATIONS = '''\
+class Allocations(torch.overrides.TorchFunctionMode):
+    """Fills what torch.empty hands out with large finite numbers: NaN is not allowed there."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if "empty" in function.__name__ and result.dtype != torch.bool:
+            whole(result).fill_(0x%X)
+        return result
+'''
+SPOIL_AROUND = '''\
+def spoil_around(cache, block, slot, largest):
+    """The same for memory too large to fill on the CPU: the 64 KiB around each live number, and both ends."""
+    memory = whole(cache).view(cache.dtype)
+    if cache.is_cuda:
+        return spoil(memory, largest)
+    rows = block * cache.stride(0) + slot * cache.stride(1) + cache.storage_offset()
+    heads, dims = (torch.arange(cache.shape[axis]) * cache.stride(axis) for axis in (2, 3))
+    chunk = 65536 // cache.element_size()
+    for start in ((rows[:, None, None] + heads[:, None] + dims) // chunk * chunk).unique().tolist():
+        spoil(memory[start : start + chunk], largest)
+    spoil(memory[:chunk], largest), spoil(memory[-chunk:], largest)
+'''
 UNPACK = '''\
 def unpack(text, dtype, *shape):
     """A tensor from packed numbers."""
@@ -52,11 +85,15 @@ def unpack(text, dtype, *shape):
 
 def helpers(code: str) -> list[str]:
     """The helper functions that the code calls, with two empty lines after each."""
-    sparse = "poison_around(" in code
+    poisoned, spoiled = "poison_around(" in code, "spoil_around(" in code
+    allocated = "Allocations(" in code
     used = {
-        STRIDED_OR_NOT_FILLED if sparse else STRIDED: True,
-        WHOLE: sparse or "whole(" in code,
-        POISON_AROUND: sparse,
+        STRIDED_OR_NOT_FILLED if poisoned or spoiled else STRIDED: True,
+        WHOLE: poisoned or spoiled or allocated or "whole(" in code,
+        POISON_AROUND: poisoned,
+        GARBAGE: "spoil" in code,
+        SPOIL_AROUND: spoiled,
+        ALLOCATIONS % GARBAGE_BYTE: allocated,
         UNPACK: "unpack(" in code,
     }
     return [line for text, needed in used.items() if needed for line in [*text.splitlines(), "", ""]]
@@ -105,8 +142,9 @@ def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
     else:
         lines += _strided("v_cache", problem, problem.v_cache, width, "None" * is_huge(problem, "v"), buffer="v")
     lines += _live_rows(problem, constants, width)
-    if is_huge(problem):
-        lines += ["poison_around(k_cache, block, slot)", "poison_around(v_cache, block, slot)"]
+    lines += [line for name in ("k", "v") for line in _background(problem, name)]
+    if case.finite:
+        lines += [line for name in ("k", "v") for line in _garbage(problem, name, constants)]
     live = torch.tensor(case.blocks(), dtype=torch.long)[tokens.page], tokens.slot
     for name, cache, drawn in (("k_cache", problem.k_cache, problem.values.k), ("v_cache", problem.v_cache, problem.values.v)):
         if len(tokens.page) and (name == "k_cache" or not case.v_prefix_of_k):
@@ -115,8 +153,38 @@ def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
     return lines
 
 
+def _background(problem: Problem, name: str) -> list[str]:
+    """Lines that fill the memory behind K or V, if it is not NaN from the start."""
+    cache, parts = f"{name}_cache", _parts(problem, name)
+    if is_huge(problem, name if name in problem.buffers else "k"):
+        around = f"{cache}, block, slot"
+        return [f"spoil_around({around}, {parts.largest!r})" if parts.background else f"poison_around({around})"]
+    return [_spoiled(cache, parts.largest)] * (parts.background and name in problem.buffers)
+
+
+def _garbage(problem: Problem, name: str, constants: Constants) -> list[str]:
+    """Lines that write finite garbage into slots of K or V that no sequence sees, as `build_problem` does."""
+    cache, parts = f"{name}_cache", _parts(problem, name)
+    in_each = f"{cache}.copy_(spoil(torch.empty({cache}.shape[1:]), {parts.largest!r}))"
+    lines = {None: [], True: [in_each], False: [f"{cache}.fill_(torch.nan)"]}[parts.pool]
+    if len(parts.used):
+        lines.append(f"{cache}[{array('used', parts.used, constants)}] = torch.nan")
+    if len(parts.slot):
+        lines.append(f"at = {array('unused_block', parts.block, constants)}, {array('unused_slot', parts.slot, constants)}")
+        lines.append(f"{cache}[at] = spoil({cache}[at].float(), {parts.largest!r}).to({cache})")
+    return lines
+
+
+def _parts(problem: Problem, name: str) -> CacheGarbage:
+    return garbage_of(problem)["kv".index(name)]
+
+
+def _spoiled(tensor: str, largest: float) -> str:
+    return f"spoil(whole({tensor}).view({tensor}.dtype), {largest!r})"
+
+
 def _live_rows(problem: Problem, constants: Constants, width: int) -> list[str]:
-    """Lines that define the block and slot of each live row; none without such rows, unless `poison_around` needs them."""
+    """Lines that define the block and slot of each live row; none without such rows, unless memory around them is filled."""
     tokens = problem.values.tokens
     if len(tokens.page) == 0:
         return ["block, slot = torch.zeros(2, 0, dtype=torch.long)"] * is_huge(problem)
@@ -143,7 +211,10 @@ def _draw(values: Tensor) -> str:
 
 
 def _filled(name: str, problem: Problem, view: Tensor, values: str, width: int) -> list[str]:
-    lines = _strided(name, problem, view, width)
+    beyond = "" if view.dtype.is_floating_point else str(integer_beyond(problem.case, name))
+    lines = _strided(name, problem, view, width, "" if beyond == "-1" else beyond)
+    if view.dtype.is_floating_point and has_garbage_background(problem.case, filled_whole=True):
+        return [*lines, _spoiled(name, LARGE), f"{name}.copy_({values})"]
     together = f"{lines[0]}.copy_({values})"
     return [together] if len(lines) == 1 and len(together) <= width else [*lines, f"{name}.copy_({values})"]
 

@@ -71,19 +71,25 @@ FIRST = 'first = [None if answer is None else answer.clone() for answer in (opti
 
 
 def call(case: Case, *, guarded: bool) -> list[str]:
-    """Lines that call the target with the options that it has; memory that it allocates is NaN. `guarded`: an exception may be
-    no verdict."""
+    """Lines that call the target with the options that it has; memory that it allocates is NaN, or finite as the case says.
+    `guarded`: an exception may be no verdict."""
     slopes, sinks = ("alibi_slopes" if case.alibi else None), ("sinks" if case.sinks else None)
     caught = ["try:", f"    {RESULT}", "except Exception as error:", "    no_verdict(repr(error))", "    raise"]
     return [
         f'options = {{"out": out, "q_len": {case.q_len}, "window": {case.window}, "softcap": {case.softcap}}}',
         f'options |= {{"alibi_slopes": {slopes}, "sinks": {sinks}, "k_scale": {case.k_scale}, "v_scale": {case.v_scale}}}',
         "options = {name: value for name, value in options.items() if name in inspect.signature(fn).parameters}",
-        "torch.use_deterministic_algorithms(True, warn_only=True)  # fills what torch.empty hands out with NaN",
-        *(caught if guarded else [RESULT]),
-        "torch.use_deterministic_algorithms(False)",
+        *_on_filled_memory(case, caught if guarded else [RESULT]),
         ANSWER,
     ]
+
+
+def _on_filled_memory(case: Case, lines: list[str]) -> list[str]:
+    """The lines, around which what torch.empty hands out is filled."""
+    if "allocations" in case.finite:
+        return ["with Allocations():", *(f"    {line}" for line in lines)]
+    on = "torch.use_deterministic_algorithms(True, warn_only=True)  # fills what torch.empty hands out with NaN"
+    return [on, *lines, "torch.use_deterministic_algorithms(False)"]
 
 
 def no_verdict(*, bundled: bool, as_test: bool) -> list[str]:

@@ -18,6 +18,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.domain import (
+    BEYOND,
     BLOCK_SIZES,
     CACHE_DTYPES,
     DTYPES,
@@ -27,6 +28,7 @@ from fuzz_decode.cases.domain import (
     NUM_KV_HEADS,
     VALUE_HEAD_DIMS,
 )
+from fuzz_decode.cases.finite_places import places_in_order
 from fuzz_decode.cases.layout import QUERY_AXES, dense
 from fuzz_decode.cases.optional_arguments import OptionalArgument, all_options, generated_parameters, option_of
 from fuzz_decode.cases.stride_rules import StrideRules
@@ -83,7 +85,8 @@ def draw_case(source: Choices, space: CaseSpace) -> Case:
     if space.huge_spans and happens(source, 4):
         case = with_huge_span(source, case)
     case = space.strides.nearest(case)
-    return dataclasses.replace(case, data=source.one_of(_data_modes(case)))
+    beyond = BEYOND[case.seed % len(BEYOND)]  # no draw of its own: all later ones of a seed would change
+    return dataclasses.replace(case, data=source.one_of(_data_modes(case)), beyond=beyond, finite=space.finite)
 
 
 def decode_cases(
@@ -100,13 +103,15 @@ def decode_cases(
     max_seq_len: int = 2048,
     huge_spans: bool = True,
     strides: StrideRules = StrideRules(),
+    finite: Sequence[str] = (),
 ) -> SearchStrategy[Case]:
     """A Hypothesis strategy of any decode problem that a target with these limits can get; they are those of a CaseSpace.
 
     `options` are optional parameters of the target; an option without its parameters is never drawn. Float8 caches, of
     `cache_dtypes`, need `k_scale` and `v_scale`. `value_head_dims=None` mostly draws the head_dim itself, and any other of
     VALUE_HEAD_DIMS now and then; "head_dim" draws nothing else, and a sequence restricts it. `huge_spans` allows caches that
-    reach beyond 2**31 elements on few touched pages. `strides` are the target's assumptions.
+    reach beyond 2**31 elements on few touched pages. `strides` are the target's assumptions. `finite` are places among
+    FINITE_PLACES that hold finite numbers in place of NaN.
     """
     return _strategy(
         CaseSpace(
@@ -122,6 +127,7 @@ def decode_cases(
             max_seq_len=max_seq_len,
             huge_spans=huge_spans,
             strides=strides,
+            finite=places_in_order(finite),
         )
     )
 

@@ -1,8 +1,9 @@
 """Case -> Problem: tensors in guarded, poisoned storage.
 
 Every byte that the case does not reference is NaN: gaps between strides, foreign blocks and layers, tails of blocks, and
-GUARD bytes before and after every allocation. Buffers too large to fill are committed lazily on the CPU (only touched pages
-exist) and poisoned around the live rows. Live inputs are never poisoned.
+GUARD bytes before and after every allocation; at the places that the case names in `finite` it is finite garbage. Buffers too
+large to fill are committed lazily on the CPU (only touched pages exist) and poisoned around the live rows. Live inputs are never
+poisoned.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.domain import UNUSED_ENTRIES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, dense
-from fuzz_decode.problems.poison import FILL_LIMIT, fill_around_rows, fill_unused, fill_unwritten, is_filled_whole
+from fuzz_decode.problems.garbage import LARGE, CacheGarbage, cache_garbage, garbage_like, largest_garbage
+from fuzz_decode.problems.poison import FILL_LIMIT, Fill, background, fill_around_rows, fill_unwritten, is_filled_whole, noise
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import Values, make_values
 
@@ -87,19 +89,21 @@ def _value_view(buffers: dict[str, Buffer], case: Case) -> Tensor:
 def _fill(problem: Problem) -> None:
     """First all memory, then the values over it: what no value overwrites stays poison."""
     case, values = problem.case, problem.values
-    rng = torch.Generator().manual_seed(case.seed + 1) if problem.memory == "random" else None
     device, dtype = problem.q.device, problem.k_cache.dtype
     block = torch.tensor(case.blocks(), dtype=torch.long)[values.tokens.page].to(device)
     slot = values.tokens.slot.to(device)
+    fills = _fills(problem)
     for name, buffer in problem.buffers.items():
         if name == "out":
             fill_unwritten(buffer.storage)
         elif name not in ("k", "v") or is_filled_whole(buffer):
-            fill_unused(buffer.storage, case, rng)
+            fills[name](buffer.storage)
     for name, cache in (("k", problem.k_cache), ("v", problem.v_cache)):
-        buffer = problem.buffers.get(name, problem.buffers["k"])
-        if not is_filled_whole(buffer):
-            fill_around_rows(buffer, cache, block, slot, case, rng)
+        owner = name if name in problem.buffers else "k"
+        if not is_filled_whole(problem.buffers[owner]):
+            fill_around_rows(problem.buffers[owner], cache, block, slot, fills[owner])
+    if case.finite and problem.memory == "poisoned":
+        _write_garbage(problem)
     problem.k_cache[block, slot] = values.k.to(device, dtype)
     if not case.v_prefix_of_k:
         problem.v_cache[block, slot] = values.v.to(device, dtype)
@@ -109,6 +113,35 @@ def _fill(problem: Problem) -> None:
             tensor.copy_(drawn)
     problem.seq_lens.copy_(torch.tensor(case.seq_lens, dtype=torch.int32))
     problem.block_table.copy_(_table_entries(case))
+
+
+def _fills(problem: Problem) -> dict[str, Fill]:
+    """What fills each buffer but `out`, before anything is written there."""
+    case = problem.case
+    if problem.memory == "random":
+        return dict.fromkeys(problem.buffers, noise(case, torch.Generator().manual_seed(case.seed + 1)))
+    largest = largest_garbage(case, problem.values) if case.finite else {}
+    return {name: background(case, name, buffer, largest.get(name, LARGE)) for name, buffer in problem.buffers.items()}
+
+
+def _write_garbage(problem: Problem) -> None:
+    """Garbage in the caches' unused token slots, where the case says so."""
+    for cache, parts in zip((problem.k_cache, problem.v_cache), garbage_of(problem), strict=True):
+        if parts.pool is not None:
+            cache.copy_(garbage_like(cache[0], parts.largest) if parts.pool else torch.full_like(cache[0], torch.nan))
+        cache[parts.used.to(cache.device)] = torch.nan
+        at = parts.block.to(cache.device), parts.slot.to(cache.device)
+        cache[at] = garbage_like(cache[at], parts.largest)
+
+
+def garbage_of(problem: Problem) -> tuple[CacheGarbage, CacheGarbage]:
+    """That of K's and V's caches."""
+    largest, buffers = largest_garbage(problem.case, problem.values), problem.buffers
+    k, v = buffers["k"], buffers.get("v", buffers["k"])
+    return (
+        cache_garbage(problem.case, largest["k"], filled_whole=is_filled_whole(k)),
+        cache_garbage(problem.case, largest["v"], filled_whole=is_filled_whole(v)),
+    )
 
 
 def _table_entries(case: Case) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fuzz_decode.cases.call_sequence import differences
 from fuzz_decode.cases.case import DEFAULTS, Case, flatten
+from fuzz_decode.cases.domain import FINITE_PLACES
 from fuzz_decode.cases.layout import CACHE_AXES, QUERY_AXES, TABLE_AXES, Layout, PlacedLayout
 from fuzz_decode.cases.optional_arguments import in_order
 from fuzz_decode.cases.simplicity import features_of
@@ -55,6 +56,11 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     if case.layers > 1:
         facts.append(("layer", f"{case.layer} of {case.layers}"))
     features = {name: value for name, value in features_of(case).items() if name.startswith("table.") and name != "table.layout"}
+    if case.beyond != DEFAULTS["beyond"]:
+        facts.append(("beyond ends", f"{case.beyond} integers after the lengths and around the block table"))
+    if case.finite:
+        places = "; ".join(FINITE_PLACES[place] for place in case.finite)
+        facts.append(("not NaN", f"finite garbage in {places}"))
     if features:
         facts.append(("block table", ", ".join(f"{name.removeprefix('table.')} {value}" for name, value in features.items())))
     return facts

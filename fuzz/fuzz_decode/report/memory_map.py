@@ -33,6 +33,8 @@ class MemoryMap:
     """In address order; where two are not adjacent, other rows lie between them."""
     more: int = 0
     """Number of marked rows that are not shown."""
+    unused: str = ""
+    """What cells that hold nothing are filled with, in words; empty: integers."""
 
     @property
     def has_fault(self) -> bool:
@@ -83,7 +85,13 @@ def _map(rows: Rows, trace: Trace) -> MemoryMap:
     cells |= {start: rows.at(start) for start in shown}  # accesses outside a small buffer
     marked = tuple(dataclasses.replace(cells[start], marks=tuple(marks.get(start, ()))) for start in sorted(cells))
     whose = "all rows" if observed else f"{rows.case.row_name(trace.row)}, q head {trace.head}"
-    return MemoryMap(rows.tensors, whose, marked, len(faulty) - len(shown))
+    return MemoryMap(rows.tensors, whose, marked, len(faulty) - len(shown), _unused(rows))
+
+
+def _unused(rows: Rows) -> str:
+    if rows.tensors == "block_table":
+        return ""
+    return "NaN or finite garbage" if set(rows.case.finite) - {"allocations"} else "NaN"
 
 
 def _marks(name: str, trace: Trace) -> dict[int, list[Mark]]:

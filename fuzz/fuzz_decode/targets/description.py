@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES, FINITE_PLACES
 from fuzz_decode.cases.optional_arguments import generated_parameters, option_of
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.targets.target import COMPILED_FOR, POSITIONAL, Arithmetic, Target, parameters
@@ -62,7 +62,7 @@ def describe(target: Target) -> Description:
 def limits(target: Target) -> Rows:
     """Each limit of sizes and strides, and the cases that are therefore never generated."""
     decides = [("supports(case) decides", "nothing; what it refuses is rejected")] if target.supports else []
-    return (*_size_limits(target), *_stride_limits(target.strides), *decides)
+    return (*_size_limits(target), *_stride_limits(target.strides), *_memory_limits(target), *decides)
 
 
 def _shown(name: str, argument: str) -> str:
@@ -122,6 +122,11 @@ def _stride_limits(strides: StrideRules) -> Iterator[tuple[str, str]]:
         yield "V strided like K", "V with strides of its own"
     if strides.multiple_of > 1:
         yield f"rows of q, k_cache, v_cache at multiples of {strides.multiple_of}", "other strides and offsets there"
+
+
+def _memory_limits(target: Target) -> Iterator[tuple[str, str]]:
+    for place in target.needs_finite:
+        yield f"needs_finite {place}", f"NaN in {FINITE_PLACES[place]}"
 
 
 def _rounded(target: Target) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ The signature is the capability list: an option is generated and passed only if 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Hashable
@@ -14,7 +15,8 @@ from typing import Any, Literal, TypeVar
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
-from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES
+from fuzz_decode.cases.domain import CACHE_DTYPES, DTYPES, FINITE_PLACES
+from fuzz_decode.cases.finite_places import places_in_order, with_finite
 from fuzz_decode.cases.optional_arguments import generated_parameters
 from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.errors import TargetError
@@ -79,6 +81,16 @@ class Target:
     """Fields of a case that a kernel is compiled for, or a function of the case; None: COMPILED_FOR, and the options used."""
     may_allocate: bool = False
     """Whether it takes `out` and also runs without."""
+    needs_finite: tuple[str, ...] = ()
+    """Places among FINITE_PLACES where it multiplies by 0 what should not matter, so that it needs finite numbers there."""
+
+    def as_declared(self, case: Case) -> Case:
+        """The case with finite numbers where the target needs them: one that was stored for another target may lack some."""
+        return with_finite(case, self.needs_finite)
+
+    def needing_finite(self, places: tuple[str, ...]) -> Target:
+        """The target with more such places."""
+        return dataclasses.replace(self, needs_finite=places_in_order((*self.needs_finite, *places)))
 
     def unsupported_reason(self, case: Case) -> str | None:
         """Why the target cannot take the case; None if it can."""
@@ -134,6 +146,7 @@ class Target:
             options=self.options,
             min_seq_len=self.min_seq_len,
             strides=self.strides,
+            finite=self.needs_finite,
         )
 
 
@@ -152,6 +165,7 @@ def target(
     arithmetic: Arithmetic | Callable[[Case], Arithmetic] = Arithmetic(),
     devices: tuple[str, ...] = DEVICES,
     compiles_for: CompilesFor = None,
+    needs_finite: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """Declare what a decode function can do, beyond what its signature says. The function itself is returned unchanged.
 
@@ -160,7 +174,7 @@ def target(
     `supports(case)` returns None, or in a few words why the case is not for this kernel; such a case is drawn, and rejected.
     `arithmetic` may be a function of the case. `devices`: where it runs. `compiles_for`: names of the fields of a case that it
     compiles a kernel for, or a function of the case to the values that it compiles for (plain ones); None: COMPILED_FOR, and
-    which options are used.
+    which options are used. `needs_finite`: places among FINITE_PLACES where memory that weighs nothing must hold finite numbers.
     """
     limits = {
         "dtypes": dtypes,
@@ -176,6 +190,7 @@ def target(
         "arithmetic": arithmetic,
         "devices": devices,
         "compiles_for": compiles_for,
+        "needs_finite": needs_finite,
     }
 
     def declare(fn: Function) -> Function:
@@ -217,9 +232,18 @@ def target_from_function(name: str, fn: Callable[..., Any], **limits: Any) -> Ta
     for field in named if isinstance(named, tuple) else ():
         if not hasattr(Case, field):
             raise TargetError(f"target {name}: compiles_for names {field!r}, which no case has; dtype or head_dim would be right")
+    limits["needs_finite"] = _known_places(name, limits.get("needs_finite", ()))
     options = frozenset(p.name for p in rest) & generated
     may_allocate = any(p.name == "out" and p.default is not p.empty for p in rest)
     return Target(name, fn, options, may_allocate=may_allocate, **limits)
+
+
+def _known_places(name: str, places: object) -> tuple[str, ...]:
+    """The places of `needs_finite`, in order. Raises TargetError if they are no tuple of FINITE_PLACES."""
+    if not isinstance(places, (tuple, list)) or not set(places) <= set(FINITE_PLACES):
+        known = ", ".join(FINITE_PLACES)
+        raise TargetError(f"target {name}: needs_finite is {places!r}, which is no tuple of names among {known}"[:500])
+    return places_in_order(places)
 
 
 def _declared(fn: Callable[..., Any]) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def _restrict_to_machine(target: Target, plan: WorkerConfig, refused: dict[str, 
         engine = "Triton's interpreter" if plan.engine.engine == INTERPRETER else "the native engine"
         raise UsageError(f"target {target.name}: {engine} fails its self-test in every requested dtype ({wrong})")
     narrow = tuple(dtype for dtype in target.cache_dtypes if dtype not in refused)
-    return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow)
+    return dataclasses.replace(target, dtypes=right, cache_dtypes=narrow).needing_finite(plan.needs_finite)
 
 
 def _crash(message: str) -> Outcome:

@@ -56,6 +56,8 @@ class WorkerConfig:
     """the GPU to use, as CUDA_VISIBLE_DEVICES names it; empty: the first"""
     engine: EngineChoice = EngineChoice()
     """what runs Triton kernels on the CPU"""
+    needs_finite: tuple[str, ...] = ()
+    """places where the target needs finite numbers, beside those that it declares"""
 
     def on(self, gpu: str) -> WorkerConfig:
         """The same on one of several GPUs."""

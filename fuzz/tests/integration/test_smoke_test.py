@@ -225,6 +225,7 @@ LIMITS: dict[str, Any] = {
     "num_kv_heads": (1,),
     "min_seq_len": 1,
     "supports": lambda case: None,
+    "needs_finite": ("tail",),
 }
 STRIDES: dict[str, Any] = {"contiguous": ("k",), "one_slot_stride": True, "v_like_k": True, "multiple_of": 8}
 

@@ -7,17 +7,16 @@ from torch import Tensor
 
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Observation, make_experiment, observe
-from fuzz_decode.problems.poison import POISON
 from fuzz_decode.targets.target import Target
 
-FILLS = (0x00, 0x3C)  # beside POISON: zeros, and a number that is finite and not small in every float format
+FILLS = (0x00, 0x3C)  # beside that of a campaign: zeros, and a number that is finite and not small in every float format
 LOOSE = 1e-2  # relative; two runs of a kernel with atomics may differ by less
 
 
 def is_nondeterministic(first: Observation, target: Target) -> Diagnosis | None:
     """Whether a second run on the same memory gives something else. What is found on one run would then mean nothing."""
     case = first.experiment.problem.case
-    again = _again(first, target, POISON)
+    again = _again(first, target)
     tolerance = 0.0 if target.arithmetic_of(case).deterministic else LOOSE
     if not _differ(first, again, tolerance):
         return None
@@ -28,6 +27,7 @@ def is_nondeterministic(first: Observation, target: Target) -> Diagnosis | None:
 
 def depends_on_uninitialised_memory(first: Observation, target: Target) -> Diagnosis | None:
     """Whether the result depends on what the target's own allocations hold before it writes them."""
+    case = first.experiment.problem.case
     for fill in FILLS:
         other = _again(first, target, fill)
         if _differ(first, other, LOOSE):
@@ -35,12 +35,13 @@ def depends_on_uninitialised_memory(first: Observation, target: Target) -> Diagn
             contents = "zeros" if fill == 0 else f"bytes {fill:#x}"
             result = "correct" if other.is_explained_by(other.experiment.correct) else "wrong"
             sentence = f"reads memory that it allocated and never wrote: {rows} depend on its contents"
-            evidence = f"NaN and {contents} in its allocations give different results; {result} with {contents}"
+            before = "large numbers" if "allocations" in case.finite else "NaN"
+            evidence = f"{before} and {contents} in its allocations give different results; {result} with {contents}"
             return Diagnosis("uninitialised-scratch", sentence, True, (evidence,))
     return None
 
 
-def _again(first: Observation, target: Target, fill: int) -> Observation:
+def _again(first: Observation, target: Target, fill: int | None = None) -> Observation:
     """A run on new memory with the same contents: the first one has written into its own."""
     problem, fenced = first.experiment.problem, first.experiment.memory.fenced
     experiment = make_experiment(problem.case, target, problem.q.device.type, fenced=fenced)

@@ -21,17 +21,19 @@ from fuzz_decode.diagnose.session import DiagnosisSession
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.problems.build import is_small
+from fuzz_decode.problems.garbage import unused_slots
 from fuzz_decode.problems.problem import Problem
+from fuzz_decode.problems.values import live_tokens
 from fuzz_decode.targets.target import Target
 
 MAX_SLOTS = 2**22  # of a pool that is examined slot by slot
 MISSING_MASK = "correct if unreferenced memory is finite, wrong if it is NaN: a missing mask"
 FOREIGN, TAIL, BEFORE, LIVE, FIRST = range(5)
-SLOTS = {
-    TAIL: ("tail", "the last block's unused slots"),
-    BEFORE: ("window", "tokens before the window"),
-    FIRST: ("block-0", "block 0 (which no sequence uses)"),
-    FOREIGN: ("foreign", "other blocks that no sequence uses"),
+SLOTS = {  # kind -> the start of a fault's name, the words, and the place that a case may have finite
+    TAIL: ("tail", "the last block's unused slots", "tail"),
+    BEFORE: ("window", "tokens before the window", "before_window"),
+    FIRST: ("block-0", "block 0 (which no sequence uses)", "unreferenced"),
+    FOREIGN: ("foreign", "other blocks that no sequence uses", "unreferenced"),
 }
 
 
@@ -52,7 +54,7 @@ class Region:
 def find_unmasked_regions(session: DiagnosisSession) -> Diagnosis:
     """The regions whose NaN reaches the output, on a case whose blocks do not begin with block 0 if that fails, too: only there a
     read of block 0 by default differs from one of a block in use."""
-    case, target = session.case, session.target
+    case, target = session.target.as_declared(session.case), session.target
     table = dataclasses.replace(
         case.table, first_block=max(2, case.table.first_block), spare_blocks=max(2, case.table.spare_blocks)
     )
@@ -84,7 +86,7 @@ def _named(guilty: list[Region], evidence: tuple[str, ...]) -> Diagnosis:
 
 def is_region_fault(name: str) -> bool:
     """Whether it is a name that `_named` gives."""
-    return name.endswith(("-unmasked", "-read")) and _region_of(name) in (*(name for name, _ in SLOTS.values()), "gaps", "table")
+    return name.endswith(("-unmasked", "-read")) and _region_of(name) in (*(name for name, *_ in SLOTS.values()), "gaps", "table")
 
 
 def wrong_elsewhere(fault: str, experiment: Experiment, target: Target) -> bool:
@@ -102,16 +104,16 @@ def _region_of(fault: str) -> str:
 
 
 def regions(case: Case) -> Iterator[Region]:
-    """Every region that the case has, the likeliest first."""
+    """Every region that the case has and that holds NaN, the likeliest first."""
     kinds = _kinds(case)
     caches = (("V", "v_cache"), ("K", "k_cache")) if not case.v_prefix_of_k else (("K", "k_cache"),)
-    for kind, (name, words) in SLOTS.items():
+    for kind, (name, words, place) in SLOTS.items():
         blocks, slots = (kinds == kind).nonzero(as_tuple=True)
-        if len(blocks):
+        if len(blocks) and place not in case.finite:
             for tensor, attribute in caches:
                 yield Region(name, tensor, words, _in_slots(attribute, blocks, slots))
     for tensor, buffer in (("V", "v"), ("K", "k"), ("q", "q")):
-        if is_small(case) and (buffer in ("k", "q") or case.v is not None):
+        if "padding" not in case.finite and is_small(case) and (buffer in ("k", "q") or case.v is not None):
             yield Region(
                 "gaps", tensor, "the memory around its rows (gaps, padding, other planes, beyond its ends)", _around(buffer)
             )
@@ -132,16 +134,13 @@ def _is_wrong(experiment: Experiment, target: Target) -> bool:
 
 
 def _kinds(case: Case) -> Tensor:
-    """[num_blocks, block_size]: what each slot of the pool is to the case."""
+    """[num_blocks, block_size]: what each slot of the pool is to the case; live whatever it is to another sequence."""
     kinds = torch.full((case.num_blocks, case.block_size), FOREIGN)
-    blocks = torch.tensor(case.blocks(), dtype=torch.long)
-    for kind in (TAIL, BEFORE, LIVE):  # a slot that one sequence sees is live whatever it is to another
-        for row, length in zip(case.pages(), case.seq_lens, strict=True):
-            tokens = torch.arange(len(row) * case.block_size)
-            first = 0 if case.window is None else max(0, length - case.window)
-            chosen = tokens[{TAIL: tokens >= length, BEFORE: tokens < first, LIVE: (tokens >= first) & (tokens < length)}[kind]]
-            pages = torch.tensor(row, dtype=torch.long)
-            kinds[blocks[pages[chosen // case.block_size]], chosen % case.block_size] = kind
+    blocks, live = torch.tensor(case.blocks(), dtype=torch.long), live_tokens(case)
+    for kind, place in ((TAIL, "tail"), (BEFORE, "before_window")):
+        page, slot = unused_slots(case, (place,))
+        kinds[blocks[page], slot] = kind
+    kinds[blocks[live.page], live.slot] = LIVE
     if bool((kinds[0] == FOREIGN).all()):
         kinds[0] = FIRST
     return kinds

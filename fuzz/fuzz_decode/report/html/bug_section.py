@@ -78,7 +78,7 @@ def _memory(triaged: Triaged) -> list[Child]:
 def _key(memory: MemoryMap) -> str:
     """The meaning of dashed frames, if there are any."""
     kinds = {"between rows" if cell.kind == "padding" else "unreferenced" for cell in memory.cells if not cell.holds}
-    poison = "" if memory.tensors == "block_table" else ", NaN"
+    poison = memory.unused and f", {memory.unused}"
     return f"; dashed: {' or '.join(sorted(kinds, reverse=True))}{poison}" if kinds else ""
 
 

@@ -63,6 +63,6 @@ def _marks(cell: Cell) -> Text:
 
 def _key(memory: MemoryMap) -> RenderableType:
     kinds = {PADDING if cell.kind == "padding" else LIVE if cell.holds else UNREFERENCED for cell in memory.cells}
-    poison = "" if memory.tensors == "block_table" else ": NaN"
+    poison = memory.unused and f": {memory.unused}"
     words = {LIVE: "in use", UNREFERENCED: f"unreferenced{poison}", PADDING: f"between rows{poison}"}
     return Text("   ".join(f"{glyph} {words[glyph]}" for glyph in words if glyph in kinds), "dim")

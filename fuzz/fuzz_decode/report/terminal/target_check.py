@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fuzz_decode.campaign.make_entry import raw_entry
-from fuzz_decode.campaign.smoke_test import Answer
+from fuzz_decode.campaign.smoke_test import Answer, Suggestion
+from fuzz_decode.cases.domain import FINITE_PLACES
 from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import clean, show_panel
 from fuzz_decode.report.terminal.header import show_header
@@ -22,12 +23,15 @@ from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 VERDICTS = {Status.PASSED: ("passes", "green"), Status.REJECTED: ("is rejected", "yellow"), Status.FAILED: ("FAILS", "bold red")}
 
 
-def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo | Answer]) -> bool:
+def show_check(console: Console, plan: WorkerConfig, events: Iterable[WorkerInfo | Answer | Suggestion]) -> bool:
     """Print a check while it runs; True if a probe failed."""
     statuses: list[str] = []
     for event in events:
         if isinstance(event, WorkerInfo):
             _show_declaration(console, plan, event)
+            continue
+        if isinstance(event, Suggestion):
+            _show_suggestion(console, event)
             continue
         _show_answer(console, event)
         if event.outcome.findings and Status.FAILED not in statuses:
@@ -71,6 +75,15 @@ def _show_answer(console: Console, answer: Answer) -> None:
     reason = outcome.signature or outcome.reason
     words = f"{probe.question}: {probe.setting}"
     console.print(Text.assemble((f"{verdict:<13}", style), words, clean(reason and f" - {reason}", style)), soft_wrap=True)
+
+
+def _show_suggestion(console: Console, suggestion: Suggestion) -> None:
+    """The declaration to paste."""
+    places = suggestion.needs_finite
+    words = " and ".join(FINITE_PLACES[place] for place in places)
+    console.print(f"\nmore passes if {words} hold finite numbers, not NaN; mask what is read there, or declare", soft_wrap=True)
+    console.print(clean(f"  @fuzz_decode.target(needs_finite={places!r})", "bold"), soft_wrap=True)
+    console.print(clean(f"  --needs-finite {','.join(places)}", "bold"), soft_wrap=True)
 
 
 def _show_next(console: Console, plan: WorkerConfig, statuses: list[str]) -> None:

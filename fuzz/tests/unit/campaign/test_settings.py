@@ -25,8 +25,15 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("value", [True, 0.5j, "", (), -1, "a\nb"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for value in (True, 0.5j, "", (), -1, "a\nb")
+        for name in RULES
+        if (name, value) != ("needs_finite", ())  # no place needs to be finite: the default
+    ],
+)
 def test_a_wrong_value_gets_one_sentence_that_names_its_field(name: str, value: object, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         settings(tmp_path, **{name: value})

@@ -20,6 +20,7 @@ import torch
 from factories import HONEST, entry
 
 from fuzz_decode.cases.case import BlockTable, Case
+from fuzz_decode.cases.domain import FINITE_PLACES
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load
@@ -67,6 +68,28 @@ FEATURES = {
         table=BlockTable(Layout(TABLE_AXES[::-1], (5, 0), 3), "permuted", 2, 3, 2, 4, "stale"),
         q=Layout(("head", "seq", "dim"), (0, 9, 1)),
         out=Layout(QUERY_AXES, (8, 2, 1), 7),
+    ),
+    "everything that weighs nothing is finite": Case(seq_lens=(5, 9), window=4, block_size=4, finite=tuple(FINITE_PLACES)),
+    "finite tails in a pool of other blocks": Case(
+        seq_lens=(5, 9), block_size=4, table=BlockTable(first_block=2), finite=("tail",), dtype="float16"
+    ),
+    "finite blocks in one buffer, and padding": Case(
+        seq_lens=(5, 9),
+        block_size=4,
+        k=INTERLEAVED,
+        v=None,
+        table=BlockTable(spare_blocks=2),
+        finite=("unreferenced",),
+        sinks=True,
+    ),
+    "finite padding, float8": Case(
+        seq_lens=(6,), block_size=4, cache_dtype="float8_e4m3fn", k_scale=0.3, v_scale=1.7, finite=("padding",), alibi=True
+    ),
+    "a large cache, finite around its rows": Case(
+        seq_lens=(5,), block_size=4, k=Layout(CACHE_AXES, (2**23, 0, 0, 0)), finite=("tail", "padding")
+    ),
+    "valid integers beyond the ends": Case(
+        seq_lens=(5, 5), table=BlockTable(Layout(TABLE_AXES, (3, 0)), "permuted"), beyond="valid"
     ),
     "strides of more than 2**31 elements": Case(
         seq_lens=(3,), k=Layout(CACHE_AXES, (2**30, 0, 0, 0)), table=BlockTable(first_block=3), dtype="float16", head_dim=40

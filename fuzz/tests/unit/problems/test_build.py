@@ -202,7 +202,7 @@ def _grid(layout: Layout, sizes: dict[str, int], at: dict[str, Tensor]) -> Tenso
 @given(small)
 @some
 def test_every_byte_that_is_not_live_is_poison(case: Case) -> None:
-    problem = build_problem(case, "cpu")
+    problem = build_problem(replace(case, beyond="minus one"), "cpu")
 
     for name, buffer in problem.buffers.items():
         if name == "out" or buffer.storage.nbytes > FILL_LIMIT:
@@ -279,6 +279,21 @@ def test_stale_table_entries_are_valid_blocks_of_the_pool() -> None:
     assert set(table.flatten().tolist()) == {7, 8, 9}
     assert table[0, :2].tolist() == [7, 8]
     assert table[2, 0] == 9
+
+
+@pytest.mark.parametrize(("beyond", "length", "block"), [("minus one", -1, -1), ("zero", 0, 0), ("valid", 5, 12)])
+def test_integers_beyond_the_ends_hold_what_the_case_says(beyond: str, length: int, block: int) -> None:
+    table = BlockTable(layout=Layout(TABLE_AXES, (2, 0)), first_block=7, spare_blocks=3)
+    problem = build_problem(validate(Case(seq_lens=(5, 0, 4), block_size=4, table=table, beyond=beyond)), "cpu")
+
+    lengths = problem.seq_lens.as_strided((5,), (1,), problem.seq_lens.storage_offset() - 1)
+    assert lengths.tolist() == [length, 5, 0, 4, length]
+    assert set(problem.buffers["seq_lens"].storage.tolist()) == {length, 5, 0, 4}
+    assert problem.block_table.as_strided((3, 4), (4, 1)).tolist() == [
+        [7, 8, block, block],
+        [0, 0, block, block],
+        [9, 0, block, block],
+    ]
 
 
 def test_sequences_that_share_blocks_name_the_same_blocks() -> None:
