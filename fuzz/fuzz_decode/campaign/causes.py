@@ -11,6 +11,7 @@ from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
+from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
@@ -18,6 +19,7 @@ from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 MOST_UNKNOWN = 2  # bugs of one signature whose faults are unknown: a kernel that nobody can explain ends no campaign
 ANOTHER = "another bug causes this failure"
+UNKNOWN = ("", "nondeterministic")  # faults: what stores rows over each other differs from run to run
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class CauseFinder:
         """The bug that causes a failure; None if it is a new one."""
         if not self._can_ask(calls, outcome):
             return self.state.bug_of(outcome.signature)
+        if outcome.reason:  # of a failure: why the worker could not answer
+            self.state.harness_errors.append(HarnessError(outcome.reason))
         if outcome.explained_by is not None and (bug := self.state.bug_number(outcome.explained_by)):
             return bug
         return self._ask(calls, outcome) or self._by_signature(calls[-1], outcome.signature)
@@ -52,17 +56,19 @@ class CauseFinder:
         def run_unless_known(calls: CallSequence) -> Outcome:
             outcome = run(calls)
             is_candidate = others and outcome.signature == new.signature and self._can_ask(calls, outcome)
-            if is_candidate and worker.explain(calls[0], outcome.signature, others) is not None:
+            if is_candidate and self._answer(worker, calls[0], outcome.signature, others) is not None:
                 return Outcome(Status.KNOWN, reason=ANOTHER)
             return outcome
 
         return run_unless_known
 
-    def is_cause(self, bug: Bug, other: Bug, worker: CaseRunner) -> bool:
-        """Whether the fault of a bug is that of another one, which is not known."""
-        calls = other.entry.calls
-        askable = bug.entry.fault and not other.entry.fault and len(calls) == 1 and other.entry.stage == Stage.COMPARE
-        return bool(askable) and worker.explain(calls[0], other.signature, (bug.known,)) is not None
+    def cause_of_unknown(self, unknown: Bug, worker: CaseRunner) -> Bug | None:
+        """The bug whose fault, alone or with those of others, explains the simplest case of one whose fault is unknown."""
+        entry, known = unknown.entry, tuple(bug.known for bug in self.state.bugs if bug.entry.fault not in UNKNOWN)
+        if len(entry.calls) > 1 or entry.stage != Stage.COMPARE:
+            return None
+        number = self._answer(worker, entry.case, unknown.signature, known)
+        return None if number is None else self.state.bug_number(number)
 
     def close(self) -> None:
         if self._worker and self._worker is not self.in_process:
@@ -81,8 +87,16 @@ class CauseFinder:
             return None
         if self._worker is None:
             self._worker = self.in_process or ResilientWorker(self.settings.worker_config)
-        number = self._worker.explain(calls[0], outcome.signature, bugs)
+        number = self._answer(self._worker, calls[0], outcome.signature, bugs)
         return None if number is None else self.state.bug_number(number)
+
+    def _answer(self, worker: CaseRunner, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
+        """The worker's answer; none if our own code failed, which is raised at the end of the campaign."""
+        try:
+            return worker.explain(case, signature, bugs)
+        except HarnessError as error:
+            self.state.harness_errors.append(error)
+            return None
 
     def _by_signature(self, case: Case, signature: Signature) -> Bug | None:
         """The bug that stands for what nothing explains, if one has to."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzz_decode.campaign.causes import CauseFinder
+from fuzz_decode.campaign.causes import UNKNOWN, CauseFinder
 from fuzz_decode.campaign.events import Event, Found, Minimized, SpuriousTimeout
 from fuzz_decode.campaign.make_entry import raw_entry
 from fuzz_decode.campaign.minimize import store_minimized
@@ -148,17 +148,18 @@ class FindingRecorder:
         if twin := next((other for other in self.state.bugs if other is not bug and _have_one_cause(other, bug)), None):
             twin.absorbs = True
             return self._merged(bug, twin, shrunk, f"also fails as {bug.signature}")
-        self._take_in_unknown(bug, worker)
+        if bug.entry.fault:
+            self._settle_unknown(worker)
         return Minimized(bug.entry, bug.path, shrunk)
 
-    def _take_in_unknown(self, bug: Bug, worker: CaseRunner) -> None:
-        """Earlier bugs whose faults were unknown, and which the fault of this one explains, are the same bug."""
-        for other in list(self.state.bugs):
-            if other is not bug and self.causes.is_cause(bug, other, worker):
-                self.state.bugs.remove(other)
-                bug.add(*other.cases, count=other.count)
-                bug.also |= {other.signature} - {bug.signature}
-                store.remove(other.path)
+    def _settle_unknown(self, worker: CaseRunner) -> None:
+        """Earlier bugs whose faults were unknown are no bugs of their own if the faults that are known now explain them."""
+        for unknown in [bug for bug in self.state.bugs if bug.entry.fault in UNKNOWN]:
+            if cause := self.causes.cause_of_unknown(unknown, worker):
+                self.state.bugs.remove(unknown)
+                cause.add(*unknown.cases, count=unknown.count)
+                cause.also |= {unknown.signature} - {cause.signature}
+                store.remove(unknown.path)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
         """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""

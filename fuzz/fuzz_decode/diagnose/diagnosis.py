@@ -76,6 +76,8 @@ class Explanation:
 
     number: int | None = None
     """of the bug; None: none of them"""
+    error: str = ""
+    """our own fault that prevented an answer, with its traceback"""
 
 
 def can_be_explained(outcome: Outcome) -> bool:

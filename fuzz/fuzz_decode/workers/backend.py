@@ -11,6 +11,7 @@ from typing import Protocol
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Explanation, KnownBug, Trace, TraceRequest
+from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.workers.engines import EngineChoice
@@ -115,7 +116,15 @@ class CaseRunner(Protocol):
 
 def explained(outcome: Outcome, bugs: tuple[KnownBug, ...], explanation: Explanation) -> Outcome:
     """The outcome, with the bug that causes it."""
-    return dataclasses.replace(outcome, explained_by=explanation.number, compared_with=bugs[-1].number)
+    number, error = explanation.number, explanation.error
+    return dataclasses.replace(outcome, explained_by=number, compared_with=bugs[-1].number, reason=error or outcome.reason)
+
+
+def answered(explanation: Explanation) -> int | None:
+    """The number of the bug. Raises HarnessError if our own code failed."""
+    if explanation.error:
+        raise HarnessError(explanation.error)
+    return explanation.number
 
 
 def diagnose_twice(

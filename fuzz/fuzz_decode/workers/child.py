@@ -169,7 +169,8 @@ def handle_diagnosis(request: DiagnoseRequest, target: Target, device: str) -> D
 
 
 def handle_explanation(request: ExplainRequest, target: Target, device: str) -> Explanation:
-    """Which bug causes a failure. Where the runs for it end the CUDA context, this process ends, too. Raises HarnessError."""
+    """Which bug causes a failure. Where the runs for it end the CUDA context, this process ends, too. An error of our own is
+    part of the answer, since it must not end the campaign that has found something."""
     from fuzz_decode.diagnose.explain import explain
 
     try:
@@ -177,9 +178,8 @@ def handle_explanation(request: ExplainRequest, target: Target, device: str) -> 
     except UsageError:
         raise
     except Exception as error:
-        if not is_dead(device) and not _failure_of_replaced(error):
-            raise _harness_error(f"while explaining case {canonical_json(request.case)}") from error
-        found = Explanation()
+        is_ours = not is_dead(device) and not _failure_of_replaced(error)
+        found = Explanation(error=str(_harness_error(f"while explaining case {canonical_json(request.case)}")) if is_ours else "")
     if is_dead(device):
         os._exit(1)
     return found

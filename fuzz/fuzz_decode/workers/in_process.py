@@ -18,7 +18,7 @@ from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
 from fuzz_decode.outcome import Outcome, Signature, last_call_outcome
 from fuzz_decode.targets.target import Target
-from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, diagnose_twice, explained, trace_twice
+from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, answered, diagnose_twice, explained, trace_twice
 from fuzz_decode.workers.child import (
     describe_target,
     handle_case,
@@ -82,7 +82,7 @@ class InProcessBackend:
         return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds, known)
 
     def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        return self._answer(handle_explanation, ExplainRequest(case, signature, bugs)).number
+        return answered(self._answer(handle_explanation, ExplainRequest(case, signature, bugs)))
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(lambda request: self._answer(handle_trace, request), case, fault, where)

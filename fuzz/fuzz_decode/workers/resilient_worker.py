@@ -10,7 +10,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, ExplainRequest, KnownBug, Trace
 from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.outcome import Outcome, Signature, Symptom, last_call_outcome
-from fuzz_decode.workers.backend import diagnose_twice, trace_twice
+from fuzz_decode.workers.backend import answered, diagnose_twice, trace_twice
 from fuzz_decode.workers.protocol import Request, RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
 
@@ -57,7 +57,7 @@ class ResilientWorker:
         return diagnose_twice(self._diagnose, case, raw, seconds, known)
 
     def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        return self._ask(ExplainRequest(case, signature, bugs), EXPLAIN_SECONDS).number
+        return answered(self._ask(ExplainRequest(case, signature, bugs), EXPLAIN_SECONDS))
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(self._ask, case, fault, where)

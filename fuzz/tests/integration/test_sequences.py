@@ -98,7 +98,7 @@ def test_pytest_replays_it_as_a_sequence(pytester: pytest.Pytester, stale: Path)
 
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     target = f"{SAMPLES}:remembers_the_first_scale"
-    one, two = (finished(target, tmp_path / str(jobs), iters=24, sequence=4, jobs=jobs) for jobs in (1, 2))
+    one, two = (finished(target, tmp_path / str(jobs), iters=64, sequence=4, jobs=jobs) for jobs in (1, 2))
 
     assert one.state.bugs
     assert [(b.signature, b.first_case_index, b.count, b.entry) for b in one.state.bugs] == [
@@ -107,7 +107,7 @@ def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_on_disk_with_the_calls_before_it_when_it_is_announced(tmp_path: Path) -> None:
-    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, iters=24, sequence=4).events()
+    events = campaign(f"{SAMPLES}:remembers_the_first_scale", tmp_path, iters=64, sequence=4).events()
     found = next(event for event in events if isinstance(event, Found))
     on_disk = load(found.path)
     events.close()  # type: ignore[attr-defined]  # a generator
