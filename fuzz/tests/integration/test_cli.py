@@ -71,10 +71,11 @@ def test_the_report_has_the_fields_that_scripts_rely_on(found: Path) -> None:
 
     assert report.keys() == {
         *("target", "seed", "device", "engine", "versions", "cases", "rejected", "seconds", "cases_per_second", "findings"),
-        *("coverage", "kernels", "known", "quarantined", "unexpected_passes"),
+        *("coverage", "kernels", "known", "quarantined", "unexpected_passes", "unexplained"),
     }
     assert finding.keys() == {
         *("signature", "stage", "symptom", "oracle", "first_case_index", "count", "diagnosis", "case_file", "case"),
+        *("cases", "fault"),
     }
     assert case_to_json(load(Path(finding["case_file"])).case) == json.loads(json.dumps(finding["case"]), object_hook=_tuples)
 

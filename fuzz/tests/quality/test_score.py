@@ -40,6 +40,7 @@ from fuzz_decode.problems.build import build_problem
 from fuzz_decode.report.terminal.score import ScoreView
 from fuzz_decode.targets import resolve
 from fuzz_decode.targets.target import Target
+from fuzz_decode.workers.engines import pick_engine
 from fuzz_decode.workers.evaluate_case import evaluate_case
 from fuzz_decode.workers.protocol import EvaluateCase, WorkerConfig
 
@@ -252,6 +253,8 @@ def test_two_mutants_two_seeds_and_what_is_told_of_them(tmp_path: Path) -> None:
     assert main(["score", "--mutants", mutants, "--seeds", "2", "--cases", "3", "--clean", "2", "--device", "cpu", *words]) == 0
 
     data = json.loads(files["json"].read_text())
+    engine = data["setting"].pop("engine", "interpreter")
+    assert engine == pick_engine("auto", "cpu").engine
     assert data["setting"] == {"ablate": "", "cases": 3, "cut": {}, "device": "cpu", "grid": "", "seeds": 2, "timeout": 60.0}
     assert (data["mutants"], data["detected"], data["median"], data["clean"], data["alarms"]) == (2, 2, 1, 2, 0)
     assert data["alarm_rate"] == pytest.approx(upper_bound(0, 2))

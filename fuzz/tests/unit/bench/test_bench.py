@@ -533,7 +533,7 @@ def test_the_list_names_shapes_layouts_and_peers(capsys: pytest.CaptureFixture[s
 
 def test_what_installs_a_peer_is_a_line_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     command = "pip install --no-deps 'a-package-with-a-long-name>=1.2.3'"
-    missing = BuiltIn("any", "", "a-package-with-a-long-name is not installed", "", command, None)
+    missing = BuiltIn("any", "", "", "a-package-with-a-long-name is not installed", command, None)
     monkeypatch.setattr(
         bench_list, "built_ins", lambda device: [dataclasses.replace(missing, name=peer.adapter) for peer in PEERS]
     )
