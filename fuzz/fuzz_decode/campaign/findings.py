@@ -27,6 +27,7 @@ from fuzz_decode.workers.resilient_worker import ResilientWorker
 from fuzz_decode.workers.team import WorkerTeam
 
 MIN_SECONDS = 5.0  # with less time left minimizing would not get far
+MOST_AT_ONCE = 4  # candidates of a shrink: of more, most are run in vain, and each worker has to be started
 NO_TIME = "not minimized: the campaign's time was over"
 NOT_SHRUNK = "not minimized: an internal error of fuzz-decode came up"
 
@@ -133,9 +134,10 @@ class FindingRecorder:
         def unless_known(run: Runner, worker: CaseRunner) -> Runner:  # so that a new failure does not shrink into a known one
             return self.causes.unless_known(self.ledger.apply_ledger(run), worker, bug)
 
-        if self.in_process or self.settings.job_count == 1:
+        size = min(self.settings.job_count, MOST_AT_ONCE)
+        if self.in_process or size == 1:
             return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known)
-        with WorkerTeam(worker, lambda: ResilientWorker(worker.plan), self.settings.job_count) as team:  # all cores are idle now
+        with WorkerTeam(worker, lambda: ResilientWorker(worker.plan), size) as team:  # the campaign's own workers are idle now
             return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known, team)
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
