@@ -111,6 +111,6 @@ class CauseFinder:
 
 
 def _may_need(bug: Bug, case: Case) -> bool:
-    """Whether a case has any of the features that the bug's simplest case needs."""
+    """Whether a case has any of the features that the bug's simplest case needs, and as many tokens."""
     features = {name for name in bug.entry.needed if name not in SIZE_FIELDS}
-    return not features or not features.isdisjoint(features_of(case))
+    return bug.known.can_show(case) and (not features or not features.isdisjoint(features_of(case)))

@@ -49,7 +49,9 @@ class Bug:
     @property
     def known(self) -> KnownBug:
         """What is asked of later failures."""
-        return KnownBug(self.first_case_index, (self.signature, *sorted(self.also)), self.entry.fault, tuple(self.entry.needed))
+        entry, signatures = self.entry, (self.signature, *sorted(self.also))
+        tokens = max(entry.case.seq_lens) if "seq_lens" in entry.needed else 0
+        return KnownBug(self.first_case_index, signatures, entry.fault, tuple(entry.needed), tokens)
 
     def has(self, signature: Signature) -> bool:
         return signature == self.signature or signature in self.also

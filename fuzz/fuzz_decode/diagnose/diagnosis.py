@@ -55,6 +55,12 @@ class KnownBug:
     """name of its fault; empty if unknown"""
     needed: tuple[str, ...] = ()
     """features and sizes without which its simplest case does not fail"""
+    tokens: int = 0
+    """the longest sequence of that case, if shorter ones do not fail"""
+
+    def can_show(self, case: Case) -> bool:
+        """Whether a case has a sequence that is long enough."""
+        return max(case.seq_lens) >= self.tokens
 
 
 @dataclass(frozen=True, slots=True)

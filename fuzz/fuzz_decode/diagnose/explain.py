@@ -121,7 +121,7 @@ class Failure:
     def _goes_away_without(self, bug: KnownBug, bugs: tuple[KnownBug, ...]) -> bool:
         needed = [name for name in bug.needed if name not in TELLS_NOTHING]
         if not needed:
-            return self.signature in bug.signatures
+            return self.signature in bug.signatures and bug.can_show(self.case)
         return any(self._is_settled(_without(self.case, name), bugs) for name in needed)
 
     def _is_settled(self, case: Case, bugs: tuple[KnownBug, ...]) -> bool:

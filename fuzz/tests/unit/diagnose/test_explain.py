@@ -78,6 +78,12 @@ def test_lengths_tell_nothing() -> None:
     assert cause(wrong_in_large_groups, replace(CASE, group=4), bug) is None
 
 
+def test_a_bug_of_long_sequences_explains_no_failure_of_short_ones() -> None:
+    case = replace(CASE, group=4)
+    assert cause(wrong_in_large_groups, case, KnownBug(5, (WRONG,), "", ("seq_lens",), tokens=9)) == 5
+    assert cause(wrong_in_large_groups, case, KnownBug(5, (WRONG,), "", ("seq_lens",), tokens=10)) is None
+
+
 def test_a_fault_on_top_of_a_missing_mask_is_not_hidden_by_it() -> None:
     """Its memory is wrong with finite numbers, too."""
     mask = KnownBug(1, (WRONG,), "tail-v-unmasked")
