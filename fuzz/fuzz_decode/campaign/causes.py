@@ -13,11 +13,13 @@ from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
 from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom
+from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 MOST_UNKNOWN = 2  # bugs of one signature whose faults are unknown: a kernel that nobody can explain ends no campaign
+MANY = 6  # features of a simplest case: more than a bug of its own needs
 ANOTHER = "another bug causes this failure"
 UNKNOWN = ("", "nondeterministic")  # faults: what stores rows over each other differs from run to run
 
@@ -61,6 +63,14 @@ class CauseFinder:
             return outcome
 
         return run_unless_known
+
+    def nearly_explained(self, new: Bug, shrunk: Shrunk) -> Bug | None:
+        """The bug with the new one's signature, if known bugs explain nearly every change of its simplest case: then it is theirs
+        in a layout in which the explanation fails. A bug of its own needs few features."""
+        known = sum(ANOTHER in result for result in shrunk.needed.values())
+        if known < MANY or known < len(shrunk.needed) / 2:
+            return None
+        return next((bug for bug in self.state.bugs if bug is not new and bug.has(new.signature)), None)
 
     def cause_of_unknown(self, unknown: Bug, worker: CaseRunner) -> Bug | None:
         """The bug whose fault, alone or with those of others, explains the simplest case of one whose fault is unknown."""

@@ -118,6 +118,8 @@ class FindingRecorder:
             with self.in_process or ResilientWorker(config) as worker:
                 shrunk = self._shrink(bug, outcome, worker)
                 if isinstance(shrunk, Shrunk):
+                    if known := self.causes.nearly_explained(bug, shrunk):
+                        return self._counted_with(known, bug, shrunk)
                     return self._store_minimized(bug, shrunk, worker)
                 if shrunk.findings:
                     return self._fails_otherwise(bug, shrunk, worker)
@@ -158,10 +160,21 @@ class FindingRecorder:
         """Earlier bugs whose faults were unknown are no bugs of their own if the faults that are known now explain them."""
         for unknown in [bug for bug in self.state.bugs if bug.entry.fault in UNKNOWN]:
             if cause := self.causes.cause_of_unknown(unknown, worker):
-                self.state.bugs.remove(unknown)
-                cause.add(*unknown.cases, count=unknown.count)
-                cause.also |= {unknown.signature} - {cause.signature}
-                store.remove(unknown.path)
+                self._take_in(cause, unknown)
+
+    def _counted_with(self, known: Bug, bug: Bug, shrunk: Shrunk) -> Minimized:
+        """What is nearly explained is counted with the known bug, which stands for more of its kind from now on."""
+        self._take_in(known, bug)
+        self.state.unexplained += bug.count
+        known.absorbs = True
+        return Minimized(known.entry, known.path, shrunk)
+
+    def _take_in(self, cause: Bug, bug: Bug) -> None:
+        """Count a bug's cases with another one."""
+        self.state.bugs.remove(bug)
+        cause.add(*bug.cases, count=bug.count)
+        cause.also |= {bug.signature} - {cause.signature}
+        store.remove(bug.path)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
         """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""

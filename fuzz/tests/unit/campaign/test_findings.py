@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fuzz_decode.campaign.causes import ANOTHER
 from fuzz_decode.campaign.events import Minimized
 from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
@@ -20,6 +21,7 @@ from fuzz_decode.diagnose import Diagnosis
 from fuzz_decode.diagnose.diagnosis import KnownBug
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom, Violation, failure
+from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.protocol import WorkerConfig
 
 CASE = Case(seq_lens=(3, 2), group=2)
@@ -147,6 +149,23 @@ def test_a_timeout_is_confirmed_although_the_time_is_over(again: Outcome, kept: 
 
     assert len(recording.state.bugs) == len(on_disk(tmp_path)) == kept
     assert recording.state.rejected.total() == 1 - kept
+
+
+@pytest.mark.parametrize(("features", "bugs"), [(6, 1), (5, 2)])
+def test_what_known_bugs_nearly_explain_is_counted_with_them(features: int, bugs: int, tmp_path: Path) -> None:
+    recording = recorder(tmp_path, Fresh(VALUES))
+    judged(recording, (CASE, VALUES))
+    second = recording._save_raw(7, (OTHER,), VALUES)
+    recording.state.bugs.append(second)
+    needed = {f"feature {number}": f"is known: {ANOTHER}" for number in range(features)}
+    shrunk = Shrunk(OTHER, VALUES, {**needed, "other": "passes"}, 9, True)
+
+    first = recording.state.bugs[0]
+    assert recording.causes.nearly_explained(second, shrunk) is (first if bugs == 1 else None)
+    if bugs == 1:
+        recording._counted_with(first, second, shrunk)
+        assert (recording.state.bugs, first.cases, recording.state.unexplained) == ([first], [0, 7], 1)
+        assert list(on_disk(tmp_path)) == [first.path]
 
 
 def test_an_error_of_our_own_while_minimizing_keeps_the_finding(tmp_path: Path) -> None:
