@@ -81,7 +81,9 @@ class FindingRecorder:
 
     def _record(self, number: int, calls: CallSequence, outcome: Outcome) -> Iterator[Event]:
         bug = self._save_raw(number, calls, outcome)
-        self._forget_saved(number, outcome)
+        _, early = self._saved.pop(outcome.signature, (number, bug.path))
+        if early != bug.path:  # a later case arrived first, and is saved again when it is judged, if it is new
+            store.remove(early)
         self.state.bugs.append(bug)
         yield Found(bug.entry, bug.path, number)
         yield self._minimize(bug, outcome)
