@@ -13,26 +13,23 @@ from collections.abc import Iterator
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
-from fuzz_decode.diagnose.access_model import correct_model
-from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults, precision
+from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults, precision, two_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
-from fuzz_decode.diagnose.checks.two_faults import pairs
+from fuzz_decode.diagnose.checks.elimination import by_elimination
 from fuzz_decode.diagnose.checks.unexplained import describe_unexplained
 from fuzz_decode.diagnose.checks.unreferenced_memory import find_unmasked_regions
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, beyond_reach
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault
-from fuzz_decode.diagnose.observation import Experiment, Observation
-from fuzz_decode.diagnose.session import DiagnosisSession, differ, explains, is_right, predicted, would_show
-from fuzz_decode.diagnose.variations import GROUPS, fits, occupied, other_seed
+from fuzz_decode.diagnose.observation import Observation
+from fuzz_decode.diagnose.session import DiagnosisSession, explains, is_right, predicted
+from fuzz_decode.diagnose.variations import fits, occupied, other_seed
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
 from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 from fuzz_decode.outcome import Stage, Status, Symptom
-from fuzz_decode.problems.build import build_problem
 from fuzz_decode.targets.target import Target
 
-CONFIRMATIONS = 12  # runs on variations that a fault must explain even if no other suspect is left
 SAID_BY_SYMPTOM = {
     Symptom.INPUT_MODIFIED: "it modifies its own input",
     Symptom.UNDEFINED_VALUE: "it uses a lane that a mask leaves without a value",
@@ -99,12 +96,12 @@ def diagnose_case(session: DiagnosisSession, passed: bool) -> Diagnosis:
 def _explain(wrong: Observation, session: DiagnosisSession) -> Diagnosis:
     """By one known fault, a fitted one, one that shows under a condition, two faults, or by what is known for certain."""
     suspects = _suspects(wrong, session)
-    found = _by_elimination(suspects, wrong, session) if suspects else None
+    found = by_elimination(suspects, wrong, session) if suspects else None
     found = found or fitted_faults.search(session.observations, _runs_on_variations(session), session.deadline)
     if not found and suspects and session.probes:
         found = conditional_faults.search(suspects, session)
     if not found and session.probes:
-        found = _by_two_faults(suspects, wrong, session) or precision.search(session)
+        found = two_faults.search(suspects, wrong, session) or precision.search(session)
     guess = _guess(suspects[0], wrong, session) if suspects and not found else None
     return found or combine_known_and_guess(describe_unexplained(_single_tokens(session), session.out_of_time), guess)
 
@@ -183,81 +180,6 @@ def _predicts_what_is_wrong(fault: Fault, wrong: Observation) -> bool:
     return bool(known.all() if row is None else known[row].all())
 
 
-def _by_elimination(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> Diagnosis | None:
-    """The one of the suspects that explains every run."""
-    experiment = wrong.experiment
-    for seen in session.observations:
-        suspects = [fault for fault in suspects if explains(fault, seen)]
-    suspects, finished = _eliminate(suspects, session) if session.probes else (suspects, False)
-    if not suspects:
-        return None
-    sentence = suspects[0].sentence(experiment.problem, experiment.correct)
-    model = predicted(suspects[0], experiment).model
-    if finished:
-        rivals = [other for other in suspects[1:] if _differ_in_other_groups(suspects[0], other)]
-    else:
-        rivals = [other for other in suspects[1:] if predicted(other, experiment).model != model]
-    rivals = [other for other in rivals if other.name != suspects[0].name]
-    if rivals:
-        sentence = f"either {sentence}; or {rivals[0].sentence(experiment.problem, experiment.correct)}"
-    return Diagnosis(suspects[0].name, sentence, finished and not rivals, _evidence(session.observations))
-
-
-def _by_two_faults(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> Diagnosis | None:
-    """Named by the first one, if the case shows it alone, or by both."""
-    found = pairs(suspects, wrong, session)
-    named = _by_elimination([pair.both for pair in found], wrong, session) if found else None
-    if named is None:
-        return None
-    pair = next(pair for pair in found if pair.both.name == named.fault)
-    if pair.second_shows(wrong):
-        return dataclasses.replace(named, sentence=f"two faults: {named.sentence}")
-    other = next(seen for seen in session.observations if pair.second_shows(seen))
-    problem, correct = other.experiment.problem, other.experiment.correct
-    sentence = f"{named.sentence}; {other.label} there is another fault, too: {pair.second.sentence(problem, correct)}"
-    return dataclasses.replace(named, fault=pair.first.name, sentence=sentence)
-
-
-def _differ_in_other_groups(fault: Fault, other: Fault) -> bool:
-    """Whether the faults read other KV heads in groups that the target may not take, so that no run can tell them apart."""
-    for _, change in GROUPS:
-        problem = build_problem(change(Case(seq_lens=(2,))), "cpu")
-        correct = correct_model(problem)
-        first, second = (each.apply(problem, correct) or correct for each in (fault, other))
-        if (first.lookup.k_head, first.lookup.v_head) != (second.lookup.k_head, second.lookup.v_head):
-            return True
-    return False
-
-
-def _eliminate(suspects: list[Fault], session: DiagnosisSession) -> tuple[list[Fault], bool]:
-    """Those that also explain variations of the case, and whether there was time for all that can distinguish them.
-
-    A variation is run only if the suspects predict different things there or, up to CONFIRMATIONS times, something else than
-    the correct model does: a run on which all agree tells nothing and costs as much.
-    """
-    confirmed = 0
-    for label, case in session.variations(session.case):
-        if not suspects or (len(suspects) == 1 and confirmed >= CONFIRMATIONS):
-            break
-        if session.out_of_time:
-            return suspects, False
-        experiment = session.experiment(case)
-        if _distinguishes(suspects, experiment, session.returns_lse) or (
-            confirmed < CONFIRMATIONS and would_show(suspects[0], experiment, session.returns_lse)
-        ):
-            seen = session.observe(label, experiment)
-            if seen is not None:
-                confirmed += 1
-                suspects = [fault for fault in suspects if explains(fault, seen)]
-    return suspects, True
-
-
-def _distinguishes(suspects: list[Fault], experiment: Experiment, lse: bool) -> bool:
-    """Whether the suspects predict different things there."""
-    first = predicted(suspects[0], experiment)
-    return any(differ(first, predicted(fault, experiment), lse) for fault in suspects[1:])
-
-
 def _guess(fault: Fault, wrong: Observation, session: DiagnosisSession) -> Diagnosis:
     """A fault that explains the case, but not what the kernel does nearby: perhaps one path of it, perhaps something else."""
     sentence = f"consistent with {fault.sentence(wrong.experiment.problem, wrong.experiment.correct)} on this case"
@@ -275,7 +197,3 @@ def _runs_on_variations(session: DiagnosisSession) -> Iterator[Observation]:
         seen = session.observe(label, session.experiment(case))
         if seen is not None:
             yield seen
-
-
-def _evidence(observations: list[Observation]) -> tuple[str, ...]:
-    return tuple(f"explained: {seen.label}" + (" (correct there)" if is_right(seen) else "") for seen in observations)

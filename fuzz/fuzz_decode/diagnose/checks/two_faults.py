@@ -6,10 +6,13 @@ together with the first, a run that is left.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fuzz_decode.diagnose.checks.elimination import by_elimination
+from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault, together
 from fuzz_decode.diagnose.observation import Observation
@@ -33,7 +36,22 @@ class FaultPair:
         return not explains(self.first, seen)
 
 
-def pairs(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> list[FaultPair]:
+def search(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> Diagnosis | None:
+    """The pair that explains every run, named by the first fault if the case shows it alone, or by both."""
+    found = _pairs(suspects, wrong, session)
+    named = by_elimination([pair.both for pair in found], wrong, session) if found else None
+    if named is None:
+        return None
+    pair = next(pair for pair in found if pair.both.name == named.fault)
+    if pair.second_shows(wrong):
+        return dataclasses.replace(named, sentence=f"two faults: {named.sentence}")
+    other = next(seen for seen in session.observations if pair.second_shows(seen))
+    problem, correct = other.experiment.problem, other.experiment.correct
+    sentence = f"{named.sentence}; {other.label} there is another fault, too: {pair.second.sentence(problem, correct)}"
+    return dataclasses.replace(named, fault=pair.first.name, sentence=sentence)
+
+
+def _pairs(suspects: list[Fault], wrong: Observation, session: DiagnosisSession) -> list[FaultPair]:
     """Pairs that explain every run so far; `suspects` explain the failing case, but no other run."""
     firsts = suspects or [*_of_a_part(wrong, session)]
     runs = sorted(session.observations, key=_size)
