@@ -23,14 +23,13 @@ from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_mem
 from fuzz_decode.diagnose.checks.unreferenced_memory import is_region_fault, wrong_elsewhere
 from fuzz_decode.diagnose.diagnosis import ExplainRequest, Explanation, KnownBug
 from fuzz_decode.diagnose.faults.catalogue import faults_named
-from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
 from fuzz_decode.diagnose.session import explains, is_right
 from fuzz_decode.diagnose.variations import fits
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
-from fuzz_decode.outcome import Outcome, Signature, Stage, Status
+from fuzz_decode.outcome import Signature, Stage, Status
 from fuzz_decode.targets.target import Target
 
 TELLS_NOTHING = frozenset({"seq_lens"})  # with few tokens nearly every failure goes away
@@ -95,19 +94,13 @@ class Failure:
         if fitted_faults.has_fault(name):
             return fitted_faults.fits_run(name, seen) or self._is_predicted_with(name, data=DEFAULTS["data"])
         experiment = seen.experiment
-        for fault in self._forms_of(name):
+        for fault in faults_named(name):
             if fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen):
                 return True
         if "+" in name and is_right(seen.with_known_faults((name,))):
             return True
         lengths = tuple(max(1, length) for length in self.case.seq_lens)
         return name.startswith(OF_TAILS) and self._is_predicted_with(name, seq_lens=lengths)
-
-    def _forms_of(self, name: str) -> Iterator[Fault]:
-        """The fault, or each of two; where V is the first part of K, also that of V's address, which is computed like K's."""
-        yield from faults_named(name)
-        if name.startswith("k-") and self.case.v_prefix_of_k:
-            yield from (*faults_named(f"kv-{name[2:]}"), *faults_named(f"v-{name[2:]}"))
 
     def _is_predicted_with(self, name: str, **changes: Any) -> bool:
         """Whether the fault explains a twin of the case that tells more: large numbers may leave nothing from which to tell how
@@ -129,13 +122,10 @@ class Failure:
         if case == self.case or not is_valid(case):
             return False
         outcome = run_case(case, self.target, self.device)
-        return outcome.status is Status.PASSED or self._is_other_failure(case, outcome, bugs)
-
-    def _is_other_failure(self, case: Case, outcome: Outcome, bugs: tuple[KnownBug, ...]) -> bool:
-        if not outcome.findings or outcome.stage is Stage.RUN:
-            return False
-        other = Failure(case, outcome.signature, self.target, self.device, self.fenced)
-        return other._predicting_bug(bugs) is not None
+        if outcome.status is Status.PASSED:
+            return True
+        other = dataclasses.replace(self, case=case, signature=outcome.signature)
+        return outcome.stage is Stage.COMPARE and other._predicting_bug(bugs) is not None
 
 
 def is_predictable(fault: str) -> bool:
