@@ -25,15 +25,13 @@ from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.make_entry import raw_entry, with_diagnosis
 from fuzz_decode.campaign.option_values import DEFAULT_ITERS, DEVICE, ENGINE, PLACES, SECONDS, UNSET, Unset, number_of_cases
 from fuzz_decode.campaign.settings import CampaignSettings
-from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import validate
-from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.diagnose.diagnosis import SECONDS as DIAGNOSIS_SECONDS
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.report.terminal.finding import clean
-from fuzz_decode.results import Finding, Result, attach, check_call, replay_command, to_finding
+from fuzz_decode.results import Finding, Result, attach, campaign_findings, case_finding
 from fuzz_decode.targets.import_name import label, name_of
 from fuzz_decode.text import counted
 from fuzz_decode.workers.devices import pick_device
@@ -94,9 +92,9 @@ def check(
         try:
             entry = with_diagnosis(entry, worker, DIAGNOSIS_SECONDS)
         except (HarnessError, UsageError) as error:
-            attach(error, (_checked(entry, fn),))
+            attach(error, (case_finding(entry, _expression(fn)),))
             raise
-    return Result(str(outcome.status), finding=_checked(entry, fn))
+    return Result(str(outcome.status), finding=case_finding(entry, _expression(fn)))
 
 
 def fuzz(
@@ -136,9 +134,9 @@ def fuzz(
     """
     limits = {"iters": number_of_cases(iters, time, DEFAULT_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
-    options["needs_finite"] = needs_finite
-    campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
+    where = {"device": device, "engine": engine, "jobs": jobs}
+    draws = {"seed": seed, "dtypes": dtypes, "sequence": sequence, "needs_finite": needs_finite}
+    campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **where, **draws)
     for caveat in _caveats(campaign):
         warnings.warn(caveat, stacklevel=2)
     return findings
@@ -173,10 +171,10 @@ def assert_decode_correct(
     __tracebackhide__ = True
     limits = {"iters": number_of_cases(iters, time, TEST_ITERS), "time": time, "stop_after": stop_after}
     seconds = {"timeout": timeout, "import_timeout": import_timeout, "minimize_time": minimize_time}
-    options = {"seed": seed, "device": device, "engine": engine, "jobs": jobs, "dtypes": dtypes, "sequence": sequence}
-    options["needs_finite"] = needs_finite
+    where = {"device": device, "engine": engine, "jobs": jobs}
+    draws = {"seed": seed, "dtypes": dtypes, "sequence": sequence, "needs_finite": needs_finite}
     try:
-        campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **options)
+        campaign, findings = _run_campaign(fn, corpus, **limits, **seconds, **where, **draws)
     except UsageError as error:
         raise error.with_traceback(None) from None  # the mistake is in the test, not in the lines between
     paragraphs = [*_summary(campaign, findings), *_caveats(campaign), *map(str, findings)]
@@ -201,9 +199,9 @@ def _run_campaign(fn: Function, corpus: Folder | None, **options: Any) -> tuple[
                 for _ in events:
                     pass
             except (HarnessError, UsageError, KeyboardInterrupt) as error:
-                attach(error, _findings(campaign, fn, kept=corpus is not None))
+                attach(error, campaign_findings(campaign, _expression(fn), kept=corpus is not None))
                 raise
-    return campaign, _findings(campaign, fn, kept=corpus is not None)
+    return campaign, campaign_findings(campaign, _expression(fn), kept=corpus is not None)
 
 
 def _with_fewer_jobs(settings: CampaignSettings) -> CampaignSettings:
@@ -237,22 +235,6 @@ def _in_process_backend(fn: Function, config: WorkerConfig) -> InProcessBackend 
 def _running(in_process: InProcessBackend | None) -> contextlib.AbstractContextManager[None]:
     """Goes around all runs in this process."""
     return in_process.at_work() if in_process else contextlib.nullcontext()
-
-
-def _checked(entry: Entry, fn: Function) -> Finding:
-    """The finding of a single case."""
-    return to_finding(entry, entry.signature, check_call(entry, _expression(fn)))
-
-
-def _findings(campaign: Campaign, fn: Function, *, kept: bool) -> tuple[Finding, ...]:
-    return tuple(_finding(campaign, bug, fn, kept=kept) for bug in campaign.state.bugs)
-
-
-def _finding(campaign: Campaign, bug: Bug, fn: Function, *, kept: bool) -> Finding:
-    entry, path = bug.entry, bug.file if kept else None
-    title = f"{entry.signature} - {bug.count} of {_cases(campaign)}" + ", not fully minimized" * (not entry.minimised)
-    repro = replay_command(entry, path) if path and not campaign.in_process else check_call(entry, _expression(fn))
-    return to_finding(entry, title, repro, bug.count, path)
 
 
 def _expression(fn: Function) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
@@ -12,6 +13,11 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.outcome import Status
 from fuzz_decode.report.terminal.finding import finding_text
+from fuzz_decode.text import counted
+
+if TYPE_CHECKING:
+    from fuzz_decode.campaign.campaign import Campaign
+    from fuzz_decode.campaign.state import Bug
 
 PANEL_WIDTH = 72  # with the 8 columns that pytest puts before a line of an error it fits into 80
 
@@ -93,6 +99,24 @@ def to_finding(entry: Entry, title: str, repro: str, count: int = 1, path: Path 
         path=path,
         story=finding_text(entry, repro, title, PANEL_WIDTH),
     )
+
+
+def case_finding(entry: Entry, function: str) -> Finding:
+    """The finding of a single case; `function` is an expression."""
+    return to_finding(entry, entry.signature, check_call(entry, function))
+
+
+def campaign_findings(campaign: Campaign, function: str, *, kept: bool) -> tuple[Finding, ...]:
+    """Those of a campaign on a function; `kept`: their files stay."""
+    return tuple(_finding(campaign, bug, function, kept=kept) for bug in campaign.state.bugs)
+
+
+def _finding(campaign: Campaign, bug: Bug, function: str, *, kept: bool) -> Finding:
+    entry, path = bug.entry, bug.file if kept else None
+    cases = counted(campaign.state.done, "case")
+    title = f"{entry.signature} - {bug.count} of {cases}" + ", not fully minimized" * (not entry.minimised)
+    repro = replay_command(entry, path) if path and not campaign.in_process else check_call(entry, function)
+    return to_finding(entry, title, repro, bug.count, path)
 
 
 def replay_command(entry: Entry, path: Path) -> str:

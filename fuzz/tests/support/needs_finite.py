@@ -3,6 +3,8 @@ another fault beside that weakness, or without. And one that needs finite number
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,53 +31,33 @@ def _whole_blocks(
 
 
 @target(arithmetic=IN_FLOAT32)
-def undeclared(q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float) -> Tensor:
-    return _whole_blocks(q, k_cache, v_cache, block_table, seq_lens, scale)
+def undeclared(*arguments: Any) -> Tensor:
+    return _whole_blocks(*arguments)
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("tail",))
-def declared(q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float) -> Tensor:
-    return _whole_blocks(q, k_cache, v_cache, block_table, seq_lens, scale)
+def declared(*arguments: Any) -> Tensor:
+    return _whole_blocks(*arguments)
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("before_window", "tail"))
-def declared_with_a_window(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    window: int | None = None,
-) -> Tensor:
-    return _whole_blocks(q, k_cache, v_cache, block_table, seq_lens, scale, window)
+def declared_with_a_window(*arguments: Any, window: int | None = None) -> Tensor:
+    return _whole_blocks(*arguments, window)
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("tail",))
-def undeclared_window(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    seq_lens: Tensor,
-    scale: float,
-    *,
-    window: int | None = None,
-) -> Tensor:
-    return _whole_blocks(q, k_cache, v_cache, block_table, seq_lens, scale, window)
+def undeclared_window(*arguments: Any, window: int | None = None) -> Tensor:
+    return _whole_blocks(*arguments, window)
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("tail",))
-def with_k_s_block_stride(
-    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
-) -> Tensor:
+def with_k_s_block_stride(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Tensor:
     """A second fault: V is read with the block stride of K."""
     strides = (k_cache.stride(0), *v_cache.stride()[1:])
     reached = sum((size - 1) * stride for size, stride in zip(v_cache.shape, strides, strict=True))
     fits = v_cache.storage_offset() + reached < v_cache.untyped_storage().nbytes() // v_cache.element_size()
     v = v_cache.as_strided(v_cache.shape, strides) if fits else v_cache
-    return _whole_blocks(q, k_cache, v, block_table, seq_lens, scale)
+    return _whole_blocks(q, k_cache, v, *rest)
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("tail",))
@@ -88,10 +70,8 @@ def with_one_token_too_many(
 
 
 @target(arithmetic=IN_FLOAT32, needs_finite=("tail", "allocations"))
-def with_unwritten_scratch(
-    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
-) -> Tensor:
+def with_unwritten_scratch(q: Tensor, k_cache: Tensor, v_cache: Tensor, *rest: Any) -> Tensor:
     """Partial results of two splits, of which the second weighs 0 and is never written."""
     parts = q.new_empty(2, *q.shape[:2], v_cache.shape[3])
-    parts[0] = _whole_blocks(q, k_cache, v_cache, block_table, seq_lens, scale)
+    parts[0] = _whole_blocks(q, k_cache, v_cache, *rest)
     return torch.einsum("s,srhd->rhd", q.new_tensor([1.0, 0.0]), parts)
