@@ -111,7 +111,7 @@ class Campaign:
         schedule = Schedule(fresh, start, self._ledger.quarantined, self._deadline, recorder.causes.known_bugs)
         for number, calls, outcome in backend.outcomes(runs, schedule):
             for event in self._follow_engine(backend):
-                recorder.settings = self.settings
+                recorder.settings = recorder.causes.settings = self.settings
                 yield event
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue

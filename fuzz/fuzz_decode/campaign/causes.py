@@ -75,7 +75,7 @@ class CauseFinder:
     def cause_of_unknown(self, unknown: Bug, worker: CaseRunner) -> Bug | None:
         """The bug whose fault, alone or with those of others, explains the simplest case of one whose fault is unknown."""
         entry, known = unknown.entry, tuple(bug.known for bug in self.state.bugs if bug.entry.fault not in UNKNOWN)
-        if len(entry.calls) > 1 or entry.stage != Stage.COMPARE:
+        if not known or len(entry.calls) > 1 or entry.stage != Stage.COMPARE:
             return None
         number = self._answer(worker, entry.case, unknown.signature, known)
         return None if number is None else self.state.bug_number(number)

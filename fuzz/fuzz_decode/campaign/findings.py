@@ -172,11 +172,12 @@ class FindingRecorder:
         return Minimized(known.entry, known.path, shrunk)
 
     def _take_in(self, cause: Bug, bug: Bug) -> None:
-        """Count a bug's cases with another one."""
+        """Count a bug's cases with another one, which stands for both."""
         self.state.bugs.remove(bug)
         cause.add(*bug.cases, count=bug.count)
         cause.also |= {bug.signature} - {cause.signature}
-        store.remove(bug.path)
+        if bug.path != cause.path:
+            store.remove(bug.path)
 
     def _fails_otherwise(self, bug: Bug, outcome: Outcome, worker: CaseRunner) -> Minimized:
         """The case fails in a fresh process, too, under another signature. A crash there and wrong values here are one bug."""
@@ -203,17 +204,12 @@ class FindingRecorder:
 
     def _merged(self, bug: Bug, other: Bug, shrunk: Shrunk, note: str) -> Minimized:
         """One bug of two that have one cause, with the simpler of two cases that fail alike."""
-        self.state.bugs.remove(bug)
-        other.add(*bug.cases, count=bug.count)
         if bug.signature != other.signature:
-            other.also.add(bug.signature)
             other.entry = dataclasses.replace(other.entry, note=note)
+            other.path = store.replace(other.path, other.entry)
         elif sort_key(bug.entry.calls) < sort_key(other.entry.calls):
-            store.remove(other.path)
-            other.path, other.entry = bug.path, bug.entry
-        other.path = store.replace(other.path, other.entry)
-        if bug.path != other.path:
-            store.remove(bug.path)
+            (bug.path, bug.entry), (other.path, other.entry) = (other.path, other.entry), (bug.path, bug.entry)
+        self._take_in(other, bug)
         return Minimized(other.entry, other.path, shrunk)
 
     def _keep_raw(self, bug: Bug, note: str) -> Minimized:

@@ -17,8 +17,6 @@ from fuzz_decode.outcome import Signature, Symptom
 
 MAX_REASONS = 1000  # distinct ones; a target may put anything into the text of what it raises
 OTHER_REASONS = "other reasons"
-
-
 MAX_CASES = 1000  # of one bug, whose numbers are kept
 
 

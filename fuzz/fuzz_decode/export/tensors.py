@@ -142,9 +142,10 @@ def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
     else:
         lines += _strided("v_cache", problem, problem.v_cache, width, "None" * is_huge(problem, "v"), buffer="v")
     lines += _live_rows(problem, constants, width)
-    lines += [line for name in ("k", "v") for line in _background(problem, name)]
+    garbage = dict(zip(("k", "v"), garbage_of(problem), strict=True))
+    lines += [line for name, parts in garbage.items() for line in _background(problem, name, parts)]
     if case.finite:
-        lines += [line for name in ("k", "v") for line in _garbage(problem, name, constants)]
+        lines += [line for name, parts in garbage.items() for line in _garbage(f"{name}_cache", parts, constants)]
     live = torch.tensor(case.blocks(), dtype=torch.long)[tokens.page], tokens.slot
     for name, cache, drawn in (("k_cache", problem.k_cache, problem.values.k), ("v_cache", problem.v_cache, problem.values.v)):
         if len(tokens.page) and (name == "k_cache" or not case.v_prefix_of_k):
@@ -153,18 +154,17 @@ def _caches(problem: Problem, constants: Constants, width: int) -> list[str]:
     return lines
 
 
-def _background(problem: Problem, name: str) -> list[str]:
+def _background(problem: Problem, name: str, parts: CacheGarbage) -> list[str]:
     """Lines that fill the memory behind K or V, if it is not NaN from the start."""
-    cache, parts = f"{name}_cache", _parts(problem, name)
+    cache = f"{name}_cache"
     if is_huge(problem, name if name in problem.buffers else "k"):
         around = f"{cache}, block, slot"
         return [f"spoil_around({around}, {parts.largest!r})" if parts.background else f"poison_around({around})"]
     return [_spoiled(cache, parts.largest)] * (parts.background and name in problem.buffers)
 
 
-def _garbage(problem: Problem, name: str, constants: Constants) -> list[str]:
+def _garbage(cache: str, parts: CacheGarbage, constants: Constants) -> list[str]:
     """Lines that write finite garbage into slots of K or V that no sequence sees, as `build_problem` does."""
-    cache, parts = f"{name}_cache", _parts(problem, name)
     in_each = f"{cache}.copy_(spoil(torch.empty({cache}.shape[1:]), {parts.largest!r}))"
     lines = {None: [], True: [in_each], False: [f"{cache}.fill_(torch.nan)"]}[parts.pool]
     if len(parts.used):
@@ -173,10 +173,6 @@ def _garbage(problem: Problem, name: str, constants: Constants) -> list[str]:
         lines.append(f"at = {array('unused_block', parts.block, constants)}, {array('unused_slot', parts.slot, constants)}")
         lines.append(f"{cache}[at] = spoil({cache}[at].float(), {parts.largest!r}).to({cache})")
     return lines
-
-
-def _parts(problem: Problem, name: str) -> CacheGarbage:
-    return garbage_of(problem)["kv".index(name)]
 
 
 def _spoiled(tensor: str, largest: float) -> str:

@@ -15,7 +15,7 @@ def written(problem: Problem, run: KernelRun) -> list[Violation]:
     """Every element is written, and finite exactly where the reference is (lse of an empty row is -inf). Where the declared
     arithmetic may overflow, the bound is infinite and so may the element be."""
     violations = []
-    for name, got, expected, allowed in run.inexact_results():
+    for name, got, expected, allowed in run.inexact_results:
         untouched = _never_written(name, got)
         same_infinity = ~torch.isfinite(expected) & (got.double() == expected)
         bounded = torch.isfinite(allowed)

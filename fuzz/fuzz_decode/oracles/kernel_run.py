@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,7 @@ from fuzz_decode.oracles.expected import Expected
 from fuzz_decode.problems.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what several oracles ask is computed once
 class KernelRun:
     """One call of a target."""
 
@@ -35,6 +36,7 @@ class KernelRun:
             results.append(("lse", self.lse, self.expected.lse, self.expected.bound.lse))
         return results
 
+    @functools.cached_property
     def inexact_results(self) -> list[tuple[str, Tensor, Tensor, Tensor]]:
         """Those that are not finite numbers within the bound, all of them: nearly every run has none, and is judged quickly."""
         return [result for result in self.results() if not _is_within(*result[1:])]

@@ -13,7 +13,7 @@ def within_bound(problem: Problem, run: KernelRun) -> list[Violation]:
     """Only elements that are finite in both are compared: `completeness` reports the others. Where the declared arithmetic may
     overflow the bound is infinite, and any number is within it."""
     violations = []
-    for name, got, expected, allowed in run.inexact_results():
+    for name, got, expected, allowed in run.inexact_results:
         error = (got.double() - expected).abs()
         excess = torch.where(torch.isfinite(got) & torch.isfinite(expected), error - allowed, -1.0)
         wrong = int((excess > 0).sum())

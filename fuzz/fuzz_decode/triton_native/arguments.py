@@ -49,13 +49,13 @@ def bind(function: Any, positional: tuple[Any, ...], named: Mapping[str, Any]) -
     for parameter in _parameters(function):
         name, value = parameter.name, arguments.meta[parameter.name]
         if parameter.is_constexpr or value is None or isinstance(value, constants):
-            arguments.constants[name] = getattr(value, "value", value) if isinstance(value, constants[0]) else value
+            arguments.constants[name] = _constant(value)
         else:
             kind = arguments.types[name] = type_of(parameter, value)
             if isinstance(kind, tuple) or kind.startswith(DESCRIPTOR):
                 arguments.values.update(_parts(name, kind, value))
                 continue
-            arguments.values[name] = value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
+            arguments.values[name] = _runtime_value(value)
             if parameter.type and isinstance(value, int):
                 _check_range(parameter, value)
     return arguments
@@ -84,7 +84,7 @@ def _parts(name: str, kind: Kind, value: Any) -> dict[str, Any]:
     if not isinstance(kind, tuple):
         if kind.startswith(DESCRIPTOR):
             return descriptor_values(name, value)
-        return {name: value if hasattr(value, "untyped_storage") else getattr(value, "base", value)}
+        return {name: _runtime_value(value)}
     values: dict[str, Any] = {}
     for number, (part, element) in enumerate(zip(kind, value, strict=True)):
         values.update(_parts(f"{name}.{number}", part, element))
@@ -92,10 +92,19 @@ def _parts(name: str, kind: Kind, value: Any) -> dict[str, Any]:
 
 
 def _part_type(parameter: Parameter, value: Any) -> Kind:
-    constants = _constants()
-    if value is None or isinstance(value, constants):
-        return Constant(getattr(value, "value", value) if isinstance(value, constants[0]) else value)
+    if value is None or isinstance(value, _constants()):
+        return Constant(_constant(value))
     return type_of(parameter, value)
+
+
+def _constant(value: Any) -> Any:
+    """What a constant stands for, if it is wrapped."""
+    return getattr(value, "value", value) if isinstance(value, _constants()[0]) else value
+
+
+def _runtime_value(value: Any) -> Any:
+    """The tensor or number that is passed, without what is wrapped around a tensor."""
+    return value if hasattr(value, "untyped_storage") else getattr(value, "base", value)
 
 
 def type_of(parameter: Parameter, value: Any) -> Kind:

@@ -22,7 +22,7 @@ class WorkerTeam:
         self._free: queue.LifoQueue[CaseRunner | None] = queue.LifoQueue()  # None: one that is not started
         for member in (*[None] * (size - 1), lead):
             self._free.put(member)
-        self._lead, self._others = lead, list[CaseRunner]()
+        self._others: list[CaseRunner] = []
         self._threads = ThreadPoolExecutor(size)
 
     def in_order(self, candidates: Iterator[CallSequence], run_on: RunOn) -> Generator[tuple[CallSequence, Outcome], None, None]:

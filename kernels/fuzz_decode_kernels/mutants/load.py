@@ -36,11 +36,6 @@ def mutant_source(name: str) -> str:
     return source
 
 
-def cause(name: str) -> str:
-    """What a mutant is known by: the first fault that a diagnosis names for it, or, if none does, its own name."""
-    return next(iter(MUTANTS[name].diagnosis), name)
-
-
 def _edited(source: str, names: Sequence[str]) -> str:
     """The source with the edits of some mutants, each edit once."""
     edits = {edit: name for name in names for edit in MUTANTS[name].edits}

@@ -9,7 +9,7 @@ from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.evaluate.pairs import PairFinding, PairMeasurement, draw_alone, draw_pairs, to_json
 from fuzz_decode.report.terminal.pairs import show_pair
 from fuzz_decode.targets import resolve
-from fuzz_decode_kernels.mutants import MUTANTS, cause, mutant_source
+from fuzz_decode_kernels.mutants import MUTANTS, mutant_source
 
 
 def finding(*shows: str, fault: str = "") -> PairFinding:
@@ -18,6 +18,11 @@ def finding(*shows: str, fault: str = "") -> PairFinding:
 
 def measured(*findings: PairFinding) -> PairMeasurement:
     return PairMeasurement(("a", "b"), 0, 600, findings, 1.0)
+
+
+def cause(name: str) -> str:
+    """The first fault that a diagnosis names for a mutant, or, if none does, its own name."""
+    return next(iter(MUTANTS[name].diagnosis), name)
 
 
 def test_a_source_can_have_two_faults_in_either_order() -> None:
