@@ -142,6 +142,10 @@ class Violation:
     """the lines of the target that led to an exception, the innermost last, a line each, if there are several"""
     detail: str = ""
     """the exception's type, the signal that ended the process, ..."""
+    place: str = ""
+    """the innermost line of the target that led to an exception"""
+    in_plain_layout: bool = False
+    """whether the call was right, and a later one wrong that had the same values in a plain layout"""
 
     @property
     def signature(self) -> Signature:

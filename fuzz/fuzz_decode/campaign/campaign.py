@@ -19,7 +19,7 @@ from typing import Any
 
 from fuzz_decode._version import __version__
 from fuzz_decode.campaign.checkpoint import Checkpoint, as_text
-from fuzz_decode.campaign.events import CaseDone, EngineReplaced, Event, NotResumable, Started
+from fuzz_decode.campaign.events import CaseDone, CaseRun, EngineReplaced, Event, NotResumable, Started
 from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import CampaignState
@@ -41,6 +41,8 @@ from fuzz_decode.workers.ray_pool import RayPool
 from fuzz_decode.workers.resilient_worker import ResilientWorker
 
 MAX_TIMEOUTS = 3  # a target that hangs costs the whole timeout each time
+# cases that may wait for a finding to be minimized: those that failed are asked for their cause one after another
+MOST_WAITING, MOST_FAILED = 20_000, 2  # of the latter as many for each job
 
 
 @dataclass(slots=True)
@@ -58,7 +60,9 @@ class Campaign:
     _started_at: float = 0.0
     """by the monotonic clock"""
     _waiting: dict[int, tuple[CallSequence, Outcome]] = field(default_factory=dict)
-    """number of a case to its outcome, for those that arrived before one that comes earlier"""
+    """number of a case to its outcome, for those that are run and not judged"""
+    _failed: int = 0
+    """of them"""
 
     def events(self) -> Generator[Event, None, None]:
         """Run the campaign.
@@ -102,7 +106,7 @@ class Campaign:
 
     def _judge_all(self, backend: WorkerBackend, space: CaseSpace) -> Iterator[Event]:
         recorder = FindingRecorder(self.settings, self.state, self._ledger, self._deadline, self.in_process)
-        with contextlib.closing(recorder.causes):
+        with contextlib.closing(recorder):
             yield from self._judge_with(recorder, backend, space)
 
     def _judge_with(self, recorder: FindingRecorder, backend: WorkerBackend, space: CaseSpace) -> Iterator[Event]:
@@ -111,21 +115,42 @@ class Campaign:
         schedule = Schedule(fresh, start, self._ledger.quarantined, self._deadline, recorder.causes.known_bugs)
         for number, calls, outcome in backend.outcomes(runs, schedule):
             for event in self._follow_engine(backend):
-                recorder.settings = recorder.causes.settings = self.settings
+                recorder.go_on_with(self.settings)
                 yield event
             if number < self.state.next_case:  # judged before the campaign was resumed in the middle of its run
                 continue
             if outcome.status == Status.FAILED:
                 recorder.save(number, calls, outcome)
+                self._failed += 1
             self._waiting[number] = (calls, outcome)
-            while self.state.next_case in self._waiting and not self._is_over():
-                yield from self._judge(self.state.next_case, recorder)
+            yield CaseRun()
+            yield from self._judge_in_order(recorder)
             if self._is_over():
                 recorder.discard_unjudged()
                 return
+        yield from self._take_minimized(recorder)
         for number in sorted(self._waiting):  # time is over, and some of the cases before these are not done
             if not self._is_over():
                 yield from self._judge(number, recorder)
+                yield from self._take_minimized(recorder)
+
+    def _judge_in_order(self, recorder: FindingRecorder) -> Iterator[Event]:
+        """Judge the cases that can be: all that come next, or those up to one that has to wait for a finding to be minimized."""
+        if recorder.minimizer.done:
+            yield from self._take_minimized(recorder)
+        while (waiting := self._waiting.get(self.state.next_case)) and not self._is_over():
+            if recorder.must_wait(*waiting):
+                too_many = len(self._waiting) > MOST_WAITING or self._failed > MOST_FAILED * self.settings.job_count
+                if not too_many:
+                    return
+                yield from self._take_minimized(recorder)
+            yield from self._judge(self.state.next_case, recorder)
+
+    def _take_minimized(self, recorder: FindingRecorder) -> Iterator[Event]:
+        """Wait for the finding that is being minimized, if there is one."""
+        if recorder.minimizer.busy:
+            yield from recorder.minimizer.take()
+            self._write_checkpoint(at_once=True)
 
     def _follow_engine(self, backend: WorkerBackend) -> Iterator[Event]:
         """From here on workers are started with the interpreter, if the backend says that it runs the cases."""
@@ -147,7 +172,8 @@ class Campaign:
 
     def _judge(self, number: int, recorder: FindingRecorder) -> Iterator[Event]:
         calls, outcome = self._waiting.pop(number)
-        state, bugs = self.state, len(self.state.bugs)
+        self._failed -= outcome.status == Status.FAILED
+        state = self.state
         state.next_case, state.done = number + 1, state.done + 1
         if outcome.status != Status.QUARANTINED:
             state.coverage.add(calls[-1], outcome.compiled_for)
@@ -155,7 +181,13 @@ class Campaign:
             state.reject(outcome.reason)
         yield CaseDone(calls[-1], outcome)
         yield from recorder.judge(number, calls, outcome)
-        self._write_checkpoint(at_once=len(state.bugs) > bugs)
+        if not recorder.minimizer.busy:  # a finding that is not minimized is found again by a campaign that is resumed
+            self._write_checkpoint(at_once=False)
+
+    @property
+    def cases_run(self) -> int:
+        """Cases that are done, judged or not."""
+        return self.state.done + len(self._waiting)
 
     def _is_over(self) -> bool:
         """Whether there are findings enough to end before all cases are run; the state says why."""

@@ -10,9 +10,9 @@ from fuzz_decode.campaign.state import Bug, CampaignState
 from fuzz_decode.cases.call_sequence import CallSequence, Runner
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of
-from fuzz_decode.diagnose.diagnosis import KnownBug, can_be_explained
+from fuzz_decode.diagnose.diagnosis import ExplainRequest, KnownBug, can_be_explained
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
@@ -35,17 +35,21 @@ class CauseFinder:
     _worker: CaseRunner | None = None
 
     def known_bugs(self) -> tuple[KnownBug, ...]:
-        return tuple(bug.known for bug in self.state.bugs)
+        """Those that may cause a failure which a worker has made."""
+        bugs = tuple(self.state.bugs)  # one that is minimized may be found to be another meanwhile
+        return tuple(bug.known for bug in bugs if not bug.is_of_state)
 
     def cause_of(self, calls: CallSequence, outcome: Outcome) -> Bug | None:
         """The bug that causes a failure; None if it is a new one."""
         if not self._can_ask(calls, outcome):
             return self.state.bug_of(outcome.signature)
+        if bug := next((bug for bug in self.state.bugs if _raises_alike(bug, outcome)), None):
+            return bug
         if outcome.reason:  # of a failure: why the worker could not answer
             self.state.harness_errors.append(HarnessError(outcome.reason))
         if outcome.explained_by is not None and (bug := self.state.bug_number(outcome.explained_by)):
             return bug
-        return self._ask(calls, outcome) or self._by_signature(calls[-1], outcome.signature)
+        return self._ask(calls, outcome) or self._of_state(calls, outcome) or self._by_signature(calls[-1], outcome)
 
     def stands_for(self, calls: CallSequence, outcome: Outcome) -> bool:
         """Whether a failure is a known bug's without any question."""
@@ -53,12 +57,15 @@ class CauseFinder:
 
     def unless_known(self, run: Runner, worker: CaseRunner, new: Bug) -> Runner:
         """`run`, but a failure that another bug than the new one causes has neither findings nor a signature."""
-        others = tuple(bug.known for bug in self.state.bugs if bug is not new)
+        others = tuple(bug for bug in self.known_bugs() if bug.number != new.first_case_index)
 
         def run_unless_known(calls: CallSequence) -> Outcome:
             outcome = run(calls)
             is_candidate = others and outcome.signature == new.signature and self._can_ask(calls, outcome)
-            if is_candidate and self._answer(worker, calls[0], outcome.signature, others) is not None:
+            if not is_candidate:
+                return outcome
+            raises_alike = any(bug is not new and _raises_alike(bug, outcome) for bug in self.state.bugs)
+            if raises_alike or self._answer(worker, ExplainRequest.of(calls[0], outcome, others)) is not None:
                 return Outcome(Status.KNOWN, reason=ANOTHER)
             return outcome
 
@@ -77,7 +84,7 @@ class CauseFinder:
         entry, known = unknown.entry, tuple(bug.known for bug in self.state.bugs if bug.entry.fault not in UNKNOWN)
         if not known or len(entry.calls) > 1 or entry.stage != Stage.COMPARE:
             return None
-        number = self._answer(worker, entry.case, unknown.signature, known)
+        number = self._answer(worker, ExplainRequest(entry.case, unknown.signature, known, unknown.in_plain_layout))
         return None if number is None else self.state.bug_number(number)
 
     def close(self) -> None:
@@ -95,29 +102,46 @@ class CauseFinder:
         bugs = tuple(bug for bug in self.known_bugs() if bug.number > since)
         if not bugs:
             return None
-        if self._worker is None:
-            self._worker = self.in_process or ResilientWorker(self.settings.worker_config)
-        number = self._answer(self._worker, calls[0], outcome.signature, bugs)
+        number = self._answer(self._runner(), ExplainRequest.of(calls[0], outcome, bugs))
         return None if number is None else self.state.bug_number(number)
 
-    def _answer(self, worker: CaseRunner, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        """The worker's answer; none if our own code failed, which is raised at the end of the campaign."""
+    def _of_state(self, calls: CallSequence, outcome: Outcome) -> Bug | None:
+        """The bug that did not show in a fresh process, if there is one and the failure does not either."""
+        bug = next((bug for bug in self.state.bugs if bug.is_of_state), None)
         try:
-            return worker.explain(case, signature, bugs)
+            return bug if bug and not self._runner().run_fresh(calls).findings else None
         except HarnessError as error:
             self.state.harness_errors.append(error)
             return None
 
-    def _by_signature(self, case: Case, signature: Signature) -> Bug | None:
-        """The bug that stands for what nothing explains, if one has to."""
-        same = [bug for bug in self.state.bugs if bug.has(signature)]
-        unknown = [bug for bug in same if not bug.entry.fault]
+    def _runner(self) -> CaseRunner:
+        if self._worker is None:
+            self._worker = self.in_process or ResilientWorker(self.settings.worker_config)
+        return self._worker
+
+    def _answer(self, worker: CaseRunner, request: ExplainRequest) -> int | None:
+        """The worker's answer; none if our own code failed, which is raised at the end of the campaign."""
+        try:
+            return worker.explain(request)
+        except HarnessError as error:
+            self.state.harness_errors.append(error)
+            return None
+
+    def _by_signature(self, case: Case, outcome: Outcome) -> Bug | None:
+        """The bug that stands for what nothing explains, if one has to. A line that has not raised yet is a bug of its own."""
+        same = [bug for bug in self.state.bugs if bug.has(outcome.signature) and bug.place == outcome.findings[0].place]
+        unknown = [bug for bug in same if not bug.entry.fault and not bug.is_of_state]
         possible = unknown if len(unknown) >= MOST_UNKNOWN else [bug for bug in unknown if _may_need(bug, case)]
         absorbing = [bug for bug in same if bug.absorbs] or possible
         if not absorbing:
             return None
         self.state.unexplained += 1
         return absorbing[-1]
+
+
+def _raises_alike(bug: Bug, outcome: Outcome) -> bool:
+    """Whether both are the same exception of one line: it raises that for one reason."""
+    return bug.place != "" and bug.place == outcome.findings[0].place and bug.has(outcome.signature)
 
 
 def _may_need(bug: Bug, case: Case) -> bool:

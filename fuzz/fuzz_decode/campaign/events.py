@@ -34,6 +34,11 @@ class EngineReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseRun:
+    """A case was run. It is judged once those before it are."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseDone:
     """A case was judged, in the order of the cases."""
 
@@ -73,4 +78,4 @@ class SpuriousTimeout:
     reason: str
 
 
-Event = Started | NotResumable | EngineReplaced | CaseDone | Found | Minimized | SpuriousTimeout
+Event = Started | NotResumable | EngineReplaced | CaseRun | CaseDone | Found | Minimized | SpuriousTimeout

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz_decode.campaign.make_entry import minimized_entry, with_diagnosis
-from fuzz_decode.campaign.reproduce import NOT_REPEATED, as_it_is, first_failure, shrink_in_fresh, under
+from fuzz_decode.campaign.reproduce import as_it_is, first_failure, shrink_in_fresh, under
+from fuzz_decode.campaign.state import NOT_REPEATED
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import Ledger, load_ledger

@@ -13,7 +13,6 @@ from fuzz_decode.shrink.shrinker import RunInOrder, Shrunk, shrink_calls
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.team import WorkerTeam
 
-NOT_REPEATED = "did not fail again"
 IN_MEMORY = (
     Symptom.WRONG_VALUE,
     Symptom.UNWRITTEN,
@@ -73,7 +72,11 @@ def _shrink(
     in_order: RunInOrder | None = None
     if team:
         in_order = functools.partial(team.in_order, run_on=lambda each, calls: run_on(each)(calls))
-    return shrink_calls(calls, outcome, run_on(worker), deadline - time.monotonic(), in_order)
+    try:
+        return shrink_calls(calls, outcome, run_on(worker), deadline - time.monotonic(), in_order)
+    finally:
+        if team:
+            team.free_lead()
 
 
 def is_one_bug(seen: Signature, again: Signature) -> bool:

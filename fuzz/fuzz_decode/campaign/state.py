@@ -15,6 +15,7 @@ from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Signature, Symptom
 
+NOT_REPEATED = "did not fail again"  # begins the note of a finding that a fresh process does not show
 MAX_REASONS = 1000  # distinct ones; a target may put anything into the text of what it raises
 OTHER_REASONS = "other reasons"
 MAX_CASES = 1000  # of one bug, whose numbers are kept
@@ -50,6 +51,21 @@ class Bug:
         entry, signatures = self.entry, (self.signature, *sorted(self.also))
         tokens = max(entry.case.seq_lens) if "seq_lens" in entry.needed else 0
         return KnownBug(self.first_case_index, signatures, entry.fault, tuple(entry.needed), tokens)
+
+    @property
+    def place(self) -> str:
+        """The line of the target that raised; empty if it did not, or if that is not known."""
+        return str(self.entry.finding.get("place", ""))
+
+    @property
+    def in_plain_layout(self) -> bool:
+        """Whether its simplest case is right itself, and wrong with the same values in a plain layout."""
+        return bool(self.entry.finding.get("in_plain_layout"))
+
+    @property
+    def is_of_state(self) -> bool:
+        """Whether it did not show in a fresh process."""
+        return self.entry.note.startswith(NOT_REPEATED)
 
     def has(self, signature: Signature) -> bool:
         return signature == self.signature or signature in self.also

@@ -70,6 +70,13 @@ class ExplainRequest:
     case: Case
     signature: Signature
     bugs: tuple[KnownBug, ...]
+    in_plain_layout: bool = False
+    """whether the case is right, and wrong with the same values in a plain layout"""
+
+    @classmethod
+    def of(cls, case: Case, outcome: Outcome, bugs: tuple[KnownBug, ...]) -> ExplainRequest:
+        """The question for a case with this outcome, a failure."""
+        return cls(case, outcome.signature, bugs, outcome.findings[0].in_plain_layout)
 
     def if_killed(self, failure: Outcome) -> Explanation:
         """The answer where the kernel killed the process or was too slow."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz_decode.cases.case import DEFAULTS, Case
-from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of, without_feature
+from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of, in_plain_layout, without_feature
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import fitted_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
@@ -41,7 +41,8 @@ MOST_TOGETHER = 4  # faults of which all sets are tried; of more, only pairs and
 def explain(request: ExplainRequest, target: Target, device: str) -> Explanation:
     """The first of the bugs that causes the failure. On the CPU accesses out of bounds are contained in all runs."""
     with contained(device) as launches:
-        failure = Failure(request.case, request.signature, target, device, fenced=launches is not None)
+        case = target.strides.nearest(in_plain_layout(request.case)) if request.in_plain_layout else request.case
+        failure = Failure(case, request.signature, target, device, fenced=launches is not None)
         return Explanation(failure.cause(request.bugs))
 
 

@@ -38,11 +38,11 @@ class Memory:
     """Whether kernels run inside a memory fence: what they read outside of an allocation is 0, what they store there is dropped.
     Otherwise neither is known."""
 
-    def read(self, view: TensorView, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, view: TensorView, offsets: Tensor, sound: Tensor | bool = True) -> tuple[Tensor, Tensor]:
         """The numbers at these offsets from element 0 of a view, float64 on the CPU, and which of them are known.
 
-        Unknown are those outside of the allocation, unless there is a fence, and those that are not finite, whose effect on sums
-        is not predicted.
+        Unknown are those outside of the allocation, unless there is a fence and the offset is `sound`, and those that are not
+        finite, whose effect on sums is not predicted.
         """
         storage = self.problem.buffers[view.buffer].storage
         addresses = view.offset + offsets
@@ -51,7 +51,7 @@ class Memory:
         found = bits[torch.where(inside, addresses, 0).to(storage.device)].view(storage.dtype).cpu().double()
         known = inside & torch.isfinite(found)
         values = torch.where(known, found, 0.0)
-        return values, known | ~inside if self.fenced else known
+        return values, known | (~inside & sound) if self.fenced else known
 
     def block_ids(self, model: AccessModel, row: int, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
         """The block of each token, and which of them are known."""
@@ -63,6 +63,11 @@ class Memory:
             ids = torch.where(columns < lookup.filled_columns, ids, 0.0)
             known = known | (columns >= lookup.filled_columns)
         return BLOCK_IDS[lookup.block_id](ids.long(), table_row, columns, self.problem.case.table_width), known
+
+
+def has_blocks(problem: Problem, blocks: Tensor) -> Tensor:
+    """[tokens, 1, 1], bool: which block ids are those of blocks. A kernel's arithmetic need not be wide enough for others."""
+    return ((blocks >= 0) & (blocks < problem.k_cache.shape[0]))[:, None, None]
 
 
 def slots_of(model: AccessModel, tokens: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzz_decode.execute.raised import calls_to, raised, text_of, type_name, unwrapped
+from fuzz_decode.execute.raised import calls_to, raised, target_lines, text_of, type_name, unwrapped
 from fuzz_decode.execute.watch import supported_launches
 from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.poison import POISON, poisoned_allocations
@@ -82,10 +82,17 @@ def _failure_of_call(wrapped: BaseException) -> TargetRejected | TargetFailed:
     error = unwrapped(wrapped)
     if isinstance(error, NotImplementedError):
         return TargetRejected(one_line(" ".join(f"NotImplementedError: {text_of(error)}".split()), 200))
-    calls = calls_to(wrapped)
-    if isinstance(error, OUT_OF_MEMORY_ERRORS):
-        return TargetFailed(Violation("contract", Symptom.OUT_OF_MEMORY, "call", raised(wrapped, first_line=True), calls=calls))
-    return TargetFailed(Violation("contract", Symptom.EXCEPTION, "call", raised(wrapped), calls=calls, detail=type_name(error)))
+    no_memory = isinstance(error, OUT_OF_MEMORY_ERRORS)
+    finding = Violation(
+        "contract",
+        Symptom.OUT_OF_MEMORY if no_memory else Symptom.EXCEPTION,
+        "call",
+        raised(wrapped, first_line=no_memory),
+        calls=calls_to(wrapped),
+        detail="" if no_memory else type_name(error),
+        place="".join(target_lines(wrapped)[-1:]),
+    )
+    return TargetFailed(finding)
 
 
 def _checked(name: str, got: Any, shape: torch.Size, dtype: torch.dtype, problem: Problem) -> Tensor:

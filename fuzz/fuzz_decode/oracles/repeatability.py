@@ -54,7 +54,8 @@ def repeatable(
         return []
     if order is not None and (raced := _repeated(problem, first, launch, order)):
         return raced
-    return judge(relaid_problem, relaid) or _repeated(problem, first, launch) or relayout
+    wrong = [dataclasses.replace(violation, in_plain_layout=True) for violation in judge(relaid_problem, relaid)]
+    return wrong or _repeated(problem, first, launch) or relayout
 
 
 def _repeated(problem: Problem, first: KernelRun, launch: Launch, order: Order | None = None) -> list[Violation]:

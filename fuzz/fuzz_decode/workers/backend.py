@@ -10,10 +10,19 @@ from typing import Protocol
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, Explanation, KnownBug, Trace, TraceRequest
+from fuzz_decode.diagnose.diagnosis import (
+    SECONDS,
+    DiagnoseRequest,
+    Diagnosis,
+    ExplainRequest,
+    Explanation,
+    KnownBug,
+    Trace,
+    TraceRequest,
+)
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.outcome import Outcome, Signature
+from fuzz_decode.outcome import Outcome
 from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
 
@@ -101,8 +110,8 @@ class CaseRunner(Protocol):
         """What the target does wrong on a failing case, besides known faults. Raises HarnessError if our own code failed."""
         ...
 
-    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        """The number of the first bug that causes a failure of the case; None if none does. Raises HarnessError."""
+    def explain(self, request: ExplainRequest) -> int | None:
+        """The number of the first bug that causes the failure; None if none does. Raises HarnessError."""
         ...
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:

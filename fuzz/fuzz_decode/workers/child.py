@@ -90,7 +90,7 @@ def _reply(connection: Connection, request: AnyRequest, target: Target, device: 
             if outcome.signature.is_dead_device:
                 return
             if request.is_explained(outcome):
-                connection.send(handle_explanation(ExplainRequest(case, outcome.signature, request.bugs), target, device))
+                connection.send(handle_explanation(ExplainRequest.of(case, outcome, request.bugs), target, device))
     except (UsageError, HarnessError) as error:
         connection.send(error)
 

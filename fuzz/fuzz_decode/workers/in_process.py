@@ -13,10 +13,10 @@ from typing import Any, NoReturn, TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, ExplainRequest, KnownBug, Trace, can_be_explained
+from fuzz_decode.diagnose.diagnosis import SECONDS, Diagnosis, ExplainRequest, Trace, can_be_explained
 from fuzz_decode.errors import TargetError, UsageError
 from fuzz_decode.generate.rounds import CompileRound
-from fuzz_decode.outcome import Outcome, Signature, last_call_outcome
+from fuzz_decode.outcome import Outcome, last_call_outcome
 from fuzz_decode.targets.target import Target
 from fuzz_decode.workers.backend import CompletedCall, Schedule, WorkItem, answered, diagnose_twice, explained, trace_twice
 from fuzz_decode.workers.child import (
@@ -81,8 +81,8 @@ class InProcessBackend:
     def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
         return diagnose_twice(lambda request: self._answer(handle_diagnosis, request), case, raw, seconds, known)
 
-    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        return answered(self._answer(handle_explanation, ExplainRequest(case, signature, bugs)))
+    def explain(self, request: ExplainRequest) -> int | None:
+        return answered(self._answer(handle_explanation, request))
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(lambda request: self._answer(handle_trace, request), case, fault, where)
@@ -100,7 +100,7 @@ class InProcessBackend:
                 outcome = schedule.quarantine((case,)) or dataclasses.replace(self.run(case), compiled_for=drawn.key)
                 bugs = schedule.known_bugs()
                 if bugs and can_be_explained(outcome):
-                    request = ExplainRequest(case, outcome.signature, bugs)
+                    request = ExplainRequest.of(case, outcome, bugs)
                     outcome = explained(outcome, bugs, self._answer(handle_explanation, request))
                 yield next(number), (case,), outcome
 

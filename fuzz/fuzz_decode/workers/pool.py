@@ -238,7 +238,7 @@ class ProcessPool:
     def _take_explanation(self, slot: Slot, done: CompletedCall) -> CompletedCall:
         number, calls, outcome = done
         work = slot.work
-        explanation = slot.worker.answer(ExplainRequest(calls[-1], outcome.signature, work.bugs))
+        explanation = slot.worker.answer(ExplainRequest.of(calls[-1], outcome, work.bugs))
         work.unexplained = None
         slot.running = slot.worker.alive and bool(work.todo)
         slot.replace_if_dead()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
 from fuzz_decode.cases.call_sequence import CallSequence
 from fuzz_decode.cases.case import Case
-from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, ExplainRequest, KnownBug, Trace
+from fuzz_decode.diagnose.diagnosis import SECONDS, DiagnoseRequest, Diagnosis, ExplainRequest, Trace
 from fuzz_decode.errors import UnsupportedKernel
-from fuzz_decode.outcome import Outcome, Signature, Symptom, last_call_outcome
+from fuzz_decode.outcome import Outcome, Symptom, last_call_outcome
 from fuzz_decode.workers.backend import answered, diagnose_twice, trace_twice
 from fuzz_decode.workers.protocol import Request, RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
@@ -18,11 +19,16 @@ Response = TypeVar("Response")
 EXPLAIN_SECONDS = 20.0  # more than one case may take, since several are run
 
 
+class Ended(Exception):
+    """What was asked has no answer, since another thread has ended the worker."""
+
+
 class ResilientWorker:
     """A `CaseRunner` in a child process. Raises UsageError if the target cannot be imported."""
 
     def __init__(self, plan: WorkerConfig) -> None:
         self.plan = plan
+        self._ended = False
         self._worker = Worker(plan)
         try:
             self.ready = self._worker.ready()
@@ -56,11 +62,20 @@ class ResilientWorker:
     def diagnose(self, case: Case, raw: Case | None = None, seconds: float = SECONDS, known: tuple[str, ...] = ()) -> Diagnosis:
         return diagnose_twice(self._diagnose, case, raw, seconds, known)
 
-    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        return answered(self._ask(ExplainRequest(case, signature, bugs), EXPLAIN_SECONDS))
+    def explain(self, request: ExplainRequest) -> int | None:
+        return answered(self._ask(request, EXPLAIN_SECONDS))
 
     def trace(self, case: Case, fault: str, where: tuple[int, int]) -> Trace | None:
         return trace_twice(self._ask, case, fault, where)
+
+    def allow(self, seconds: float) -> None:
+        """Give each case that long from now on."""
+        self.plan = self._worker.plan = dataclasses.replace(self.plan, timeout=seconds)
+
+    def end(self) -> None:
+        """From another thread: kill the process. Whatever is asked from now on raises Ended."""
+        self._ended = True
+        self._worker.kill()
 
     def close(self) -> None:
         self._worker.close()
@@ -73,10 +88,13 @@ class ResilientWorker:
     def _ask(self, request: Request[Response], more_seconds: float = 0.0) -> Response:
         """The answer; if the engine cannot run a kernel, that of a worker with the interpreter, which goes on in its place."""
         try:
-            return self._alive().ask(request, more_seconds)
+            answer = self._alive().ask(request, more_seconds)
         except UnsupportedKernel as error:
             self.plan = self.plan.interpreted(error)
-            return self._alive().ask(request, more_seconds)
+            answer = self._alive().ask(request, more_seconds)
+        if self._ended:  # by which the process died
+            raise Ended
+        return answer
 
     def _fresh_process(self) -> None:
         self._worker.fresh_process()
@@ -84,6 +102,8 @@ class ResilientWorker:
 
     def _alive(self) -> Worker:
         """The worker, replaced if its process has ended."""
+        if self._ended:
+            raise Ended
         if not self._worker.alive:
             self._worker = Worker(self.plan)
             self.ready = self._worker.ready()

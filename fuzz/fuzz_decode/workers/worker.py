@@ -31,7 +31,7 @@ KILL_SECONDS = 5.0
 OUTPUT_SECONDS = 1.0
 WAITED = 0.1  # share of the time limit; a process that waited for a core as long gets that time in addition
 LONGEST = 10  # times as long as the time limit is the most that a process gets
-_STARTING = threading.Lock()  # one worker is started at a time
+_STARTING = threading.Lock()  # one worker is started at a time: the server of another engine must not come in between
 WAITS_SECONDS = 1.0  # between two looks at how long it has waited
 
 
@@ -53,11 +53,11 @@ class Worker:
         self.plan = plan
         self.deadline = time.monotonic() + plan.import_timeout
         self._latest = time.monotonic() + LONGEST * plan.import_timeout
-        context = fork_server_context(plan)
-        self.connection, theirs = context.Pipe()
-        pipe, output = context.Pipe(duplex=False)
-        self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), socket_folder()), daemon=True)
-        with _hidden_main():
+        with _STARTING, _hidden_main():
+            context = fork_server_context(plan)
+            self.connection, theirs = context.Pipe()
+            pipe, output = context.Pipe(duplex=False)
+            self._process = context.Process(target=serve, args=(theirs, plan, output, os.getpid(), socket_folder()), daemon=True)
             self._process.start()
         theirs.close()
         output.close()
@@ -183,13 +183,12 @@ class Worker:
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
     """multiprocessing has each child run the parent's script again, which may do anything; children need nothing of it."""
-    with _STARTING:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _death_name(death: WorkerDied) -> str:

@@ -9,7 +9,7 @@ import sample_faults
 import sample_targets
 from factories import campaign, finished
 
-from fuzz_decode.campaign.events import CaseDone, Found, Minimized, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseDone, CaseRun, Found, Minimized, SpuriousTimeout, Started
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.simplicity import features_of, simplicity_key
 from fuzz_decode.corpus.read import load, load_folder
@@ -28,7 +28,7 @@ def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
 
 def test_events_tell_the_story_in_order(tmp_path: Path) -> None:
     events = list(campaign(BUG, tmp_path, iters=30, stop_after=1).events())
-    kinds = [type(event) for event in events if not isinstance(event, CaseDone)]
+    kinds = [type(event) for event in events if not isinstance(event, (CaseRun, CaseDone))]
 
     assert kinds == [Started, Found, Minimized]
 

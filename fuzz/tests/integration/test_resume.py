@@ -18,7 +18,7 @@ import sample_targets
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.checkpoint import NAME, Checkpoint
 from fuzz_decode.campaign.events import CaseDone
-from fuzz_decode.campaign.findings import NO_TIME
+from fuzz_decode.campaign.minimizer import NO_TIME
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
 from fuzz_decode.corpus.read import load_folder

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, EngineReplaced, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseRun, EngineReplaced, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
 from fuzz_decode.outcome import Status
@@ -65,7 +65,7 @@ class CampaignView:
                 self.console.print(clean(words, "yellow"), soft_wrap=True)
             case EngineReplaced(reason):
                 self.console.print(interpreter_line(reason), soft_wrap=True)
-            case CaseDone():
+            case CaseRun():
                 self._tick()
             case Found(entry, path, index):
                 self._last = index
@@ -137,17 +137,17 @@ class CampaignView:
             return
         if self._progress is not None:
             self._next_update = now + UPDATE_SECONDS
-            done = self.campaign.state.done if self.campaign.settings.iters else self.seconds
+            done = self.campaign.cases_run if self.campaign.settings.iters else self.seconds
             self._progress.update(self._task, completed=done, description=self._status())
         else:
             self._next_update = now + max(PLAIN_LINE_SECONDS, (now - self.started) / PLAIN_LINES)
             self.console.print(f"{self.seconds:.0f} s: {self._status()}")
 
     def _status(self) -> str:
-        limit, done = self.campaign.settings.iters, self.campaign.state.done
+        limit, done = self.campaign.settings.iters, self.campaign.cases_run
         cases = f"{done}/{counted(limit, 'case')}" if limit else counted(done, "case")
         visited = f"{self.campaign.state.coverage.families}/{len(ALL_FAMILIES)} families"
-        return f"{cases}  {self.rate:.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
+        return f"{cases}  {done / max(self.seconds, 1e-9):.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
 
     def _total(self) -> float | None:
         return self.campaign.settings.iters or self.campaign.settings.time

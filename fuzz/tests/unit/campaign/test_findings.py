@@ -12,15 +12,15 @@ from fuzz_decode.campaign.causes import ANOTHER
 from fuzz_decode.campaign.events import Minimized
 from fuzz_decode.campaign.findings import FindingRecorder
 from fuzz_decode.campaign.settings import CampaignSettings
-from fuzz_decode.campaign.state import CampaignState
+from fuzz_decode.campaign.state import NOT_REPEATED, CampaignState
 from fuzz_decode.cases.case import Case
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import FAIL, KnownFailure, Ledger
 from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.diagnose import Diagnosis
-from fuzz_decode.diagnose.diagnosis import KnownBug
+from fuzz_decode.diagnose.diagnosis import ExplainRequest
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Outcome, Signature, Stage, Status, Symptom, Violation, failure
+from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.protocol import WorkerConfig
 
@@ -52,8 +52,8 @@ class Fresh:
     def diagnose(self, *_: Any) -> Diagnosis:
         return Diagnosis()
 
-    def explain(self, case: Case, signature: Signature, bugs: tuple[KnownBug, ...]) -> int | None:
-        return next((bug.number for bug in bugs if signature in bug.signatures), None)
+    def explain(self, request: ExplainRequest) -> int | None:
+        return next((bug.number for bug in request.bugs if request.signature in bug.signatures), None)
 
     def __enter__(self) -> Fresh:
         return self
@@ -107,7 +107,8 @@ def test_a_crash_that_shrinks_to_another_case_stays_a_finding(tmp_path: Path) ->
     """The wrong values that it has in a fresh process may be those of another bug."""
     recording = recorder(tmp_path, Fresh(VALUES, lambda case: case.group == 2 or case.group == 4))
     judged(recording, (CASE, VALUES))
-    recording.in_process = Fresh(VALUES, lambda case: case.group == 4)  # type: ignore[assignment]  # has what is used
+    fresh: Any = Fresh(VALUES, lambda case: case.group == 4)
+    recording.in_process = recording.causes.in_process = recording.minimizer.in_process = fresh
     judged(recording, (OTHER, SEGFAULT))
 
     values, crash = recording.state.bugs
@@ -163,7 +164,7 @@ def test_what_known_bugs_nearly_explain_is_counted_with_them(features: int, bugs
     first = recording.state.bugs[0]
     assert recording.causes.nearly_explained(second, shrunk) is (first if bugs == 1 else None)
     if bugs == 1:
-        recording._counted_with(first, second, shrunk)
+        recording.minimizer._counted_with(first, second, shrunk)
         assert (recording.state.bugs, first.cases, recording.state.unexplained) == ([first], [0, 7], 1)
         assert list(on_disk(tmp_path)) == [first.path]
 
@@ -179,3 +180,31 @@ def test_an_error_of_our_own_while_minimizing_keeps_the_finding(tmp_path: Path) 
     assert event.entry.note == "not minimized: an internal error of fuzz-decode came up"
     assert on_disk(tmp_path) == {event.path: summary(event.entry)}
     assert [str(error) for error in recording.state.harness_errors] == ["boom"]
+
+
+def test_exceptions_of_one_line_are_one_bug(tmp_path: Path) -> None:
+    def raises(place: str) -> Outcome:
+        violation = Violation("contract", Symptom.EXCEPTION, "call", "KeyError: 3", detail="KeyError", place=place)
+        return failure(Stage.RUN, violation)
+
+    class Apart(Fresh):
+        def explain(self, request: ExplainRequest) -> int | None:
+            return None
+
+    recording = recorder(tmp_path, Apart(raises("kernel.py:3: tl.load(x)")))
+    judged(recording, (CASE, raises("kernel.py:3: tl.load(x)")), (OTHER, raises("kernel.py:3: tl.load(x)")))
+    elsewhere: Any = Apart(raises("kernel.py:9: f()"), lambda case: max(case.seq_lens) > 1)
+    recording.in_process = recording.causes.in_process = recording.minimizer.in_process = elsewhere
+    judged(recording, (CASE, raises("kernel.py:9: f()")))
+
+    assert [(bug.place, bug.count) for bug in recording.state.bugs] == [("kernel.py:3: tl.load(x)", 2), ("kernel.py:9: f()", 1)]
+
+
+def test_what_a_fresh_process_does_not_show_is_one_bug(tmp_path: Path) -> None:
+    recording = recorder(tmp_path, Fresh(VALUES, lambda case: case.group == 2))
+    judged(recording, (OTHER, VALUES), (OTHER, SEGFAULT), (CASE, VALUES))
+
+    of_state, other = recording.state.bugs
+    assert (of_state.is_of_state, of_state.count, of_state.entry.note) == (True, 2, NOT_REPEATED)
+    assert (other.is_of_state, other.count, other.entry.minimised) == (False, 1, True)
+    assert on_disk(tmp_path) == {bug.path: summary(bug.entry) for bug in (of_state, other)}

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fuzz_decode.campaign.campaign import Campaign
-from fuzz_decode.campaign.events import CaseDone, Minimized, SpuriousTimeout, Started
+from fuzz_decode.campaign.events import CaseRun, Minimized, SpuriousTimeout, Started
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.campaign.state import Bug
 from fuzz_decode.cases.case import BlockTable, Case
@@ -21,7 +21,7 @@ from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.diagnose import Trace
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.coverage import Coverage
-from fuzz_decode.outcome import Outcome, Signature, Stage, Status
+from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.report.facts import tensor_facts
 from fuzz_decode.report.terminal.campaign import CampaignView
 from fuzz_decode.report.terminal.coverage import coverage_summary, coverage_table
@@ -175,7 +175,7 @@ def test_the_lines_of_a_night_fit_on_a_page(tmp_path: Path, monkeypatch: pytest.
     view = CampaignView(campaign(tmp_path, iters=None, time=8 * 3600.0), console)
     with console.capture() as capture, view:
         while view.seconds < 8 * 3600:
-            view.show(CaseDone(Case(), Outcome(Status.PASSED)))
+            view.show(CaseRun())
     assert 100 < len(capture.get().splitlines()) < 250
 
 

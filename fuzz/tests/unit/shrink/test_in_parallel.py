@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.shrink.shrinker import Shrunk, shrink_calls
+from fuzz_decode.workers.protocol import WorkerConfig
 from fuzz_decode.workers.team import WorkerTeam
 
 WRONG = failure(Stage.COMPARE, Violation("numeric", Symptom.WRONG_VALUE, "out", "wrong"))
@@ -37,12 +39,16 @@ class Runner:
 
     def __init__(self, fails: Callable[[Case], bool]) -> None:
         self.fails, self.alone, self.closed = fails, threading.Lock(), False
+        self.plan = WorkerConfig("sample", "cpu", 60.0)
 
     def run(self, case: Case) -> Outcome:
         assert self.alone.acquire(blocking=False)
         time.sleep(hash(case) % 5 / 5000)
         self.alone.release()
         return WRONG if self.fails(case) else FINE
+
+    def allow(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def close(self) -> None:
         self.closed = True
@@ -53,17 +59,19 @@ def needs_groups_and_interleaving(case: Case) -> bool:
 
 
 def shrunk_by(size: int, fails: Callable[[Case], bool]) -> tuple[Shrunk, list[Runner]]:
-    runners = [Runner(fails)]
+    runners: list[Runner] = []
 
     def start() -> Any:
         runners.append(Runner(fails))
         return runners[-1]
 
-    lead: Any = runners[0]
-    with WorkerTeam(lead, start, size) as team:
+    with contextlib.closing(WorkerTeam(start, size)) as team:
         result = shrink_calls(
-            (RICH,), WRONG, lambda calls: lead.run(calls[0]), 60.0, lambda each: team.in_order(each, lambda on, c: on.run(c[0]))
+            *((RICH,), WRONG, lambda calls: team.lead.run(calls[0]), 60.0),
+            lambda each: team.in_order(each, lambda on, c: on.run(c[0])),
         )
+        team.free_lead()
+        assert team.lead.run(RICH) == WRONG
     return result, runners
 
 
@@ -75,10 +83,10 @@ def test_the_result_is_that_of_one_worker() -> None:
     assert 1 < len(runners) <= 4
 
 
-def test_all_but_the_lead_are_closed() -> None:
+def test_all_are_closed() -> None:
     _, runners = shrunk_by(3, needs_groups_and_interleaving)
 
-    assert [runner.closed for runner in runners] == [False, *[True] * (len(runners) - 1)]
+    assert all(runner.closed for runner in runners)
 
 
 def test_an_error_reaches_the_one_who_shrinks() -> None:

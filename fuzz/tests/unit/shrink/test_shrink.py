@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fuzz_decode.cases.call_sequence import CallSequence, sort_key
+from fuzz_decode.cases.call_sequence import CallSequence, differences, sort_key
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXES, Layout
 from fuzz_decode.cases.serialization import canonical_json, case_digest
@@ -260,7 +260,7 @@ def test_without_any_feature_of_the_result_nothing_fails(name: str, data: st.Dat
 
 @given(start=decode_cases(max_seq_len=100))
 @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-def test_only_valid_and_simpler_cases_are_run_and_none_twice(start: Case) -> None:
+def test_only_valid_and_simpler_cases_are_run_but_for_sizes_and_none_twice(start: Case) -> None:
     tried: list[Case] = []
 
     def run(case: Case) -> Outcome:
@@ -269,7 +269,12 @@ def test_only_valid_and_simpler_cases_are_run_and_none_twice(start: Case) -> Non
 
     result = shrink(start, WRONG, run)
 
-    assert all(validate(case) is case and simplicity_key(case) < simplicity_key(start) for case in tried)
+    def has_another_size(case: Case) -> bool:  # run to find out from which size on it fails
+        changed = set(differences(result.case, case))
+        return any(changed <= {name, *others} for name, others in SIZES.items())
+
+    assert all(validate(case) is case for case in tried)
+    assert all(simplicity_key(case) < simplicity_key(start) or has_another_size(case) for case in tried)
     assert len(set(tried)) == len(tried) == result.runs
     assert result.case in [start, *tried]
 
