@@ -98,14 +98,18 @@ class Failure:
         for fault in faults_named(name):
             if fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen):
                 return True
-        if "+" in name and is_right(seen.with_known_faults((name,))):
+        if "+" in name and any(map(is_right, seen.with_known_faults((name,)))):
             return True
-        lengths = tuple(max(1, length) for length in self.case.seq_lens)
-        return name.startswith(OF_TAILS) and self._is_predicted_with(name, seq_lens=lengths)
+        lengths = tuple(max(self.case.q_len, length) for length in self.case.seq_lens)
+        table = dataclasses.replace(self.case.table, unused=DEFAULTS["table.unused"])
+        return name.startswith(OF_TAILS) and (
+            self._is_predicted_with(name, table=table) or self._is_predicted_with(name, seq_lens=lengths)
+        )
 
     def _is_predicted_with(self, name: str, **changes: Any) -> bool:
         """Whether the fault explains a twin of the case that tells more: large numbers may leave nothing from which to tell how
-        often a token counts, and what is read beyond the end of a sequence without tokens is nobody's."""
+        often a token counts; what is read beyond the end of a sequence without tokens is nobody's; and where an id that no pool
+        has leads depends on the width in which a kernel multiplies it."""
         twin = dataclasses.replace(self, case=dataclasses.replace(self.case, **changes))
         if twin.case == self.case or not is_valid(twin.case) or self.target.unsupported_reason(twin.case):
             return False
@@ -144,13 +148,13 @@ def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:
 
 
 def _explain_together(bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
-    return is_right(seen.with_known_faults(tuple(bug.fault for bug in bugs)))
+    return any(map(is_right, seen.with_known_faults(tuple(bug.fault for bug in bugs))))
 
 
 def _fits_besides(bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
     """Whether a fitted fault explains a run of a kernel that has the others, too."""
     named = tuple(other.fault for other in bugs if faults_named(other.fault))
-    return bool(named) and fitted_faults.fits_run(bug.fault, seen.with_known_faults(named))
+    return bool(named) and any(fitted_faults.fits_run(bug.fault, each) for each in seen.with_known_faults(named))
 
 
 def _without(case: Case, name: str) -> Case:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import AccessModel, TensorView, correct_model, replace
-from fuzz_decode.diagnose.faults.catalogue import with_faults
+from fuzz_decode.diagnose.faults.catalogue import models_with_faults
 from fuzz_decode.diagnose.memory import Memory
 from fuzz_decode.diagnose.predict import Prediction, predict
 from fuzz_decode.execute.invoke import invoke
@@ -33,6 +34,8 @@ class Experiment:
     correct: AccessModel
     """Its out is the problem's, or a contiguous tensor where the target allocates its own."""
     rounding: Rounding
+    other_forms: tuple[AccessModel, ...] = ()
+    """What may be correct instead, if known faults have several forms."""
     _predictions: dict[AccessModel, Prediction] = field(default_factory=dict)
     """Those made so far: the same few experiments are predicted again and again."""
 
@@ -60,11 +63,23 @@ class Observation:
     lse: Tensor | None
     """[num_rows, num_q_heads], float64 on the CPU; None if it was not returned."""
 
-    def with_known_faults(self, names: tuple[str, ...]) -> Observation:
-        """The same run of a kernel that is expected to have these faults."""
-        experiment = self.experiment
-        correct = with_faults(names, experiment.problem, experiment.correct)
-        return dataclasses.replace(self, experiment=dataclasses.replace(experiment, correct=correct))
+    def with_known_faults(self, names: tuple[str, ...]) -> Iterator[Observation]:
+        """The same run of a kernel that is expected to have these faults, for each of the forms that they may have."""
+        return map(self._expecting, models_with_faults(names, self.experiment.problem, self.experiment.correct))
+
+    def in_nearest_form(self) -> Observation:
+        """The same run, of the forms that known faults may have compared with the one that comes nearest."""
+        forms = (self, *map(self._expecting, self.experiment.other_forms))
+        return min(forms, key=Observation.count_wrong) if len(forms) > 1 else self
+
+    def _expecting(self, correct: AccessModel) -> Observation:
+        return dataclasses.replace(self, experiment=dataclasses.replace(self.experiment, correct=correct))
+
+    def count_wrong(self) -> int:
+        """How many elements of out and lse are wrong."""
+        right = self.experiment.predict(self.experiment.correct)
+        wrong = int((~_close(self.out, right.out, right.out_bound, ~right.known[..., None])).sum())
+        return wrong + (0 if self.lse is None else int((~_close(self.lse, right.lse, right.lse_bound, ~right.known)).sum()))
 
     @property
     def out(self) -> Tensor:
@@ -145,7 +160,8 @@ def make_experiment(case: Case, target: Target, device: str, *, fenced: bool, kn
         shape = problem.out.shape
         correct = replace(correct, "addresses", out=TensorView("result", 0, (shape[1] * shape[2], shape[2], 1)))
     rounding = rounding_of(target.arithmetic_of(case), case, interpreted=device == "cpu")
-    return Experiment(Memory(problem, fenced), with_faults(known, problem, correct), rounding)
+    correct, *other_forms = models_with_faults(known, problem, correct)
+    return Experiment(Memory(problem, fenced), correct, rounding, tuple(other_forms))
 
 
 def observe(label: str, experiment: Experiment, target: Target, fill: int | None = None) -> Observation:

@@ -53,7 +53,7 @@ class DiagnosisSession:
     def observe(self, label: str, experiment: Experiment) -> Observation | None:
         """Run the target and keep what it left; None if it did not finish."""
         try:
-            seen = observe(label, experiment, self.target)
+            seen = observe(label, experiment, self.target).in_nearest_form()
         except (TargetFailed, TargetRejected):
             return None
         self.observations.append(seen)

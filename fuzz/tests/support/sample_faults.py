@@ -105,6 +105,20 @@ def sees_one_more_within_tiles(
     return honest(q, k_cache, v_cache, block_table, lengths, scale)
 
 
+def sees_one_more_with_wrapped_ids(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One token too many; what lies in a block that does not exist is what a product in too few bits leads to."""
+    return honest(q, k_cache, v_cache, block_table % k_cache.shape[0], seq_lens + 1, scale)
+
+
+def k_blocks_and_out_rows_taken_to_be_dense(q: Tensor, k_cache: Tensor, *rest: Any, out: Tensor) -> Tensor:
+    """Two faults at once; V is loaded for itself, also where it lies in K's rows."""
+    _, s_slot, s_head, s_dim = k_cache.stride()
+    k = k_cache.as_strided(k_cache.shape, (k_cache.shape[1] * s_slot, s_slot, s_head, s_dim), k_cache.storage_offset())
+    return out_rows_taken_to_be_dense(q, k, *rest, out=out)
+
+
 def _one_more(seq_lens: Tensor, size: int) -> Tensor:
     return seq_lens + (seq_lens % size != 0).int()
 

@@ -36,9 +36,11 @@ def faults_named(name: str) -> tuple[Fault, ...]:
     return tuple(fault for part in name.split("+") for fault in FAULTS if fault.name == part)
 
 
-def with_faults(names: Iterable[str], problem: Problem, correct: AccessModel) -> AccessModel:
-    """The model with all of these faults, as far as they are in the catalogue and apply."""
-    for name in names:
-        for fault in faults_named(name):
-            correct = fault.apply(problem, correct) or correct
-    return correct
+def models_with_faults(names: Iterable[str], problem: Problem, correct: AccessModel) -> tuple[AccessModel, ...]:
+    """The models with all of these faults, as far as they are in the catalogue and apply. Forms of one name are alternatives, so
+    that there may be several models, the likeliest first."""
+    models = [correct]
+    for forms in (faults_named(part) for name in names for part in name.split("+")):
+        if forms:
+            models = list(dict.fromkeys(form.apply(problem, model) or model for model in models for form in forms))
+    return tuple(models)

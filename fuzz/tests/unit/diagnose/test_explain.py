@@ -54,6 +54,29 @@ def test_a_known_fault_hides_no_other_on_the_same_case() -> None:
     )
 
 
+def test_forms_of_a_fault_are_alternatives() -> None:
+    """Of one name are K alone and K with V in its rows: this kernel has the former, the bundled one the latter."""
+    case = Case(
+        seq_lens=(9, 5),
+        head_dim=24,
+        value_head_dim=16,
+        block_size=4,
+        k=Layout(FAMILIES["NHD"], (40, 0, 0, 0)),
+        v=None,
+        out=GAPS_IN_OUT,
+    )
+    k_blocks = KnownBug(4, (WRONG,), "k-block-stride-dense")
+    assert case.v_prefix_of_k
+    assert cause(sample_faults.k_blocks_and_out_rows_taken_to_be_dense, case, k_blocks) is None
+    assert cause(sample_faults.k_blocks_and_out_rows_taken_to_be_dense, case, k_blocks, OUT_ROWS) == 4
+
+
+def test_what_an_id_beyond_the_pool_leads_to_is_not_predicted() -> None:
+    case = Case(seq_lens=(4, 8), block_size=4, table=BlockTable(spare_blocks=1, extra_columns=1, unused="huge"))
+    assert cause(sample_faults.sees_one_more_with_wrapped_ids, case, KnownBug(2, (WRONG,), "tail-one-more")) == 2
+    assert cause(sample_faults.sees_one_more_with_wrapped_ids, case, KnownBug(2, (WRONG,), "tail-one-less")) is None
+
+
 @pytest.mark.parametrize(("fault", "explained"), [("tail-v-unmasked", 1), ("tail-k-unmasked", None), ("window-v-unmasked", None)])
 def test_a_missing_mask_explains_what_is_right_once_its_memory_is_finite(fault: str, explained: int | None) -> None:
     case = replace(CASE, k=Case().k, v=Case().v)

@@ -9,6 +9,7 @@ import torch
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import TensorView, correct_model, replace
+from fuzz_decode.diagnose.faults.catalogue import models_with_faults
 from fuzz_decode.diagnose.faults.fault import Fault, simple, together
 from fuzz_decode.diagnose.memory import Memory
 from fuzz_decode.problems.build import build_problem
@@ -48,3 +49,15 @@ def test_faults_of_several_parts_combine() -> None:
     combined: Fault = together("all", *faults)
     expected = replace(replace(CORRECT, "addresses", k=moved, v=moved), "output", lse="base 2")
     assert combined.apply(PROBLEM, CORRECT) == expected
+
+
+def test_forms_of_a_name_make_models_of_their_own() -> None:
+    """Applied one after the other, the last form would hide the others."""
+    problem = build_problem(Case(seq_lens=(3,), window=2), "cpu", memory="random")
+    models = models_with_faults(("tail-one-more+lse-base-2",), problem, correct_model(problem))
+    assert {model.visibility.spans for model in models} == {(((1, 3),),), (((1, 4),),), (((2, 4),),)}
+    assert {model.output.lse for model in models} == {"base 2"}
+
+
+def test_what_is_not_in_the_catalogue_changes_no_model() -> None:
+    assert models_with_faults(("no-such-fault",), PROBLEM, CORRECT) == (CORRECT,)
