@@ -131,7 +131,8 @@ class CauseFinder:
         """The bug that stands for what nothing explains, if one has to. A line that has not raised yet is a bug of its own."""
         same = [bug for bug in self.state.bugs if bug.has(outcome.signature) and bug.place == outcome.findings[0].place]
         unknown = [bug for bug in same if not bug.entry.fault and not bug.is_of_state]
-        possible = unknown if len(unknown) >= MOST_UNKNOWN else [bug for bug in unknown if _may_need(bug, case)]
+        vague = [bug for bug in unknown if not bug.entry.suspect and _may_need(bug, case)]
+        possible = unknown if len(unknown) >= MOST_UNKNOWN else vague
         absorbing = [bug for bug in same if bug.absorbs] or possible
         if not absorbing:
             return None

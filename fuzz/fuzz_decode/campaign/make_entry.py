@@ -56,4 +56,5 @@ def with_diagnosis(entry: Entry, worker: CaseRunner, seconds: float, known: tupl
     raw = entry.raw_case if entry.raw_case != entry.case else None
     found = worker.diagnose(entry.case, raw, min(seconds, SECONDS), known)
     words = [found.sentence] if found.fault else [far, found.sentence]
-    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=found.fault if found.confident else "")
+    fault, suspect = (found.fault, "") if found.confident else ("", found.fault)
+    return dataclasses.replace(entry, diagnosis="; ".join(filter(None, words)), fault=fault, suspect=suspect)

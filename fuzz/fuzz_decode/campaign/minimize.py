@@ -65,6 +65,7 @@ def _as_run(entry: Entry, outcome: Outcome, worker: CaseRunner) -> Entry:
         note="" if entry.note.startswith(NOT_REPEATED) else entry.note,
         diagnosis="",
         fault="",
+        suspect="",
     )
 
 

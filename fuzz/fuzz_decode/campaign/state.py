@@ -50,7 +50,8 @@ class Bug:
         """What is asked of later failures."""
         entry, signatures = self.entry, (self.signature, *sorted(self.also))
         tokens = max(entry.case.seq_lens) if "seq_lens" in entry.needed else 0
-        return KnownBug(self.first_case_index, signatures, entry.fault, tuple(entry.needed), tokens)
+        fault, certain = entry.fault or entry.suspect, entry.fault != ""
+        return KnownBug(self.first_case_index, signatures, fault, tuple(entry.needed), tokens, certain)
 
     @property
     def place(self) -> str:

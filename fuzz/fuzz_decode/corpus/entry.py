@@ -13,7 +13,7 @@ from fuzz_decode.cases.serialization import canonical_json, case_to_json
 from fuzz_decode.outcome import Signature, Stage
 
 SCHEMA = 1
-_LATER = ("before", "fault")  # fields that the first version did not have
+_LATER = ("before", "fault", "suspect")  # fields that the first version did not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Entry:
     """what the target does wrong, as a sentence; empty if unknown"""
     fault: str = ""
     """name of the fault that the diagnosis is confident of"""
+    suspect: str = ""
+    """name of a fault that explains `case`, where the diagnosis is confident of none"""
     versions: dict[str, str] = field(default_factory=dict)
     """name to version of what was in use"""
     note: str = ""

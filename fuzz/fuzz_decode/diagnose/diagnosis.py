@@ -52,11 +52,13 @@ class KnownBug:
     signatures: tuple[Signature, ...]
     """those that it was seen with"""
     fault: str
-    """name of its fault; empty if unknown"""
+    """name of its fault, or of one that explains its simplest case; empty if unknown"""
     needed: tuple[str, ...] = ()
     """features and sizes without which its simplest case does not fail"""
     tokens: int = 0
     """the longest sequence of that case, if shorter ones do not fail"""
+    certain: bool = True
+    """whether the fault was named with confidence"""
 
     def can_show(self, case: Case) -> bool:
         """Whether a case has a sequence that is long enough."""

@@ -1,7 +1,7 @@
 """Which known bug causes a failure. That is tested, in this order:
 
-* A bug whose fault is known causes what the fault predicts, alone or with the faults of others, and a missing mask causes what is
-  right once its memory is finite.
+* A bug whose fault is known causes what the fault predicts, alone or with the faults of others, on memory of finite noise and on
+  memory with NaN. A missing mask causes what is right, or explained by others, once its memory is finite.
 * Any other bug causes failures that go away, or become those of a known fault, without one of the features that it needs; one
   that needs none causes all that have its signature.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,61 +65,87 @@ class Failure:
         seen = self._observed
         if seen is None:
             return None
-        alone = (bug.number for bug in bugs if self._is_predicted_by(bug.fault, seen))
-        together = (chosen[0].number for chosen in sets_of_named(bugs) if _explain_together(chosen, seen))
-        fitted = (bug.number for bug in bugs if fitted_faults.has_fault(bug.fault) and _fits_besides(bug, bugs, seen))
-        return next(itertools.chain(alone, together, fitted), None)
+        for bug in bugs:
+            if bug.fault in ON_ALLOCATIONS and ON_ALLOCATIONS[bug.fault](seen, self.target) is not None:
+                return bug.number
+        return next((bug.number for bug in self._explaining(bugs, seen)), None)
+
+    def _explaining(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[KnownBug]:
+        """The bugs that explain the run on finite noise and the one on memory with NaN: the first of a set whose faults explain
+        both, or the missing mask by which a set that explains the former is not enough for the latter."""
+        masks = [bug for bug in bugs if is_region_fault(bug.fault)]
+        for chosen in self._sets_that_explain(bugs, seen):
+            named = tuple(bug.fault for bug in chosen)
+            if chosen and self._explains_poisoned(named):
+                yield chosen[0]
+            yield from (bug for bug in masks if not wrong_elsewhere(bug.fault, self._experiment(known=named), self.target))
+        for bug in bugs:
+            if self._is_fitted(bug, bugs, seen) or (bug.fault.startswith(OF_TAILS) and self._shows_with_tokens(bug)):
+                yield bug
+
+    def _sets_that_explain(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[tuple[KnownBug, ...]]:
+        """Sets of bugs whose faults explain a run; none is needed for one that is right."""
+        if is_right(seen):
+            yield ()
+            return
+        yield from ((bug,) for bug in bugs if _is_explained_by(bug.fault, seen))
+        yield from (chosen for chosen in sets_of_named(bugs) if _are_right_with([bug.fault for bug in chosen], seen))
+
+    def _explains_poisoned(self, faults: tuple[str, ...]) -> bool:
+        """Whether the faults explain the run on memory that holds NaN: what they read of it is unknown."""
+        seen = self._poisoned
+        return seen is None or _are_right_with(faults, seen)
+
+    def _is_fitted(self, bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
+        """Whether a fitted fault explains the run of a kernel that may have the others, too."""
+        if not fitted_faults.has_fault(bug.fault):
+            return False
+        others = tuple(other.fault for other in bugs if faults_named(other.fault))
+        besides = seen.with_known_faults(others) if others else iter(())
+        runs = itertools.chain([seen], besides, self._twin_runs(data=DEFAULTS["data"]))
+        return any(fitted_faults.fits_run(bug.fault, run) for run in runs)
+
+    def _shows_with_tokens(self, bug: KnownBug) -> bool:
+        """Whether the fault explains the case with tokens in each sequence: what is read beyond the end of one without is
+        nobody's."""
+        lengths = tuple(max(self.case.q_len, length) for length in self.case.seq_lens)
+        return any(not is_right(seen) and _is_explained_by(bug.fault, seen) for seen in self._twin_runs(seq_lens=lengths))
+
+    def _twin_runs(self, **changes: Any) -> Iterator[Observation]:
+        """The run of a twin of the case that tells more, if there is one: large numbers may leave nothing from which to tell how
+        often a token counts."""
+        twin = dataclasses.replace(self.case, **changes)
+        if twin != self.case and is_valid(twin) and not self.target.unsupported_reason(twin):
+            seen = dataclasses.replace(self, case=twin)._observed
+            yield from () if seen is None else (seen,)
 
     def _needing_bug(self, bugs: tuple[KnownBug, ...]) -> int | None:
-        return next((bug.number for bug in bugs if not is_predictable(bug.fault) and self._goes_away_without(bug, bugs)), None)
+        unknown = (bug for bug in bugs if not bug.certain or not is_predictable(bug.fault))
+        return next((bug.number for bug in unknown if self._goes_away_without(bug, bugs)), None)
 
     @functools.cached_property
     def _observed(self) -> Observation | None:
         """The run on memory of finite noise; None where nothing can be predicted."""
-        if not fits(self.case):
-            return None
+        return self._run(memory="random") if fits(self.case) else None
+
+    @functools.cached_property
+    def _poisoned(self) -> Observation | None:
+        """The run on memory that holds NaN wherever nothing may be read."""
+        return self._run(memory="poisoned")
+
+    def _run(self, memory: str) -> Observation | None:
         try:
-            return observe("the case", self._experiment(), self.target)
+            return observe("the case", self._experiment(memory), self.target)
         except (TargetFailed, TargetRejected):
             return None
 
-    def _experiment(self) -> Experiment:
-        return make_experiment(self.case, self.target, self.device, fenced=self.fenced)
-
-    def _is_predicted_by(self, name: str, seen: Observation) -> bool:
-        """A run that is right on finite noise failed because of NaN where the fault reads, if it reads anything else at all."""
-        if is_region_fault(name):
-            return is_right(seen) and not wrong_elsewhere(name, self._experiment(), self.target)
-        if name in ON_ALLOCATIONS:
-            return ON_ALLOCATIONS[name](seen, self.target) is not None
-        if fitted_faults.has_fault(name):
-            return fitted_faults.fits_run(name, seen) or self._is_predicted_with(name, data=DEFAULTS["data"])
-        experiment = seen.experiment
-        for fault in faults_named(name):
-            if fault.apply(experiment.problem, experiment.correct) is not None and explains(fault, seen):
-                return True
-        if "+" in name and any(map(is_right, seen.with_known_faults((name,)))):
-            return True
-        lengths = tuple(max(self.case.q_len, length) for length in self.case.seq_lens)
-        table = dataclasses.replace(self.case.table, unused=DEFAULTS["table.unused"])
-        return name.startswith(OF_TAILS) and (
-            self._is_predicted_with(name, table=table) or self._is_predicted_with(name, seq_lens=lengths)
-        )
-
-    def _is_predicted_with(self, name: str, **changes: Any) -> bool:
-        """Whether the fault explains a twin of the case that tells more: large numbers may leave nothing from which to tell how
-        often a token counts; what is read beyond the end of a sequence without tokens is nobody's; and where an id that no pool
-        has leads depends on the width in which a kernel multiplies it."""
-        twin = dataclasses.replace(self, case=dataclasses.replace(self.case, **changes))
-        if twin.case == self.case or not is_valid(twin.case) or self.target.unsupported_reason(twin.case):
-            return False
-        seen = twin._observed
-        return seen is not None and not is_right(seen) and twin._is_predicted_by(name, seen)
+    def _experiment(self, memory: str = "random", known: tuple[str, ...] = ()) -> Experiment:
+        return make_experiment(self.case, self.target, self.device, fenced=self.fenced, known=known, memory=memory)
 
     def _goes_away_without(self, bug: KnownBug, bugs: tuple[KnownBug, ...]) -> bool:
         needed = [name for name in bug.needed if name not in TELLS_NOTHING]
         if not needed:
-            return self.signature in bug.signatures and bug.can_show(self.case)
+            return not bug.fault and self.signature in bug.signatures and bug.can_show(self.case)
         return any(self._is_settled(_without(self.case, name), bugs) for name in needed)
 
     def _is_settled(self, case: Case, bugs: tuple[KnownBug, ...]) -> bool:
@@ -147,14 +173,14 @@ def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:
         yield from itertools.combinations(named, size)
 
 
-def _explain_together(bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
-    return any(map(is_right, seen.with_known_faults(tuple(bug.fault for bug in bugs))))
+def _is_explained_by(name: str, seen: Observation) -> bool:
+    """Whether a fault of the catalogue, or two, explain a wrong run."""
+    return _are_right_with([name], seen) if "+" in name else any(explains(fault, seen) for fault in faults_named(name))
 
 
-def _fits_besides(bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
-    """Whether a fitted fault explains a run of a kernel that has the others, too."""
-    named = tuple(other.fault for other in bugs if faults_named(other.fault))
-    return bool(named) and any(fitted_faults.fits_run(bug.fault, each) for each in seen.with_known_faults(named))
+def _are_right_with(names: Sequence[str], seen: Observation) -> bool:
+    """Whether the run is that of a kernel with all of these faults."""
+    return any(map(is_right, seen.with_known_faults(tuple(names))))
 
 
 def _without(case: Case, name: str) -> Case:

@@ -151,10 +151,12 @@ class Observation:
         return bool(explained[written].all())
 
 
-def make_experiment(case: Case, target: Target, device: str, *, fenced: bool, known: tuple[str, ...] = ()) -> Experiment:
-    """The case on memory of finite noise. `fenced`: the target will be run inside a memory fence. What is correct has the `known`
-    faults, if there are any: they are not what is looked for."""
-    problem = prepare(case, target, device, memory="random")
+def make_experiment(
+    case: Case, target: Target, device: str, *, fenced: bool, known: tuple[str, ...] = (), memory: str = "random"
+) -> Experiment:
+    """The case on memory of finite noise, or of another kind that `build` knows. `fenced`: the target will be run inside a memory
+    fence. What is correct has the `known` faults, if there are any: they are not what is looked for."""
+    problem = prepare(case, target, device, memory=memory)
     correct = correct_model(problem)
     if "out" not in target.options:
         shape = problem.out.shape

@@ -28,10 +28,10 @@ def by_elimination(suspects: list[Fault], wrong: Observation, session: Diagnosis
         rivals = [other for other in suspects[1:] if _differ_in_other_groups(suspects[0], other)]
     else:
         rivals = [other for other in suspects[1:] if predicted(other, experiment).model != model]
-    rivals = [other for other in rivals if other.name != suspects[0].name]
-    if rivals:
-        sentence = f"either {sentence}; or {rivals[0].sentence(experiment.problem, experiment.correct)}"
-    return Diagnosis(suspects[0].name, sentence, finished and not rivals, _evidence(session.observations))
+    others = (other.sentence(experiment.problem, experiment.correct) for other in rivals if other.name != suspects[0].name)
+    if other := next((words for words in others if words != sentence), None):
+        sentence = f"either {sentence}; or {other}"
+    return Diagnosis(suspects[0].name, sentence, finished and not other, _evidence(session.observations))
 
 
 def _differ_in_other_groups(fault: Fault, other: Fault) -> bool:

@@ -17,7 +17,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.diagnosis import Diagnosis
 from fuzz_decode.diagnose.observation import Experiment, observe
-from fuzz_decode.diagnose.session import DiagnosisSession
+from fuzz_decode.diagnose.session import DiagnosisSession, is_right
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.problems.build import is_small
@@ -128,7 +128,7 @@ def _goes_wrong(region: Region, case: Case, session: DiagnosisSession) -> bool:
 
 def _is_wrong(experiment: Experiment, target: Target) -> bool:
     try:
-        return not observe("poisoned", experiment, target).is_explained_by(experiment.correct)
+        return not is_right(observe("poisoned", experiment, target).in_nearest_form())
     except (TargetFailed, TargetRejected):
         return True
 

@@ -98,7 +98,7 @@ def dims() -> Iterator[Fault]:
     floored = _stored_beyond_row(lambda c: c.value_head_dim // 16 * 16 - c.value_head_dim)
     yield simple("out-multiple-of-16", "dims of out beyond a multiple of 16 are never written", floored)
     shorter = _stored_beyond_row(lambda c: min(0, c.head_dim - c.value_head_dim))
-    yield simple("out-beyond-head-dim-unwritten", "dims of out beyond head_dim are never written", shorter)
+    yield simple("out-store-head-dim", "dims of out beyond head_dim are never written", shorter)
     yield simple("out-store-head-dim", f"{wide}: head_dim elements instead of value_head_dim", longer)
 
 

@@ -10,6 +10,8 @@ LAST = "last = tl.minimum(seq_first + (end - before) * TILE, seq_last)"
 K_BLOCK = "(i_block * s_kb + o_s * s_ks)"
 V_BLOCK = "(i_block * s_vb + o_s * s_vs)"
 K_TOKEN, V_TOKEN = K_BLOCK + ".to(tl.int64) * UNIT", V_BLOCK + ".to(tl.int64) * UNIT"
+# a stride rebuilt from that of an axis of size 1, which may be any, need not be a whole number of vectors
+IN_ELEMENTS = ("UNIT=vec if all(", "UNIT=1 if all(")
 K_SLOT, V_SLOT = "(o_s * s_ks).to(tl.int64) * UNIT", "(o_s * s_vs).to(tl.int64) * UNIT"
 
 # most kernels mask the tokens beyond the last one; this kernel loads the last token again instead

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fuzz_decode_kernels.mutants.mutant import Mutant
-from fuzz_decode_kernels.mutants.real_bugs.lines import K_BLOCK, K_SLOT, K_TOKEN, START, V_BLOCK, V_SLOT, V_TOKEN
+from fuzz_decode_kernels.mutants.real_bugs.lines import IN_ELEMENTS, K_BLOCK, K_SLOT, K_TOKEN, START, V_BLOCK, V_SLOT, V_TOKEN
 
 K_PAGE, V_PAGE = "(i_block * s_kb).to(tl.int64) * UNIT", "(i_block * s_vb).to(tl.int64) * UNIT"
 V_HEAD = "v_cache + i_kv * s_vh"
@@ -19,7 +19,7 @@ MUTANTS: dict[str, Mutant] = {
         "block base of K rebuilt as block_size * slot stride",
         "K's pages have gaps between them: interleaved with V, padded, several layers",
         ("ROCm/aiter/pull/3498",),
-        ((K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)"),),
+        (IN_ELEMENTS, (K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)")),
         diagnosis=("k-block-stride-dense",),
     ),
     "v-block-stride-dense": Mutant(
@@ -27,7 +27,7 @@ MUTANTS: dict[str, Mutant] = {
         "block base of V rebuilt as block_size * slot stride",
         "V's pages have gaps between them",
         ("vllm-project/vllm/pull/45111",),
-        ((V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)"),),
+        (IN_ELEMENTS, (V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)")),
         diagnosis=("v-block-stride-dense",),
     ),
     "block-strides-dense": Mutant(
@@ -36,6 +36,7 @@ MUTANTS: dict[str, Mutant] = {
         "the cache is a slice of a larger pool",
         ("flashinfer-ai/flashinfer/issues/3856", "vllm-project/vllm-xpu-kernels/pull/258"),
         (
+            IN_ELEMENTS,
             (K_BLOCK, "(i_block * (block_size * s_ks) + o_s * s_ks)"),
             (V_BLOCK, "(i_block * (block_size * s_vs) + o_s * s_vs)"),
         ),
@@ -168,7 +169,7 @@ MUTANTS: dict[str, Mutant] = {
             ("window, q_len, num_kv_heads, group, value_head_dim,", "window, q_len, num_kv_heads, group, head_dim,"),
             ("block_dv = max(16, triton.next_power_of_2(value_head_dim))", "block_dv = block_d"),
         ),
-        diagnosis=("out-beyond-head-dim-unwritten", "out-store-head-dim"),
+        diagnosis=("out-store-head-dim",),
     ),
     "v-adjacent-to-k": Mutant(
         "S4",
