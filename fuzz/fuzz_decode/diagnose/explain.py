@@ -73,6 +73,8 @@ class Failure:
     def _explaining(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[KnownBug]:
         """The bugs that explain the run on finite noise and the one on memory with NaN: the first of a set whose faults explain
         both, or the missing mask by which a set that explains the former is not enough for the latter."""
+        if is_right(seen) and self._explains_poisoned(()):  # what is wrong shows in no single run
+            return
         masks = [bug for bug in bugs if is_region_fault(bug.fault)]
         for chosen in self._sets_that_explain(bugs, seen):
             named = tuple(bug.fault for bug in chosen)
@@ -84,17 +86,18 @@ class Failure:
                 yield bug
 
     def _sets_that_explain(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[tuple[KnownBug, ...]]:
-        """Sets of bugs whose faults explain a run; none is needed for one that is right."""
+        """Sets of bugs whose faults explain a run. One that is right needs none, but a fault may have read what it would have."""
         if is_right(seen):
             yield ()
-            return
         yield from ((bug,) for bug in bugs if _is_explained_by(bug.fault, seen))
-        yield from (chosen for chosen in sets_of_named(bugs) if _are_right_with([bug.fault for bug in chosen], seen))
+        if not is_right(seen):
+            yield from (chosen for chosen in sets_of_named(bugs) if _are_right_with([bug.fault for bug in chosen], seen))
 
     def _explains_poisoned(self, faults: tuple[str, ...]) -> bool:
-        """Whether the faults explain the run on memory that holds NaN: what they read of it is unknown."""
+        """Whether the faults explain the run on memory that holds NaN, but for sequences of which they read some: a NaN that one
+        row sees reaches those that a kernel computes beside it."""
         seen = self._poisoned
-        return seen is None or _are_right_with(faults, seen)
+        return seen is None or any(form.is_right_where_known() for form in seen.with_known_faults(faults))
 
     def _is_fitted(self, bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
         """Whether a fitted fault explains the run of a kernel that may have the others, too."""

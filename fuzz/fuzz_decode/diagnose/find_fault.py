@@ -84,13 +84,19 @@ def diagnose_case(session: DiagnosisSession, passed: bool) -> Diagnosis:
     _observe_all(_first_cases(session), session)
     if not session.wrong and session.probes:
         _observe_all(_revealing_cases(session), session)
-    if not session.wrong and passed and session.out_of_bounds is not None:
+    found = None if session.wrong or passed else _on_other_memory(session)
+    if found is None or not found.fault:  # the case as it was drawn may show another fault, too
+        _observe_all(_raw_case(session), session)
+        if session.wrong:
+            return _explain(session.wrong[0], session)
+    if passed and session.out_of_bounds is not None:
         return _harmless(session.out_of_bounds)
-    if not session.wrong and session.probes and (found := _between_calls(session)):
-        return found
-    if not session.wrong:
-        return find_unmasked_regions(session)
-    return _explain(session.wrong[0], session)
+    return found or _on_other_memory(session)
+
+
+def _on_other_memory(session: DiagnosisSession) -> Diagnosis:
+    """What is wrong with a case that is right on finite memory."""
+    return (_between_calls(session) if session.probes else None) or find_unmasked_regions(session)
 
 
 def _explain(wrong: Observation, session: DiagnosisSession) -> Diagnosis:
@@ -114,11 +120,14 @@ def _observe_all(cases: Iterator[tuple[str, Case]], session: DiagnosisSession) -
 def _first_cases(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
     """What is run before anything is suspected."""
     cases: list[tuple[str, Case]] = [("the case with other data", other_seed(session.case))]
-    if session.raw is not None and session.raw != session.case:
-        cases.append(("the case as it was drawn", session.raw))
     if session.probes and not max(session.case.seq_lens):  # what is wrong with no tokens may be wrong with some, too
         cases += occupied(session.case)
     return ((label, case) for label, case in cases if fits(case) and session.supports(case))
+
+
+def _raw_case(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
+    if session.raw is not None and session.raw != session.case and fits(session.raw) and session.supports(session.raw):
+        yield "the case as it was drawn", session.raw
 
 
 def _revealing_cases(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:

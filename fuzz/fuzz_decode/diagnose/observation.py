@@ -81,6 +81,14 @@ class Observation:
         wrong = int((~_close(self.out, right.out, right.out_bound, ~right.known[..., None])).sum())
         return wrong + (0 if self.lse is None else int((~_close(self.lse, right.lse, right.lse_bound, ~right.known)).sum()))
 
+    def is_right_where_known(self) -> bool:
+        """Whether the run is right but for sequences of which any row is not predicted."""
+        experiment = self.experiment
+        prediction = experiment.predict(experiment.correct)
+        rows = prediction.known.all(1).view(-1, experiment.problem.case.q_len).all(1, keepdim=True)
+        known = rows.expand(-1, experiment.problem.case.q_len).reshape(-1, 1).expand_as(prediction.known)
+        return self._is_explained(dataclasses.replace(prediction, known=known))
+
     @property
     def out(self) -> Tensor:
         """[num_rows, num_q_heads, value_head_dim], as the caller sees it."""

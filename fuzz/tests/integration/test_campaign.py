@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ from fuzz_decode.errors import TargetError
 
 SAMPLES = Path(sample_targets.__file__)
 BUG = "mutant:k-block-stride-dense"
+WRONG_OR_HANGS = """
+import pathlib, time
+from sample_targets import honest
+
+def decode(q, *rest):
+    if pathlib.Path(__file__).with_name("hang").exists():
+        time.sleep(600)
+    return honest(q, *rest)[0] * 1.05
+"""
 
 
 def test_a_clean_kernel_gives_no_findings_and_no_corpus(tmp_path: Path) -> None:
@@ -169,3 +180,45 @@ def test_a_time_budget_ends_it(tmp_path: Path) -> None:
 
     assert done[:1] == [Case()]
     assert run.state.done == len(done)
+
+
+def test_cases_go_on_while_a_finding_is_minimized(tmp_path: Path) -> None:
+    running = campaign(BUG, tmp_path, iters=60)
+    counts = {Found: 0, CaseRun: 0, Minimized: 0}
+    while_minimizing = 0
+    for event in running.events():
+        if type(event) in counts:
+            counts[type(event)] += 1
+        while_minimizing += isinstance(event, CaseRun) and counts[Found] > counts[Minimized]
+
+    assert counts[CaseRun] == running.cases_run == running.state.done == 60
+    assert counts[Found] == counts[Minimized] == len(running.state.bugs) == 1
+    assert while_minimizing > 0
+
+
+def test_a_campaign_that_is_interrupted_ends_what_it_minimizes(tmp_path: Path) -> None:
+    """The finding stays as it was saved, however long the case that is run would take."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "target.py").write_text(WRONG_OR_HANGS)
+    running = campaign(f"{tmp_path}/target.py:decode", tmp_path / "corpus", iters=60, timeout=60.0)
+    events = running.events()
+    while not isinstance(next(events), Found):
+        pass
+    (tmp_path / "hang").touch()
+    started, before = time.monotonic(), signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(events)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert time.monotonic() - started < 30
+    (bug,) = running.state.bugs
+    assert [entry.digest for entry in load_folder(tmp_path / "corpus")[0].values()] == [bug.entry.digest]
+    assert bug.entry.case == bug.entry.raw_case
+    assert not bug.entry.minimised

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,23 @@ def v_heads_taken_to_be_dense(
     """The head stride of V is rebuilt from its shape."""
     s_block, s_slot, _, s_dim = v_cache.stride()
     v = v_cache.as_strided(v_cache.shape, (s_block, s_slot, v_cache.shape[3], s_dim), v_cache.storage_offset())
+    return honest(q, k_cache, v, block_table, seq_lens, scale)
+
+
+def k_heads_taken_to_be_dense(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    s_block, s_slot, _, s_dim = k_cache.stride()
+    k = k_cache.as_strided(k_cache.shape, (s_block, s_slot, k_cache.shape[3], s_dim), k_cache.storage_offset())
+    return honest(q, k, v_cache, block_table, seq_lens, scale)
+
+
+def v_taken_to_be_dense_hnd(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Right in that layout only."""
+    _, size, heads, dims = v_cache.shape
+    v = v_cache.as_strided(v_cache.shape, (size * heads * dims, dims, size * dims, 1), v_cache.storage_offset())
     return honest(q, k_cache, v, block_table, seq_lens, scale)
 
 
@@ -75,6 +93,10 @@ def multiplies_the_tail_by_zero(
             tail = v_cache[block_table[seq, length // size], length % size :].float().sum(0) * 0.0
             out[seq] += tail.repeat_interleave(group, dim=0)
     return out
+
+
+def multiplies_the_tail_by_zero_in_base_2(*arguments: Any) -> tuple[Tensor, Tensor]:
+    return multiplies_the_tail_by_zero(*arguments), honest(*arguments)[1] / math.log(2)
 
 
 def adds_to_unwritten_scratch(q: Tensor, *rest: Any) -> Tensor:

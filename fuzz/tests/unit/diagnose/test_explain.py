@@ -54,6 +54,39 @@ def test_a_known_fault_hides_no_other_on_the_same_case() -> None:
     )
 
 
+def test_a_fault_explains_no_nan_that_it_does_not_read() -> None:
+    """The ids of small pools are right when they are cut, whatever else is wrong; and with equal weights of all tokens only NaN
+    shows where a kernel reads."""
+    cut = KnownBug(4, (WRONG,), "block-id-16-bits")
+    plain = replace(CASE, k=Case().k, v=Case().v)
+    assert cause(sample_faults.multiplies_the_tail_by_zero, plain, cut) is None
+    assert cause(sample_faults.multiplies_the_tail_by_zero, plain, cut, KnownBug(5, (WRONG,), "tail-v-unmasked")) == 5
+
+    gaps = replace(CASE, k=replace(HND, pad=(0, 400, 0, 0)), data="uniform")
+    assert cause(sample_faults.k_heads_taken_to_be_dense, gaps, cut, KnownBug(3, (WRONG,), "k-head-stride-dense")) == 3
+
+
+def test_a_missing_mask_beside_a_fault_that_shows_everywhere_is_a_cause() -> None:
+    plain, mask, lse = (
+        replace(CASE, k=Case().k, v=Case().v),
+        KnownBug(1, (WRONG,), "tail-v-unmasked"),
+        KnownBug(2, (WRONG,), "lse-base-2"),
+    )
+    assert cause(sample_faults.multiplies_the_tail_by_zero_in_base_2, plain, lse) is None
+    assert cause(sample_faults.multiplies_the_tail_by_zero_in_base_2, plain, lse, mask) == 1
+
+
+def test_a_failure_of_the_plain_layout_is_explained_there() -> None:
+    case = replace(CASE, v=HND, k=HND)
+    of_function = target_from_function("dense_hnd", sample_faults.v_taken_to_be_dense_hnd)
+    target = replace(of_function, arithmetic=replace(of_function.arithmetic, same_bits_anywhere=True))
+    outcome = run_case(case, target, "cpu")
+    assert outcome.findings[0].in_plain_layout
+    bug = KnownBug(6, (WRONG,), "v-strides-dense-HND")
+    assert explain(ExplainRequest.of(case, outcome, (bug,)), target, "cpu").number == 6
+    assert explain(ExplainRequest(case, outcome.signature, (bug,)), target, "cpu").number is None
+
+
 def test_forms_of_a_fault_are_alternatives() -> None:
     """Of one name are K alone and K with V in its rows: this kernel has the former, the bundled one the latter."""
     case = Case(
