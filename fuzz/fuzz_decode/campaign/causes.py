@@ -35,9 +35,9 @@ class CauseFinder:
     _worker: CaseRunner | None = None
 
     def known_bugs(self) -> tuple[KnownBug, ...]:
-        """Those that may cause a failure which a worker has made."""
+        """Those of which enough is known to ask whether they cause a failure."""
         bugs = tuple(self.state.bugs)  # one that is minimized may be found to be another meanwhile
-        return tuple(bug.known for bug in bugs if not bug.is_of_state)
+        return tuple(bug.known for bug in bugs if bug.is_settled and not bug.is_of_state)
 
     def cause_of(self, calls: CallSequence, outcome: Outcome) -> Bug | None:
         """The bug that causes a failure; None if it is a new one."""

@@ -46,8 +46,8 @@ class FindingMinimizer:
     in_process: InProcessBackend | None = None
     """runs cases instead of child processes, and in the caller's thread"""
     _running: Future[Event] | None = None
-    _signature: Signature = Signature()
-    """of the finding that runs"""
+    _bug: Bug | None = None
+    """the finding that is minimized"""
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _team: WorkerTeam | None = None
     _config: WorkerConfig | None = None
@@ -56,7 +56,7 @@ class FindingMinimizer:
 
     def begin(self, bug: Bug, outcome: Outcome) -> None:
         """Minimize a finding, whose case had the outcome."""
-        self._signature = bug.signature
+        self._bug, bug.is_settled = bug, False
         if self.in_process:
             self._running = Future()
             self._running.set_result(self._minimize(bug, outcome))
@@ -70,7 +70,7 @@ class FindingMinimizer:
 
     def is_at(self, signature: Signature) -> bool:
         """Whether the finding that is being minimized has the signature."""
-        return self.busy and signature == self._signature
+        return self._bug is not None and self._bug.has(signature)
 
     @property
     def done(self) -> bool:
@@ -79,9 +79,10 @@ class FindingMinimizer:
 
     def take(self) -> Iterator[Event]:
         """What became of the finding that was begun, if there is one, once that is known. Raises what minimizing raised."""
-        if self._running:
+        if self._running and self._bug:
             event = self._running.result()
-            self._running = None
+            self._bug.is_settled = True
+            self._running = self._bug = None
             yield event
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class FindingMinimizer:
 
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         seconds = min(self.settings.minimize_time, self._seconds_left())
-        known = tuple(other.entry.fault for other in self.state.bugs if other is not bug and other.entry.fault)
+        known = tuple(other.known.fault for other in self.state.bugs if other is not bug and other.known.fault)
         found = store_minimized(bug.path, bug.entry, shrunk, worker, self.ledger, seconds, known=known)
         if found.harness_error:
             self.state.harness_errors.append(found.harness_error)

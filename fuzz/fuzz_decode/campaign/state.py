@@ -38,6 +38,8 @@ class Bug:
     """numbers of the first MAX_CASES cases that showed it"""
     also: set[Signature] = field(default_factory=set)
     """other signatures that it was seen with; not kept in a checkpoint, since the next such case tells it again"""
+    is_settled: bool = True
+    """whether it is not being minimized: only then is anything known of it"""
     absorbs: bool = False
     """whether it was found twice: from then on it stands for what has its signature and no other cause"""
 

@@ -182,6 +182,15 @@ def test_an_error_of_our_own_while_minimizing_keeps_the_finding(tmp_path: Path) 
     assert [str(error) for error in recording.state.harness_errors] == ["boom"]
 
 
+def test_a_finding_that_is_being_minimized_explains_nothing(tmp_path: Path) -> None:
+    recording = recorder(tmp_path, Fresh(VALUES))
+    judged(recording, (CASE, VALUES))
+    assert [bug.number for bug in recording.causes.known_bugs()] == [0]
+
+    recording.state.bugs[0].is_settled = False
+    assert recording.causes.known_bugs() == ()
+
+
 def test_exceptions_of_one_line_are_one_bug(tmp_path: Path) -> None:
     def raises(place: str) -> Outcome:
         violation = Violation("contract", Symptom.EXCEPTION, "call", "KeyError: 3", detail="KeyError", place=place)
