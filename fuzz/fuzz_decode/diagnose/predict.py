@@ -126,7 +126,7 @@ def _fill(prediction: Prediction, memory: Memory, row: int, heads: slice, tokens
 def gather(memory: Memory, model: AccessModel, row: int, heads: slice, tokens: Tensor) -> tuple[QueryRow, Tensor]:
     """What some q heads of one row are computed from, extra tokens included, and which heads are known.
 
-    Each q head gets a KV head of its own in the QueryRow, since a fault may send two of a group to different ones.
+    Groups in the QueryRow are those whose q heads all read the same KV heads: a fault may send two of a group to different ones.
     """
     scores = model.scores
     q, q_known = _queries(memory, model, row, heads)
@@ -162,11 +162,13 @@ def _queries(memory: Memory, model: AccessModel, row: int, heads: slice) -> tupl
 
 
 def _keys_and_values(memory: Memory, model: AccessModel, row: int, heads: slice, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """K [tokens, heads, head_dim], V [tokens, heads, value_head_dim], and which heads are known."""
+    """K [tokens, KV heads, head_dim], V [tokens, KV heads, value_head_dim], each KV head for as many q heads, and which q heads
+    are known."""
     problem, lookup = memory.problem, model.lookup
     value_head_dim = problem.case.value_head_dim
     k_dims, v_dims = torch.arange(lookup.head_dim), torch.arange(min(lookup.value_head_dim, value_head_dim))
-    k_heads, v_heads = torch.tensor(lookup.k_head)[heads], torch.tensor(lookup.v_head)[heads]
+    group = _largest_group([*zip(lookup.k_head[heads], lookup.v_head[heads], strict=True)])
+    k_heads, v_heads = torch.tensor(lookup.k_head[heads][::group]), torch.tensor(lookup.v_head[heads][::group])
     slots = slots_of(model, tokens)
     k_blocks, k_found = memory.block_ids(model, row, tokens, lookup.tile)
     v_blocks, v_found = k_blocks, k_found
@@ -180,8 +182,14 @@ def _keys_and_values(memory: Memory, model: AccessModel, row: int, heads: slice,
     if lookup.v_slots is not None:
         v = torch.where((slots < lookup.v_slots)[:, None, None], v, 0.0)
     v = torch.nn.functional.pad(v, (0, value_head_dim - v.shape[-1]))
-    rows_known = k_known.all(-1).all(0) & v_known.all(-1).all(0)
-    return k, v, rows_known & k_found.all() & v_found.all()
+    heads_known = (k_known.all(-1).all(0) & v_known.all(-1).all(0)).repeat_interleave(group)
+    return k, v, heads_known & k_found.all() & v_found.all()
+
+
+def _largest_group(read: list[tuple[int, int]]) -> int:
+    """How many q heads in a row read the same KV heads, all along."""
+    sizes = (size for size in range(len(read), 0, -1) if len(read) % size == 0)
+    return next(size for size in sizes if all(read[at] == read[at // size * size] for at in range(len(read))))
 
 
 def _sinks(memory: Memory, model: AccessModel, row: int, heads: slice) -> tuple[Tensor | None, Tensor]:
