@@ -23,6 +23,7 @@ from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import Rounding
 
+MODERATE = ("gaussian", "uniform")  # data with scores of a few units
 _BITS = {2: torch.int16, 4: torch.int32}
 
 
@@ -80,6 +81,11 @@ class Observation:
         right = self.experiment.predict(self.experiment.correct)
         wrong = int((~_close(self.out, right.out, right.out_bound, ~right.known[..., None])).sum())
         return wrong + (0 if self.lse is None else int((~_close(self.lse, right.lse, right.lse_bound, ~right.known)).sum()))
+
+    @property
+    def has_moderate_scores(self) -> bool:
+        """Whether every visible token has a weight from which something can be told."""
+        return self.experiment.problem.case.data in MODERATE
 
     @property
     def out(self) -> Tensor:
