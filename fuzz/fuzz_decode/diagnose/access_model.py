@@ -81,6 +81,9 @@ class LookupModel:
     """Columns that are read; the entries of later ones count as 0. None: all are read."""
     slots_modulo: int | None = None
     """Slots are counted modulo this; None: they are not."""
+    k_packing: tuple[int, int] | None = None
+    """Dims in a part of a row of K where parts of a block's slots lie side by side: as they are stored, as they are read. None:
+    whole rows lie side by side."""
     v_slots: int | None = None
     """Slots of a block whose V is read, that of the others counts as 0; None: all are read."""
 

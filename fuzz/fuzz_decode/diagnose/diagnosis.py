@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import Outcome, Signature, Symptom
 
-SECONDS = 20.0  # for one diagnosis
+SECONDS = 20.0  # of processor time for one diagnosis
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class DiagnoseRequest:
     raw: Case | None = None
     """the case as it was drawn; None: not kept, or the same"""
     seconds: float = SECONDS
-    """time limit"""
+    """limit of processor time"""
     probes: bool = True
     """the kernel may be run on other cases, too; one that reads out of bounds may crash on them"""
     known: tuple[str, ...] = ()

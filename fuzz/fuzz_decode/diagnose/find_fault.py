@@ -7,10 +7,9 @@ predicts anything else on the variations of the case.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 
-from fuzz_decode.cases.case import Case
+from fuzz_decode.cases.case import DEFAULTS, Case
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import conditional_faults, fitted_faults, precision, two_faults
@@ -21,8 +20,8 @@ from fuzz_decode.diagnose.checks.unreferenced_memory import find_unmasked_region
 from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, beyond_reach
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault
-from fuzz_decode.diagnose.observation import Observation
-from fuzz_decode.diagnose.session import DiagnosisSession, explains, is_right, predicted
+from fuzz_decode.diagnose.observation import MODERATE, Observation
+from fuzz_decode.diagnose.session import DiagnosisSession, TimeLimit, explains, is_right, predicted
 from fuzz_decode.diagnose.variations import fits, occupied, other_seed
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
@@ -61,9 +60,9 @@ def _examine(request: DiagnoseRequest, target: Target, device: str, launches: La
         sentence = f"{SAID_BY_SYMPTOM[first.symptom]}: {first.message}"
         return Diagnosis(str(first.symptom), sentence, True, (first.message,))
     passed = all(finding.symptom is Symptom.OUT_OF_BOUNDS for finding in outcome.findings)
-    deadline, found = time.monotonic() + request.seconds, Diagnosis()
+    limit, found = TimeLimit(request.seconds), Diagnosis()
     for known in dict.fromkeys((request.known, ())):  # what shows in one path of the kernel alone hides the rest there
-        session = DiagnosisSession(request.case, request.raw, request.probes, target, device, deadline, launches, known)
+        session = DiagnosisSession(request.case, request.raw, request.probes, target, device, limit, launches, known)
         found = diagnose_case(session, passed)
         if found.confident:
             break
@@ -103,7 +102,9 @@ def _explain(wrong: Observation, session: DiagnosisSession) -> Diagnosis:
     """By one known fault, a fitted one, one that shows under a condition, two faults, or by what is known for certain."""
     suspects = _suspects(wrong, session)
     found = by_elimination(suspects, wrong, session) if suspects else None
-    found = found or fitted_faults.search(session.observations, _runs_on_variations(session), session.deadline)
+    if not found and session.probes:
+        _observe_all(_with_moderate_scores(session), session)
+    found = found or fitted_faults.search(session.observations, _runs_on_variations(session), session.limit)
     if not found and suspects and session.probes:
         found = conditional_faults.search(suspects, session)
     if not found and session.probes:
@@ -133,6 +134,15 @@ def _raw_case(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
 def _revealing_cases(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
     """Large and tagged data may give a wrong token the weight 0, and where there is one block any id is right."""
     return ((label, case) for label, case in session.variations(session.case) if label in REVEALING)
+
+
+def _with_moderate_scores(session: DiagnosisSession) -> Iterator[tuple[str, Case]]:
+    """Twins of cases whose scores are so large that few tokens have any weight."""
+    for label, case in (("the case with plain data", session.case), ("the case as it was drawn with plain data", session.raw)):
+        if case is not None and case.data not in MODERATE:
+            twin = dataclasses.replace(case, data=DEFAULTS["data"])
+            if is_valid(twin) and fits(twin) and session.supports(twin):
+                yield label, twin
 
 
 def _harmless(access: OutOfBoundsAccess) -> Diagnosis:

@@ -88,6 +88,16 @@ def cache_offsets(problem: Problem, view: TensorView, blocks: Tensor, slots: Ten
     return rows[..., None] + dims * s_dim
 
 
+def shift_of_packing(packing: tuple[int, int], view: TensorView, block_size: int, slots: Tensor, dims: Tensor) -> Tensor:
+    """How many elements further a dim of a slot is read, [tokens, 1, dims], if K is packed as [dim / x, slots, x] by one x and
+    unpacked by another."""
+    stored, read = packing
+    place = dims // read * block_size * read + slots[:, None] * read + dims % read
+    found_dim = place // (block_size * stored) * stored + place % stored
+    found_slot = place // stored % block_size
+    return ((found_slot - slots[:, None]) * view.strides[1] + (found_dim - dims) * view.strides[3])[:, None]
+
+
 def _wrapped(offsets: Tensor, bits: str, problem: Problem) -> Tensor:
     """Two's complement of 32 bits, in elements."""
     width = 2**32 // bytes_counted(bits, problem)

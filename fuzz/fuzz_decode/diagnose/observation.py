@@ -23,6 +23,7 @@ from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode_reference import Rounding
 
+MODERATE = ("gaussian", "uniform")  # data with scores of a few units
 _BITS = {2: torch.int16, 4: torch.int32}
 
 
@@ -88,6 +89,11 @@ class Observation:
         rows = prediction.known.all(1).view(-1, experiment.problem.case.q_len).all(1, keepdim=True)
         known = rows.expand(-1, experiment.problem.case.q_len).reshape(-1, 1).expand_as(prediction.known)
         return self._is_explained(dataclasses.replace(prediction, known=known))
+
+    @property
+    def has_moderate_scores(self) -> bool:
+        """Whether every visible token has a weight from which something can be told."""
+        return self.experiment.problem.case.data in MODERATE
 
     @property
     def out(self) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView
-from fuzz_decode.diagnose.memory import Memory, cache_offsets, has_blocks, slots_of
+from fuzz_decode.diagnose.memory import Memory, cache_offsets, has_blocks, shift_of_packing, slots_of
 from fuzz_decode_reference import Rounding
 from fuzz_decode_reference.bound import SLACK, row_bound
 from fuzz_decode_reference.gather_attention import QueryRow
@@ -177,6 +177,8 @@ def _keys_and_values(memory: Memory, model: AccessModel, row: int, heads: slice,
     k_view, v_view = model.addresses.k, model.addresses.v
     k_offsets = cache_offsets(problem, k_view, k_blocks, slots, k_heads, k_dims)
     v_offsets = cache_offsets(problem, v_view, v_blocks, slots, v_heads, v_dims)
+    if lookup.k_packing is not None:
+        k_offsets = k_offsets + shift_of_packing(lookup.k_packing, k_view, lookup.block_size, slots, k_dims)
     k, k_known = memory.read(k_view, k_offsets, has_blocks(problem, k_blocks))
     v, v_known = memory.read(v_view, v_offsets, has_blocks(problem, v_blocks))
     if lookup.v_slots is not None:

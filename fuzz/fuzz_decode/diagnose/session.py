@@ -17,7 +17,22 @@ from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess
 from fuzz_decode.targets.target import Target
 
+PATIENCE = 3.0  # times the time limit that a target which sleeps may take
 DISTINCT = 4.0  # predictions differ if they are further apart than this many bounds
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """Seconds of processor time from now on, so that a verdict does not depend on what else the machine does."""
+
+    seconds: float
+    _processor: float = field(default_factory=time.process_time)
+    _clock: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        used, passed = time.process_time() - self._processor, time.monotonic() - self._clock
+        return used > self.seconds or passed > PATIENCE * self.seconds
 
 
 @dataclass(slots=True)
@@ -32,8 +47,7 @@ class DiagnosisSession:
     """Whether the target may be run on other cases than these two."""
     target: Target
     device: str
-    deadline: float
-    """A time of time.monotonic()."""
+    limit: TimeLimit
     launches: LaunchRecord | None
     """What was noticed in all runs, whose accesses out of bounds are contained; None on a GPU, where they are not."""
     known: tuple[str, ...] = ()
@@ -43,7 +57,7 @@ class DiagnosisSession:
 
     @property
     def out_of_time(self) -> bool:
-        return time.monotonic() > self.deadline
+        return self.limit.is_over
 
     @property
     def out_of_bounds(self) -> OutOfBoundsAccess | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -143,6 +144,42 @@ def k_blocks_and_out_rows_taken_to_be_dense(q: Tensor, k_cache: Tensor, *rest: A
 
 def _one_more(seq_lens: Tensor, size: int) -> Tensor:
     return seq_lens + (seq_lens % size != 0).int()
+
+
+def counts_the_last_token_in_every_split(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Splits of 8 tokens, each of which takes the last token of the sequence, too."""
+    return _counting(q, k_cache, v_cache, block_table, seq_lens, scale, lambda n: [*range(n), *[n - 1] * (-(-n // 8) - 1)])
+
+
+def splits_with_gaps(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Splits of 8 tokens that begin 10 tokens apart."""
+    return _counting(q, k_cache, v_cache, block_table, seq_lens, scale, lambda n: [token for token in range(n) if token % 10 < 8])
+
+
+def _counting(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    block_table: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    counted: Callable[[int], list[int]],
+) -> tuple[Tensor, Tensor]:
+    """Attention over the tokens that a rule lists, of sequences given by their length."""
+    size, out, lse = k_cache.shape[1], [], []
+    for seq, length in enumerate(seq_lens.tolist()):
+        tokens = torch.tensor(counted(length), dtype=torch.long)
+        blocks, slots = block_table[seq, tokens // size].long(), tokens % size
+        k, v = (cache[blocks, slots][:, None] for cache in (k_cache, v_cache))
+        table, n = torch.arange(len(tokens), dtype=torch.int32)[None], torch.tensor([len(tokens)], dtype=torch.int32)
+        found = honest(q[seq : seq + 1], k, v, table, n, scale)
+        out.append(found[0])
+        lse.append(found[1])
+    return torch.cat(out), torch.cat(lse)
 
 
 def _with_kv_heads(

@@ -44,6 +44,8 @@ class FittedFault:
     """The fault's name and sentence, from the fits of all wrong runs."""
     names: tuple[str, ...]
     """Names that `describe` may give."""
+    tells: Callable[[Observation], bool] = lambda run: True
+    """Whether the output of a run is enough to find the numbers."""
 
 
 def wrong_heads(run: Observation) -> dict[int, int]:
@@ -55,7 +57,7 @@ def wrong_heads(run: Observation) -> dict[int, int]:
     return {row: int((~heads).int().argmax()) for row, heads in enumerate(close) if not bool(heads.all())}
 
 
-def _weights(run: Observation, row: int, head: int) -> tuple[Tensor, Tensor]:
+def weights_of(run: Observation, row: int, head: int) -> tuple[Tensor, Tensor]:
     """Of the tokens that a row sees, relative to the largest: weights [tokens + 1], first that of the sink, and weighted V."""
     experiment = run.experiment
     ((first, end),) = experiment.correct.visibility.spans[row]
@@ -76,23 +78,24 @@ def _counted(times: int) -> Callable[[Observation], AccessModel | None]:
         for row, head in wrong_heads(run).items():
             if len(spans[row]) != 1 or spans[row][0][1] - spans[row][0][0] > MAX_TOKENS:
                 return None
-            spans[row] = _respanned(spans[row][0], *_nearest(run, row, head, times - 1), times)
+            spans[row] = _respanned(spans[row][0], *nearest_run(run, row, head, times), times)
         return replace(correct, "visibility", spans=tuple(spans))
 
     return fit
 
 
-def _nearest(run: Observation, row: int, head: int, added: int) -> tuple[int, int]:
-    """a and b, as indices among the visible tokens, for which out comes nearest when [a, b) counts `added` times more.
+def nearest_run(run: Observation, row: int, head: int, times: int, others: int = 1) -> Span:
+    """a and b, as indices among the visible tokens, for which out comes nearest when [a, b) counts `times` times, the others
+    `others` times.
 
     Out is a quotient of two sums over tokens, so that with prefix sums of both each pair (a, b) costs one subtraction.
     """
-    weights, values = _weights(run, row, head)
+    weights, values = weights_of(run, row, head)
     start = torch.cat([weights[:1], torch.zeros(values.shape[1])])  # the sink counts as it should
-    sums = start + torch.cat([torch.zeros(1, len(start)), torch.cat([weights[1:, None], values], 1).cumsum(0)])
+    sums = torch.cat([torch.zeros(1, len(start)), torch.cat([weights[1:, None], values], 1).cumsum(0)])
     best = (torch.inf, 0, 0)
     for a in range(len(values)):
-        total = sums[-1] + added * (sums[a + 1 :] - sums[a])
+        total = start + others * sums[-1] + (times - others) * (sums[a + 1 :] - sums[a])
         out = total[:, 1:] / total[:, :1].clamp(min=1e-300)
         error = torch.nan_to_num((out - run.out[row, head]).abs().amax(-1), nan=torch.inf)
         least = int(error.argmin())
@@ -144,7 +147,7 @@ def _describe_dropped(fits: list[Fit]) -> tuple[str, str]:
     dropped = [_missing(visible, left) for visible, left in spans]
     (a, b), (first, end) = dropped[0], spans[0][0]
     name = fits[0].case.row_name(fits[0].changed_rows[0])
-    words = f"{_range(a, b)} of {name}, which sees {end - first}, do{'es' * (b - a == 1)} not count"
+    words = f"{token_range(a, b)} of {name}, which sees {end - first}, do{'es' * (b - a == 1)} not count"
     if all(b == end for (_, b), ((_, end), _) in zip(dropped, spans, strict=True)):
         unit = next((unit for unit in (256, 128, 64, 32, 16) if all(a % unit == 0 for a, _ in dropped)), None)
         words += ": the newest ones are left out"
@@ -156,7 +159,7 @@ def _describe_dropped(fits: list[Fit]) -> tuple[str, str]:
 def _describe_twice(fits: list[Fit]) -> tuple[str, str]:
     row = fits[0].changed_rows[0]
     a, b = fits[0].faulty.visibility.spans[row][1]
-    return "tokens-twice", f"{_range(a, b)} of {fits[0].case.row_name(row)} count{'s' * (b - a == 1)} twice"
+    return "tokens-twice", f"{token_range(a, b)} of {fits[0].case.row_name(row)} count{'s' * (b - a == 1)} twice"
 
 
 def _describe_extra(fits: list[Fit]) -> tuple[str, str]:
@@ -193,11 +196,12 @@ def _missing(visible: Span, left: tuple[Span, ...]) -> Span:
     return (first, left[0][0]) if left[0][0] > first else (left[0][1], end)
 
 
-def _range(a: int, b: int) -> str:
+def token_range(a: int, b: int) -> str:
+    """The tokens of a run [a, b), in words."""
     return f"token {a}" if b - a == 1 else f"tokens {a} to {b - 1}"
 
 
-FITTED_FAULTS = (
+SIMPLE_FAULTS = (
     FittedFault(_counted(0), _describe_dropped, ("tokens-dropped",)),
     FittedFault(_counted(2), _describe_twice, ("tokens-twice",)),
     FittedFault(_extra_tokens, _describe_extra, ("tail-weighs-in", "empty-split-not-neutral")),

@@ -20,7 +20,6 @@ from fuzz_decode_reference.bound import UNIT_ROUNDOFF
 RUNS = ("with gaussian data in float32", "with more of everything", "with longer rows", "much longer")
 FORMATS = ("input", "bfloat16")  # input: the dtype of q
 UNITS = 4.0  # roundoffs of the format, relative to the largest number of the result
-MODERATE = ("gaussian", "uniform")  # data with scores of a few units
 CONFIRMATIONS = 2  # wrong runs with moderate scores
 
 
@@ -32,7 +31,7 @@ def search(session: DiagnosisSession) -> Diagnosis | None:
         if label in RUNS and not session.out_of_time:
             session.observe(label, session.experiment(case))
     left = [each for each in FORMATS if _explains(each, session.observations)]
-    telling = [seen for seen in session.wrong if _is_moderate(seen)]
+    telling = [seen for seen in session.wrong if seen.has_moderate_scores]
     if not left or not telling:
         return None
     place = "sums" if all(_lse_is_right(seen) for seen in session.wrong) else "scores"
@@ -45,11 +44,9 @@ def search(session: DiagnosisSession) -> Diagnosis | None:
 
 
 def _explains(format: str, runs: list[Observation]) -> bool:
-    return all(is_right(seen) or (_is_near(format, seen) if _is_moderate(seen) else _is_within(format, seen)) for seen in runs)
-
-
-def _is_moderate(seen: Observation) -> bool:
-    return seen.experiment.problem.case.data in MODERATE
+    return all(
+        is_right(seen) or (_is_near(format, seen) if seen.has_moderate_scores else _is_within(format, seen)) for seen in runs
+    )
 
 
 def _is_near(format: str, seen: Observation) -> bool:

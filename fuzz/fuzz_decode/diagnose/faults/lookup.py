@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import AccessModel, replace
@@ -12,6 +14,7 @@ from fuzz_decode.diagnose.memory import BLOCK_IDS
 from fuzz_decode.problems.problem import Problem
 
 TILES = (16, 32, 64, 128)
+HEAD_TILES = (16, 32, 64)
 
 BLOCK_ID_WORDS = {
     "& 0xFFFF": ("block-id-16-bits", "block ids are cut to their low 16 bits"),
@@ -47,6 +50,7 @@ def table_use() -> Iterator[Fault]:
         yield simple(f"slots-modulo-{slots}", words, _beyond("slots_modulo", slots))
         words = f"V beyond slot {slots - 1} of a block is taken to be 0"
         yield simple(f"v-slots-from-{slots}-dropped", words, _beyond("v_slots", slots))
+    yield from _packings()
     yield simple("token-modulo-16", "a token's slot is its number modulo 16", _set("block_size", 16))
     yield simple("table-column-of-16", "a table column is taken to hold 16 tokens", _set("column_tokens", 16))
     for name, words, size in (
@@ -56,6 +60,28 @@ def table_use() -> Iterator[Fault]:
         ("block-size-one", "1", lambda n: 1),
     ):
         yield _block_size(name, words, size)
+
+
+def _packings() -> Iterator[Fault]:
+    """K packed as [blocks, heads, dim / x, slots, x] and unpacked with another x: 16 bytes of some dtype, 1 or a whole row."""
+    for stored, read in itertools.permutations((1, 4, 8, 16, 0), 2):
+        name = f"k-packed-by-{stored or 'row'}-read-by-{read or 'row'}"
+        written, taken = (length or "head_dim" for length in (stored, read))
+        words = f"K, packed as [blocks, heads, dim / x, slots, x] with x = {written}, is read with x = {taken}"
+        yield simple(name, words, _repacked(stored, read))
+
+
+def _repacked(stored: int, read: int) -> Callable[[Problem, AccessModel], AccessModel | None]:
+    """0 stands for whole rows. Only where rows consist of whole parts of both lengths, and something lies elsewhere."""
+
+    def change(problem: Problem, model: AccessModel) -> AccessModel | None:
+        case = problem.case
+        lengths = (stored or case.head_dim, read or case.head_dim)
+        if case.block_size == 1 or len(set(lengths)) == 1 or any(case.head_dim % length for length in lengths):
+            return None
+        return replace(model, "lookup", k_packing=lengths)
+
+    return change
 
 
 def heads() -> Iterator[Fault]:
@@ -71,6 +97,7 @@ def heads() -> Iterator[Fault]:
             "h // (group rounded up to tiles of 16, where it exceeds 16)",
             lambda c, h: h // (-(-c.group // 16) * 16 if c.group > 16 else c.group),
         ),
+        *_heads_in_tiles(),
         (
             "kv-head-power-of-two-below",
             "h // (power of two <= group)",
@@ -87,6 +114,23 @@ def heads() -> Iterator[Fault]:
         ):
             text = f"query head h reads {which} {words} instead of h // group"
             yield simple(prefix + name, text, _heads(rule, fields))
+
+
+def _heads_in_tiles() -> Iterator[tuple[str, str, Callable[[Case, int], int]]]:
+    """Programs that take tiles of query heads, with one KV head each; a group that fits into a tile has one of its own."""
+    for tile in HEAD_TILES:
+        words = f"h // {tile} * {tile} // group (that of the first head of its tile of {tile}, in groups beyond {tile})"
+        yield f"kv-head-of-tile-of-{tile}", words, partial(_of_first_in_tile, tile)
+        words = f"h // {tile} (the number of its tile of {tile}, in groups beyond {tile})"
+        yield f"kv-head-is-tile-of-{tile}", words, partial(_number_of_tile, tile)
+
+
+def _of_first_in_tile(tile: int, case: Case, head: int) -> int:
+    return (head // tile * tile if case.group > tile else head) // case.group
+
+
+def _number_of_tile(tile: int, case: Case, head: int) -> int:
+    return head // min(tile, case.group)
 
 
 def query_heads() -> Iterator[Fault]:

@@ -72,6 +72,17 @@ NAMED = {
     "softcap-in-base-2": ("softcap-of-base-2", "softcap is applied to scores times log2(e), and not multiplied by it"),
     "softcap-by-exp2": ("softcap-exp2", "2**score is taken of capped scores instead of exp(score)"),
     "kv-head-from-tiles": ("kv-head-tiles-of-16", "h // (group rounded up to tiles of 16, where it exceeds 16) instead of"),
+    "kv-head-of-first-in-tile": (
+        "kv-head-of-tile-of-16",
+        "reads KV head h // 16 * 16 // group (that of the first head of its tile",
+    ),
+    "kv-head-is-tile": ("kv-head-is-tile-of-16", "reads KV head h // 16 (the number of its tile of 16, in groups beyond 16)"),
+    "k-packed-by-another-x": ("k-packed-by-8-read-by-4", "with x = 8, is read with x = 4"),
+    "split-size-of-smaller-tiles": ("tokens-dropped", "token 16 of sequence 0, which sees 17, does not count"),
+    "last-split-for-every-split": (
+        "tokens-miscounted",
+        "tokens 0 to 31 do not count, and token 32 counts twice: as if the last split took the place of every split",
+    ),
     "partials-rounded": ("sums-in-bfloat16", "sums, weights or partial results are rounded to bfloat16, more coarsely"),
 }
 
@@ -262,6 +273,7 @@ def test_every_fault_applies_and_says_so(fault: object) -> None:
 FAR = Layout(FAMILIES["NHD"], (2**29, 0, 0, 0))
 WITNESSES = (
     Case(seq_lens=(3,), num_kv_heads=2, group=17),
+    Case(seq_lens=(3,), num_kv_heads=2, group=71, head_dim=32, block_size=2),
     RICH,
     Case(
         seq_lens=(37, 0, 300),

@@ -7,6 +7,31 @@ from fuzz_decode_kernels.mutants.real_bugs.lines import START
 
 ROWS = "m_row = o_row < q_len * group"
 EXISTING = "m_row = (o_row < q_len * group) & (i_kv * group + o_row % group < HEADS)"
+K_HEAD, E_HEAD, V_HEAD = (
+    "p_k_head = k_cache + i_kv * s_kh",
+    "p_e_head = k_cache + i_kv * s_kh",
+    "p_v_head = v_cache + i_kv * s_vh",
+)
+# programs that take 16 query heads, whatever their KV heads are, in groups beyond 16
+TILES_OF_HEADS = (
+    (
+        START,
+        "    kv_group = group\n    if group > 16:\n        num_kv_heads, group = -(-num_q_heads // 16), 16\n" + START,
+    ),
+    (
+        "LANES: tl.constexpr,\n):  # fmt: skip\n    # one grid",
+        "LANES: tl.constexpr, HEADS: tl.constexpr, KV_GROUP: tl.constexpr,\n):  # fmt: skip\n    # one grid",
+    ),
+    ("LANES=max(", "HEADS=num_q_heads,\n        KV_GROUP=kv_group,\n        LANES=max("),
+    (
+        "BLOCK_DV: tl.constexpr,\n):  # fmt: skip\n    pid",
+        "BLOCK_DV: tl.constexpr, HEADS: tl.constexpr,\n):  # fmt: skip\n    pid",
+    ),
+    ("BLOCK_S=block_s,", "BLOCK_S=block_s,\n        HEADS=num_q_heads,"),
+    (ROWS + "\n    i_query", EXISTING + "\n    i_query"),
+    (ROWS + "\n    m_dv", EXISTING + "\n    m_dv"),
+    ("i_packed * (num_kv_heads * group) + i_head, b_max", "i_packed * HEADS + i_head, b_max"),
+)
 I_HEAD, WRONG_HEAD = "i_head = i_kv * group + o_row % group", "i_head = o_row % group * num_kv_heads + i_kv"
 
 MUTANTS: dict[str, Mutant] = {
@@ -67,6 +92,22 @@ MUTANTS: dict[str, Mutant] = {
             ("i_packed * (num_kv_heads * group) + i_head, b_max", "i_packed * HEADS + i_head, b_max"),
         ),
         diagnosis=("kv-head-tiles-of-16",),
+    ),
+    "kv-head-of-first-in-tile": Mutant(
+        "G1",
+        "query heads are taken in tiles of 16, and the first one's KV head serves all of a tile",
+        "groups larger than 16, no multiple of 16, and two KV heads or more",
+        ("InternLM/lmdeploy/pull/2688",),
+        (*TILES_OF_HEADS, *((line, line.replace("i_kv", "i_kv * group // KV_GROUP")) for line in (K_HEAD, E_HEAD, V_HEAD))),
+        diagnosis=("kv-head-of-tile-of-16",),
+    ),
+    "kv-head-is-tile": Mutant(
+        "G1",
+        "query heads are taken in tiles of 16, and the number of a tile is taken for its KV head",
+        "groups larger than 16",
+        ("InternLM/lmdeploy/pull/2688",),
+        TILES_OF_HEADS,
+        diagnosis=("kv-head-is-tile-of-16",),
     ),
     "group-beyond-eight": Mutant(
         "G1",

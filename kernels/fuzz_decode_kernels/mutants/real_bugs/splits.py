@@ -9,6 +9,7 @@ TILE_PIVOT = (
     'b_pivot = tl.where(b_new == float("-inf"), 0.0, b_new)\n            b_rescale = tl.exp(b_max - b_pivot)\n            b_p ='
 )
 STORE_LSE = "b_max + tl.log(b_sum), mask=m_row)"
+PLACE = "i_place = tl.where(i_first + o_part == 0, i_seq, num_seqs + first_share + i_first + o_part)"
 NUM_PARTS = "num_parts = tl.where(last > first, tl.load(p_parts + 1) - first_share + 1, 0)"
 
 MUTANTS: dict[str, Mutant] = {
@@ -50,6 +51,22 @@ MUTANTS: dict[str, Mutant] = {
         ("pie-project/pie/pull/410", "sgl-project/sglang/pull/22688"),
         ((LAST, "last = tl.minimum(seq_first + (end - before) * TILE, tl.minimum(seq_last, tl.load(seq_lens)))"),),
         diagnosis=("tokens-dropped",),
+    ),
+    "split-size-of-smaller-tiles": Mutant(
+        "K1",
+        "the size of a split counts its tiles as if they had half as many tokens, and nobody has the rest",
+        "more than 16 tokens",
+        (),
+        ((LAST, "last = tl.minimum(first + (end - i_tile) * (TILE // 2), seq_last)"),),
+        diagnosis=("tokens-dropped",),
+    ),
+    "last-split-for-every-split": Mutant(
+        "K1",
+        "the merge takes the last split's part for every split",
+        "a sequence that is divided",
+        (),
+        ((PLACE, "i_place = tl.where(num_parts == 1, i_seq, num_seqs + first_share + num_parts - 1) + o_part * 0"),),
+        diagnosis=("tokens-miscounted",),
     ),
     "merge-without-rescaling": Mutant(
         "K1",

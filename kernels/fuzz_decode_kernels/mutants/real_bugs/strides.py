@@ -135,6 +135,24 @@ MUTANTS: dict[str, Mutant] = {
         (V_SHAPE,),
         diagnosis=("v-strides-dense",),
     ),
+    "k-packed-by-another-x": Mutant(
+        "S4",
+        "K is packed as [blocks, heads, dim / 8, slots, 8] and read as [blocks, heads, dim / 4, slots, 4]",
+        "block_size > 1, head_dim a multiple of 8",
+        (),
+        (
+            (
+                "p_k = p_k_head + o_k[:, None]\n",
+                "p_k = p_k_head + o_k[:, None]\n"
+                "            if not V_IN_K:\n"
+                "                o_x = (o_d // 4 * block_size * 4)[None, :] + (o_s * 4)[:, None] + (o_d % 4)[None, :]\n"
+                "                o_x_slot = (o_x // 8 % block_size - o_s[:, None]) * s_ks * UNIT\n"
+                "                o_x_dim = (o_x // (block_size * 8) * 8 + o_x % 8 - o_d[None, :]) * s_kd\n"
+                "                p_k += tl.where(m_k & (head_dim % 8 == 0), o_x_slot + o_x_dim, 0)\n",
+            ),
+        ),
+        diagnosis=("k-packed-by-8-read-by-4",),
+    ),
     "v-uses-k-strides": Mutant(
         "S3",
         "V is read with K's strides",
