@@ -17,8 +17,8 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import AccessModel, Span, TensorView, correct_model, replace, row_ends, span
 from fuzz_decode.diagnose.diagnosis import Access, Trace, TraceRequest
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
+from fuzz_decode.diagnose.gather import tokens_in
 from fuzz_decode.diagnose.memory import Memory, cache_offsets, slots_of
-from fuzz_decode.diagnose.predict import tokens_in
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected, invoke
 from fuzz_decode.execute.watch import contained
 from fuzz_decode.problems.build import build_problem

@@ -16,7 +16,7 @@ from fuzz_decode.diagnose.access_model import AccessModel, TensorView
 from fuzz_decode.problems.problem import Problem
 
 # (ids read from the table, the row they are in, their columns, the table's width) -> block ids
-BLOCK_IDS: dict[str, Callable[[Tensor, int, Tensor, int], Tensor]] = {
+BLOCK_IDS: dict[str, Callable[[Tensor, Tensor, Tensor, int], Tensor]] = {
     "as it is": lambda ids, row, columns, width: ids,
     "& 0xFFFF": lambda ids, row, columns, width: ids & 0xFFFF,
     "int16": lambda ids, row, columns, width: (ids + 2**15) % 2**16 - 2**15,
@@ -53,10 +53,10 @@ class Memory:
         values = torch.where(known, found, 0.0)
         return values, known | (~inside & sound) if self.fenced else known
 
-    def block_ids(self, model: AccessModel, row: int, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
-        """The block of each token, and which of them are known."""
+    def block_ids(self, model: AccessModel, row: int | Tensor, tokens: Tensor, tile: int = 1) -> tuple[Tensor, Tensor]:
+        """The block of each token [n] of a row, or [rows, n] of rows [rows, 1], and which of them are known."""
         lookup, table = model.lookup, model.addresses.table
-        columns, table_row = tokens // tile * tile // lookup.column_tokens, lookup.table_row[row]
+        columns, table_row = tokens // tile * tile // lookup.column_tokens, torch.tensor(lookup.table_row)[row]
         read = columns if lookup.last_column is None else columns.clamp(max=lookup.last_column)
         ids, known = self.read(table, table_row * table.strides[0] + read * table.strides[1])
         if lookup.filled_columns is not None:
@@ -66,8 +66,8 @@ class Memory:
 
 
 def has_blocks(problem: Problem, blocks: Tensor) -> Tensor:
-    """[tokens, 1, 1], bool: which block ids are those of blocks. A kernel's arithmetic need not be wide enough for others."""
-    return ((blocks >= 0) & (blocks < problem.k_cache.shape[0]))[:, None, None]
+    """[..., 1, 1], bool: which block ids are those of blocks. A kernel's arithmetic need not be wide enough for others."""
+    return ((blocks >= 0) & (blocks < problem.k_cache.shape[0]))[..., None, None]
 
 
 def slots_of(model: AccessModel, tokens: Tensor) -> Tensor:
@@ -77,25 +77,25 @@ def slots_of(model: AccessModel, tokens: Tensor) -> Tensor:
 
 
 def cache_offsets(problem: Problem, view: TensorView, blocks: Tensor, slots: Tensor, heads: Tensor, dims: Tensor) -> Tensor:
-    """Elements from the cache's element 0, [tokens, heads, dims]."""
+    """Elements from the cache's element 0, [..., heads, dims]."""
     s_block, s_slot, s_head, s_dim = view.strides
     first = blocks * s_block
     if view.bits.startswith("block-offset"):
         first = _wrapped(first, view.bits, problem)
-    rows = (first + slots * s_slot)[:, None] + heads * s_head
+    rows = (first + slots * s_slot)[..., None] + heads * s_head
     if view.bits.startswith("address"):
         rows = _wrapped(rows, view.bits, problem)
     return rows[..., None] + dims * s_dim
 
 
 def shift_of_packing(packing: tuple[int, int], view: TensorView, block_size: int, slots: Tensor, dims: Tensor) -> Tensor:
-    """How many elements further a dim of a slot is read, [tokens, 1, dims], if K is packed as [dim / x, slots, x] by one x and
+    """How many elements further a dim of a slot is read, [..., 1, dims], if K is packed as [dim / x, slots, x] by one x and
     unpacked by another."""
     stored, read = packing
-    place = dims // read * block_size * read + slots[:, None] * read + dims % read
+    place = dims // read * block_size * read + slots[..., None] * read + dims % read
     found_dim = place // (block_size * stored) * stored + place % stored
     found_slot = place // stored % block_size
-    return ((found_slot - slots[:, None]) * view.strides[1] + (found_dim - dims) * view.strides[3])[:, None]
+    return ((found_slot - slots[..., None]) * view.strides[1] + (found_dim - dims) * view.strides[3])[..., None, :]
 
 
 def _wrapped(offsets: Tensor, bits: str, problem: Problem) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.diagnose.access_model import AccessModel, Span, replace, span
+from fuzz_decode.diagnose.gather import gather_row
 from fuzz_decode.diagnose.observation import Observation
-from fuzz_decode.diagnose.predict import gather
 
 MAX_TOKENS = 4096  # of a sequence: all pairs of tokens are tried
 MAX_EXTRA_TOKENS = 64
@@ -60,9 +60,7 @@ def wrong_heads(run: Observation) -> dict[int, int]:
 def weights_of(run: Observation, row: int, head: int) -> tuple[Tensor, Tensor]:
     """Of the tokens that a row sees, relative to the largest: weights [tokens + 1], first that of the sink, and weighted V."""
     experiment = run.experiment
-    ((first, end),) = experiment.correct.visibility.spans[row]
-    heads, tokens = slice(head, head + 1), torch.arange(first, end)
-    seen, _ = gather(experiment.memory, experiment.correct, row, heads, tokens)
+    seen = gather_row(experiment.memory, experiment.correct, row, slice(head, head + 1))
     scores = seen.scores[0]
     sink = torch.full((1,), -torch.inf, dtype=torch.float64) if seen.sinks is None else seen.sinks
     weights = (torch.cat([sink, scores]) - scores.max()).exp()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fuzz_decode.diagnose.access_model import AccessModel, Span, replace
 from fuzz_decode.diagnose.checks.fitting import Fit, FittedFault, nearest_run, token_range, weights_of, wrong_heads
+from fuzz_decode.diagnose.gather import gather_row
 from fuzz_decode.diagnose.observation import Observation
-from fuzz_decode.diagnose.predict import gather
 
 MAX_TOKENS = 2048  # of a row: the equations are solved for all of them
 MAX_COUNT = 64
@@ -87,13 +87,13 @@ def _equations(run: Observation, row: int) -> tuple[Tensor, Tensor]:
     """Factors of the counts [equations, tokens], and what they add up to, in units of the error that is allowed."""
     experiment = run.experiment
     right = experiment.predict(experiment.correct)
-    ((first, end),) = experiment.correct.visibility.spans[row]
-    seen, _ = gather(experiment.memory, experiment.correct, row, slice(0, run.out.shape[1]), torch.arange(first, end))
+    seen = gather_row(experiment.memory, experiment.correct, row, slice(0, run.out.shape[1]))
     top = seen.scores.amax(-1)
     weights = (seen.scores - top[:, None]).exp()
     sinks = torch.zeros_like(top) if seen.sinks is None else (seen.sinks - top).exp()
     total = weights.sum(-1) + sinks
-    v, out = (seen.v * seen.v_scale).permute(1, 2, 0), run.out[row]
+    group = run.out.shape[1] // seen.v.shape[1]
+    v, out = (seen.v * seen.v_scale).permute(1, 2, 0).repeat_interleave(group, dim=0), run.out[row]
     factors = weights[:, None] * (v - out[..., None])  # [heads, dims, tokens]
     error = right.out_bound[row] * total[:, None]
     equations = [(factors / error[..., None]).flatten(0, 1)], [(out * sinks[:, None] / error).flatten()]
