@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import operator
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -58,12 +57,6 @@ def install_native_engine() -> None:
     parse_once()
     JITFunction.run = _run
     autotuner.Autotuner._bench = _time_of
-
-
-def is_native() -> bool:
-    """Whether launches of this process run in the native engine."""
-    jit = sys.modules.get("triton.runtime.jit")
-    return jit is not None and jit.JITFunction.run is _run
 
 
 @dataclass(frozen=True, slots=True)
