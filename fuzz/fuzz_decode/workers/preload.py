@@ -3,6 +3,7 @@ take seconds."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -37,7 +38,9 @@ def _import_and_test(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """What is made meanwhile stays until the process ends: no collection looks for garbage in it, here or in a fork."""
+    """What is made meanwhile stays until the process ends: no collection looks for garbage in it, here or in a fork. Triton's
+    bindings complain if the last one does not, either."""
+    atexit.register(gc.unfreeze)
     gc.disable()
     try:
         yield
