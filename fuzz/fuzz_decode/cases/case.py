@@ -120,8 +120,9 @@ class Case:
     @property
     def num_pages(self) -> int:
         """Distinct pages that sequences use."""
-        needed = [self._needed(length) for length in self.seq_lens]
-        shared = min(self.table.shared_blocks, needed[0])
+        needed = [-(-length // self.block_size) for length in self.seq_lens]
+        if not (shared := min(self.table.shared_blocks, needed[0])):
+            return sum(needed)
         return needed[0] + sum(own - min(shared, own) for own in needed[1:])
 
     @property
@@ -185,14 +186,15 @@ class Case:
 
     def layouts(self) -> dict[str, PlacedLayout]:
         """Every layout of the case with the axis sizes that it applies to, by the (dotted) name of its field."""
+        cache = self.cache_sizes(self.k_row)
         found = {
-            "k": PlacedLayout(self.k, self.cache_sizes(self.k_row)),
+            "k": PlacedLayout(self.k, cache),
             "q": PlacedLayout(self.q, self.query_sizes(self.head_dim)),
             "out": PlacedLayout(self.out, self.query_sizes(self.value_head_dim)),
             "table.layout": PlacedLayout(self.table.layout, self.table_sizes()),
         }
         if self.v is not None:
-            found["v"] = PlacedLayout(self.v, self.cache_sizes(self.value_head_dim))
+            found["v"] = PlacedLayout(self.v, {**cache, "dim": self.value_head_dim})
         return found
 
     @property

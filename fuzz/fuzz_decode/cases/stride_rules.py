@@ -40,7 +40,7 @@ class StrideRules:
             return "block stride is not block_size * slot stride"
         if self.v_like_k and _view_strides(case, "k") != _view_strides(case, "v"):
             return "strides of V are not those of K"
-        for name in ("q", "k", "v"):
+        for name in ("q", "k", "v") if self.multiple_of > 1 else ():
             if not _is_aligned(_placed(case, name), self.multiple_of):
                 return f"rows of {name} do not start at multiples of {self.multiple_of} elements"
         return None

@@ -52,6 +52,13 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from fuzz_decode.workers.fork_server import begin_server
+
+    settings = _settings(arguments)
+    for option in ("json", "html", "junit"):
+        must_be_writable(f"--{option}", getattr(arguments, option))
+    if settings.ray is None:
+        begin_server(settings.worker_config)
     from rich.console import Console
 
     from fuzz_decode.campaign.campaign import Campaign
@@ -59,9 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fuzz_decode.report.ci.summary import CiReport
     from fuzz_decode.report.terminal.campaign import CampaignView
 
-    campaign = Campaign(_settings(arguments))
-    for option in ("json", "html", "junit"):
-        must_be_writable(f"--{option}", getattr(arguments, option))
+    campaign = Campaign(settings)
     view = CampaignView(campaign, Console(highlight=False, soft_wrap=False))
     files = _ReportFiles(view, arguments.json, arguments.html)
     with contextlib.ExitStack() as ends:  # all are called, last to first, however the campaign ends

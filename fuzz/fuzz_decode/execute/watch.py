@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.launches.record import LaunchRecord
 from fuzz_decode.oracles.repeatability import Order
-from fuzz_decode.triton_native.launch import is_native, watch_launches
+from fuzz_decode.triton_native.installed import is_native
+from fuzz_decode.triton_native.launch import watch_launches
 
 
 @contextlib.contextmanager

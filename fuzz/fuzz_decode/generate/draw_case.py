@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
@@ -35,6 +31,9 @@ from fuzz_decode.cases.stride_rules import StrideRules
 from fuzz_decode.cases.validity import tags_fit
 from fuzz_decode.generate.choices import Choices, early, happens, sometimes
 from fuzz_decode.generate.layouts import LATENT, draw_block_table, draw_query_layout, with_cache, with_huge_span
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 Q_LENS = (2, 3, 4, 5, 8)
 FP8_SCALES = (0.5, 2.0, 0.3, 1.7)  # never 1, which hides a kernel that ignores them
@@ -113,47 +112,24 @@ def decode_cases(
     reach beyond 2**31 elements on few touched pages. `strides` are the target's assumptions. `finite` are places among
     FINITE_PLACES that hold finite numbers in place of NaN.
     """
-    return _strategy(
-        CaseSpace(
-            dtypes=tuple(dtypes),
-            cache_dtypes=tuple(cache_dtypes),
-            head_dims=_as_tuple(head_dims),
-            value_head_dims="head_dim" if value_head_dims == "head_dim" else _as_tuple(value_head_dims),
-            block_sizes=_as_tuple(block_sizes),
-            groups=_as_tuple(groups),
-            num_kv_heads=_as_tuple(num_kv_heads),
-            options=generated_parameters() if options is None else frozenset(options),
-            min_seq_len=min_seq_len,
-            max_seq_len=max_seq_len,
-            huge_spans=huge_spans,
-            strides=strides,
-            finite=places_in_order(finite),
-        )
+    from fuzz_decode.generate.hypothesis_choices import strategy_of  # takes as long to import as the whole command line
+
+    space = CaseSpace(
+        dtypes=tuple(dtypes),
+        cache_dtypes=tuple(cache_dtypes),
+        head_dims=_as_tuple(head_dims),
+        value_head_dims="head_dim" if value_head_dims == "head_dim" else _as_tuple(value_head_dims),
+        block_sizes=_as_tuple(block_sizes),
+        groups=_as_tuple(groups),
+        num_kv_heads=_as_tuple(num_kv_heads),
+        options=generated_parameters() if options is None else frozenset(options),
+        min_seq_len=min_seq_len,
+        max_seq_len=max_seq_len,
+        huge_spans=huge_spans,
+        strides=strides,
+        finite=places_in_order(finite),
     )
-
-
-@st.composite
-def _strategy(draw: DrawFn, space: CaseSpace) -> Case:
-    return draw_case(HypothesisChoices(draw), space)
-
-
-@dataclass(frozen=True, slots=True)
-class HypothesisChoices:
-    """Choices that Hypothesis records and shrinks."""
-
-    draw: DrawFn
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def one_of(self, values: Sequence[T]) -> T:
-        return self.draw(st.sampled_from(values))
-
-    def coin(self) -> bool:
-        return self.draw(st.booleans())
-
-    def shuffled(self, values: Sequence[T]) -> tuple[T, ...]:
-        return tuple(self.draw(st.permutations(values)))
+    return strategy_of(lambda choices: draw_case(choices, space))
 
 
 def _as_tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:

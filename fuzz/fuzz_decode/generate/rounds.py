@@ -121,9 +121,16 @@ def same_kernel_cases(round: CompileRound, compiles_for: CompilesFor) -> Iterato
     fixed = _compiled_options(first, compiles_for)
     while True:
         draws = (draw_case(source, space) for _ in range(TRIES))
-        forms = (form for case in draws for form in (case, space.strides.nearest(altered(case, fixed))))
+        forms = (form for case in draws for form in _forms(case, fixed, space))
         fitting = (form for form in forms if compiles_for(form) == key and is_valid(form))
         yield next(fitting, None) or dataclasses.replace(first, seed=source.integer(0, 2**16))
+
+
+def _forms(case: Case, fixed: dict[str, Any], space: CaseSpace) -> Iterator[Case]:
+    """A drawn case, and the same with fixed options, unless it has those already."""
+    yield case
+    if any(getattr(case, name) != value for name, value in fixed.items()):
+        yield space.strides.nearest(altered(case, fixed))
 
 
 def _narrowed(space: CaseSpace, first: Case, compiles_for: CompilesFor) -> CaseSpace:

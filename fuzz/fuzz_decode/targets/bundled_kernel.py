@@ -11,7 +11,7 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.layout import PlacedLayout
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.targets.target import Arithmetic
-from fuzz_decode.triton_native.launch import is_native
+from fuzz_decode.triton_native.installed import is_native
 
 VECTOR_BYTES = 16  # the widest load
 WIDEST_BLOCK = 512  # dims; those of K beyond it make a block of their own

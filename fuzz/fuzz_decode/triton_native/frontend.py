@@ -14,6 +14,10 @@ from fuzz_decode.triton_native.parameters import Constant, Kind, constants_of, s
 
 EXACT = (int, bool, str, type(None))  # types of which equal values have equal texts; 0.0 and -0.0 do not
 COMPUTE_CAPABILITY, WARP_SIZE = 90, 32  # has every type; what depends on it comes after this stage
+OPTIONS = {
+    "enable_fp_fusion": False,
+    "sanitize_overflow": False,  # checks that only debug mode keeps; making and dropping them takes half of the front end's time
+}
 
 
 def triton_ir(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str, object]) -> str:
@@ -24,7 +28,7 @@ def triton_ir(function: Any, types: Mapping[str, Kind], constexprs: Mapping[str,
 
     target = GPUTarget("cuda", COMPUTE_CAPABILITY, WARP_SIZE)
     backend = make_backend(target)
-    options = backend.parse_options({"enable_fp_fusion": False})
+    options = backend.parse_options(OPTIONS)
     context = ir.context()
     ir.load_dialects(context)
     backend.load_dialects(context)

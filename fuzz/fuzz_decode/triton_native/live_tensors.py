@@ -11,19 +11,19 @@ ADDRESSES = range(2**32, 2**48)  # of memory that a process allocates; no count 
 
 def reachable_tensors(values: Iterable[Any]) -> list[Any]:
     """All live tensors, if some argument holds a number that may be an address; otherwise none. Each storage comes once."""
-    if not any(map(_may_hold_addresses, values)):
-        return []
     import torch
 
+    if not any(_may_hold_addresses(value, torch.int64) for value in values):
+        return []
     live = (value for value in gc.get_objects() if issubclass(type(value), torch.Tensor))
     on_host = (tensor for tensor in live if tensor.layout is torch.strided and tensor.device.type == "cpu")
     return list({tensor.untyped_storage().data_ptr(): tensor for tensor in on_host}.values())
 
 
-def _may_hold_addresses(value: Any) -> bool:
+def _may_hold_addresses(value: Any, dtype: Any) -> bool:
+    """Whether it is such a number, or a tensor of this dtype with one."""
     if isinstance(value, int):
         return value in ADDRESSES
-    dtype = getattr(value, "dtype", None)
-    if dtype is None or str(dtype) != "torch.int64":
+    if getattr(value, "dtype", None) is not dtype:
         return False
     return bool(((value >= ADDRESSES.start) & (value < ADDRESSES.stop)).any())

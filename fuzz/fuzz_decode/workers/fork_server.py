@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import _forkserver
 
 from fuzz_decode.workers.protocol import WorkerConfig
+from fuzz_decode.workers.socket_folder import socket_folder
 from fuzz_decode.workers.supervisor import end_with, end_with_parent, wait_for
 
 EXIT_REFORK = 86  # exit code of a fork that is to be followed by another
@@ -25,6 +26,13 @@ def fork_server_context(plan: WorkerConfig) -> ForkServerContext:
         _leave_server()
         multiprocessing.set_forkserver_preload(modules)
     return multiprocessing.get_context("forkserver")
+
+
+def begin_server(plan: WorkerConfig) -> None:
+    """Start the server without waiting for it: it imports torch while this process imports other modules."""
+    fork_server_context(plan)
+    socket_folder()  # in which its socket is made
+    _forkserver.ensure_running()
 
 
 def _leave_server() -> None:

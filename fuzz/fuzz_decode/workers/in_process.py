@@ -123,7 +123,7 @@ class InProcessBackend:
 
 def _loaded_engine(plan: WorkerConfig) -> EngineChoice:
     """The engine of this process. Raises UsageError if the plan wants another one."""
-    from fuzz_decode.triton_native.launch import is_native
+    from fuzz_decode.triton_native.installed import is_native
 
     if is_native():
         return EngineChoice(NATIVE)
