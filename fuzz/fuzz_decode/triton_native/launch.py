@@ -90,18 +90,26 @@ def _run(self: Any, *positional: Any, grid: Any, warmup: bool, **named: Any) -> 
     for hook in self.pre_run_hooks:
         hook(*positional, **named)
     try:
-        arguments = bind(self, positional, named)
-        with _faults_of_engine(self.__name__):
-            kernel = execute.compiled(_plain(self), arguments.types, arguments.constants)
-        _check_globals(self)
-        sizes = (0, 0, 0) if warmup else _sizes(grid, arguments.meta)
-        if min(sizes) > 0:
-            _launch(kernel, arguments, sizes)
+        with _without_torch_functions():
+            arguments = bind(self, positional, named)
+            with _faults_of_engine(self.__name__):
+                kernel = execute.compiled(_plain(self), arguments.types, arguments.constants)
+            _check_globals(self)
+            sizes = (0, 0, 0) if warmup else _sizes(grid, arguments.meta)
+            if min(sizes) > 0:
+                _launch(kernel, arguments, sizes)
     except Unsupported as error:
         for watch in _watches:
             watch.record.unsupported = watch.record.unsupported or str(error)
         raise
     return LaunchedKernel(self, arguments, kernel.name)
+
+
+def _without_torch_functions() -> contextlib.AbstractContextManager[Any]:
+    """What the engine does with tensors is no call of the target, whose calls others may follow."""
+    import torch
+
+    return torch._C.DisableTorchFunction()
 
 
 def _launch(kernel: Any, arguments: Arguments, sizes: tuple[int, int, int]) -> None:
@@ -133,9 +141,8 @@ def _faults_of_engine(kernel: str) -> Iterator[None]:
 
 def _add(report: LaunchReport, arguments: Arguments, record: LaunchRecord) -> None:
     record.out_of_bounds = record.out_of_bounds or report.outside
-    if report.undefined is not None and record.undefined is None:
-        storage = _storage(arguments.values.get(report.undefined.tensor))
-        record.undefined = dataclasses.replace(report.undefined, storage=storage)
+    for use in report.undefined:
+        record.add_undefined(dataclasses.replace(use, storage=_storage(arguments.values.get(use.tensor))))
     record.out_of_bounds_elements += report.outside_elements
     record.undefined_elements += report.undefined_elements
     if record.reads is not None and report.reads is not None:

@@ -37,11 +37,12 @@ pytestmark = [
 ]
 
 CASE = Case(seq_lens=(3,), block_size=2)
-RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE = (
-    dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5)
+RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE, COUNTS_FROM_GARBAGE = (
+    dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5, 6)
 )
 SAMPLES = Path(triton_targets.__file__)
 LOOP_LINE = 1 + SAMPLES.read_text().splitlines().index("    for _ in range(3):")
+COUNTS_FROM = 1 + SAMPLES.read_text().splitlines().index("    if tl.atomic_add(finished, 1) == COUNT - 1:")
 NEEDS_A_LOOP = (
     f"the native engine does not support scf.for in a function that combines or maps elements ({SAMPLES}, line {LOOP_LINE})"
 )
@@ -96,6 +97,15 @@ def test_a_race_is_a_finding(worker: ResilientWorker) -> None:
 def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None:
     assert worker.run(USES_MASKED_LANES).signature == "undefined-value-wanted:call"
     assert worker.diagnose(USES_MASKED_LANES).fault == "undefined-value"
+
+
+def test_a_counter_that_nothing_set_to_zero_is_a_finding(worker: ResilientWorker) -> None:
+    (finding,) = worker.run(COUNTS_FROM_GARBAGE).findings
+
+    assert finding.signature == "undefined-value-finished:call"
+    place = f"line {COUNTS_FROM} of triton_targets.py, program (0, 0, 0)"
+    read = f"the kernel reads memory that nothing wrote, of finished, int32 [1], in {place}"
+    assert finding.message == f"{read}: it decides a branch in {place}, 2 elements in all"
 
 
 def test_an_address_in_memory_leads_to_any_tensor_of_the_host(worker: ResilientWorker) -> None:
