@@ -6,11 +6,9 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fuzz_decode.launches.unwritten import allocations
 
-NEVER_WRITTEN, UNDEFINED_STORED = 1, 2  # marks
+NEVER_WRITTEN, UNDEFINED_STORED = b"\1", 2  # marks
 
 
 class MachineAllocation(ctypes.Structure):
@@ -30,6 +28,6 @@ def machine_allocations(starts: Sequence[int]) -> Any:
     for number, allocation in found.items():
         if allocation is not None:
             if allocation.marks is None:
-                allocation.marks = np.full(allocation.bytes, NEVER_WRITTEN, np.uint8)
-            array[number].marks, array[number].fill = allocation.marks.ctypes.data, allocation.fill
+                allocation.marks = (ctypes.c_uint8 * allocation.bytes).from_buffer(bytearray(NEVER_WRITTEN) * allocation.bytes)
+            array[number].marks, array[number].fill = ctypes.addressof(allocation.marks), allocation.fill
     return array
