@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import triton_targets
+from factories import entry
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.evaluate import score
 from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore
@@ -134,6 +136,18 @@ def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(tmp_path: Path,
     data = json.loads(report.read_text())
     assert (data["engine"], data["engine_reason"], data["cases"]) == ("interpreter", NEEDS_A_LOOP, 6)
     assert "engine" not in data["versions"]
+
+
+@pytest.mark.parametrize("command", ["replay", "triage", "minimize", "targets"])
+def test_each_command_says_once_that_the_interpreter_took_over(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = target("combines_with_a_loop")
+    path = save(tmp_path, entry(CASE, name))
+    words = ["--check", name] if command == "targets" else [str(path), "--target", name]
+
+    assert main([command, *words, "--device", "cpu"]) == CLEAN
+    assert capsys.readouterr().out.count(f"engine: interpreter, since {NEEDS_A_LOOP}\n") == 1
 
 
 def test_a_worker_that_is_replaced_makes_all_calls_again() -> None:
