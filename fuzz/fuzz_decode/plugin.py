@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fuzz_decode.outcome import Outcome
     from fuzz_decode.workers.resilient_worker import ResilientWorker
 
+REPLACED = "why the interpreter took over"  # a property of reports, which reach the main process under xdist, too
 WORKERS = pytest.StashKey[dict[tuple[str, str], "ResilientWorker"]]()
 
 
@@ -57,6 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     for worker in config.stash.get(WORKERS, {}).values():
         worker.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once why the interpreter took over, where it did."""
+    reports = [report for listed in terminalreporter.stats.values() for report in listed]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    for reason in dict.fromkeys(reason for name, reason in properties if name == REPLACED):
+        from fuzz_decode.report.terminal.header import interpreter_line
+
+        terminalreporter.write_line(f"fuzz-decode: {interpreter_line(reason).plain}")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -110,6 +121,8 @@ class ReplayItem(pytest.Item):
             pytest.skip(f"quarantined: {crash.reason} ({crash.issue})")
         worker = self._worker(entry.device if self.must_fail else self.config.getoption("--decode-device"))
         outcome = worker.run_calls(entry.calls)
+        if worker.plan.engine.reason:
+            self.user_properties.append((REPLACED, worker.plan.engine.reason))
         if outcome.status == "rejected":
             pytest.skip(f"{self.target} does not take this case: {outcome.reason}")
         if known := ledger.failure(outcome.signature, entry.calls):

@@ -17,7 +17,7 @@ from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.resilient_worker import ResilientWorker, Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,16 @@ class MinimizedEntry:
     """our own fault in the diagnosis, for the caller to raise once the entry is shown"""
 
 
-def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float) -> MinimizedEntry | Outcome:
+def minimize(path: Path, entry: Entry, plan: WorkerConfig, seconds: float, tell: Tell = str) -> MinimizedEntry | Outcome:
     """Shrink the entry's case on the plan's target and store the result beside it.
 
     The outcome there, and nothing changes, if the case does not fail with the entry's signature. A known failure shrinks like any
-    other, but a new one does not shrink into a known one. The entry itself stays if it is one of another target. Raises
-    UsageError if the ledger is wrong or the target cannot be imported, HarnessError if our own code failed.
+    other, but a new one does not shrink into a known one. The entry itself stays if it is one of another target.
+    `tell` gets the reason if the interpreter takes over. Raises UsageError if the
+    ledger is wrong or the target cannot be imported, HarnessError if our own code failed.
     """
     ledger = load_ledger(path.parent, plan.target)
-    with ResilientWorker(plan) as worker:
+    with ResilientWorker(plan, tell) as worker:
         calls, outcome = first_failure(entry.calls, entry.signature, worker)
         if outcome.signature != entry.signature:
             return outcome

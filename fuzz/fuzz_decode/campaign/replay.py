@@ -9,9 +9,8 @@ from pathlib import Path
 from fuzz_decode.corpus.entry import Entry
 from fuzz_decode.corpus.ledger import KnownFailure, load_ledger
 from fuzz_decode.outcome import Outcome, Status
-from fuzz_decode.workers.engines import EngineChoice
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.resilient_worker import ResilientWorker, Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +22,18 @@ class Replayed:
     outcome: Outcome
     out_of_date: KnownFailure | None = None
     """the ledger's entry that expects a failure, although the case passed"""
-    engine: EngineChoice = EngineChoice()
-    """what ran it, if that was on the CPU"""
 
 
-def replay(entries: dict[Path, Entry], plan: WorkerConfig) -> Iterator[Replayed]:
-    """Run each entry's case on the plan's target, except those that the ledger beside it quarantines.
+def replay(entries: dict[Path, Entry], plan: WorkerConfig, tell: Tell = str) -> Iterator[Replayed]:
+    """Run each entry's case on the plan's target, except those that the ledger beside it quarantines. `tell` gets the reason if
+    the interpreter takes over.
 
     Raises UsageError if a ledger is wrong or the target cannot be imported.
     """
     ledgers = {folder: load_ledger(folder, plan.target) for folder in {path.parent for path in entries}}
-    with ResilientWorker(plan) as worker:
+    with ResilientWorker(plan, tell) as worker:
         for path, entry in entries.items():
             ledger = ledgers[path.parent]
             outcome = ledger.apply_ledger(worker.run_calls)(entry.calls)
             out_of_date = ledger.expected(entry) if outcome.status == Status.PASSED else None
-            yield Replayed(path, entry, outcome, out_of_date, worker.plan.engine)
+            yield Replayed(path, entry, outcome, out_of_date)

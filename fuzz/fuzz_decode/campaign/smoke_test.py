@@ -18,7 +18,7 @@ from fuzz_decode.cases.layout import FAMILIES, Layout, family
 from fuzz_decode.cases.optional_arguments import all_options, in_order
 from fuzz_decode.outcome import Outcome, Stage, Status
 from fuzz_decode.workers.protocol import WorkerConfig, WorkerInfo
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.resilient_worker import ResilientWorker, Tell
 
 INTERLEAVED = Layout(FAMILIES["interleaved HND"])  # no stride of it is that of a contiguous cache
 SCATTERED = BlockTable(placement="permuted", first_block=1, spare_blocks=2)
@@ -48,9 +48,10 @@ class Suggestion:
     needs_finite: tuple[str, ...]
 
 
-def check(plan: WorkerConfig) -> Iterator[WorkerInfo | Answer | Suggestion]:
-    """The target's description, then the answer to each probe. Raises UsageError if it cannot be a target."""
-    with ResilientWorker(plan) as worker:
+def check(plan: WorkerConfig, tell: Tell = str) -> Iterator[WorkerInfo | Answer | Suggestion]:
+    """The target's description, then the answer to each probe.
+    `tell` gets the reason if the interpreter takes over. Raises UsageError if it cannot be a target."""
+    with ResilientWorker(plan, tell) as worker:
         yield worker.ready
         answers = []
         for probe in probes(worker.ready.space):

@@ -17,7 +17,7 @@ from fuzz_decode.errors import HarnessError, UsageError
 from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.protocol import WorkerConfig
-from fuzz_decode.workers.resilient_worker import ResilientWorker
+from fuzz_decode.workers.resilient_worker import ResilientWorker, Tell
 
 STILL_FAILS, FAILS_OTHERWISE, FIXED, NOT_RUN = "still failing", "failing otherwise", "fixed", "not run"
 NEW, NOT_REPEATED = "new", "not failing again"  # of a campaign that is just over
@@ -58,17 +58,20 @@ class Triaged:
         return dataclasses.replace(self, status=status)
 
 
-def triage(entries: dict[Path, Entry], plan: WorkerConfig, chosen: str | None, seconds: float) -> Iterator[Triaged]:
+def triage(
+    entries: dict[Path, Entry], plan: WorkerConfig, chosen: str | None, seconds: float, tell: Tell = str
+) -> Iterator[Triaged]:
     """Each bug of the entries, on the target that its file names, or on the `chosen` one; `plan` says where and how long.
 
-    A bug without a diagnosis is diagnosed, for at most `seconds`. Raises UsageError if a ledger is wrong.
+    A bug without a diagnosis is diagnosed, for at most `seconds`.
+    `tell` gets the reason if the interpreter takes over. Raises UsageError if a ledger is wrong.
     """
     bugs = _bugs(entries)
     for target in dict.fromkeys(chosen or entries[path].target for path in bugs):
         of_target = {path: others for path, others in bugs.items() if (chosen or entries[path].target) == target}
         try:
             trusted = target_of(entries[next(iter(of_target))], chosen)
-            worker = ResilientWorker(dataclasses.replace(plan, target=trusted))
+            worker = ResilientWorker(dataclasses.replace(plan, target=trusted), tell)
         except UsageError as error:
             yield from (Triaged(p, entries[p], entries[p], NOT_RUN, str(error), others) for p, others in of_target.items())
             continue

@@ -32,12 +32,13 @@ def _minimize(arguments: argparse.Namespace) -> int:
     from fuzz_decode.corpus.lookup import find_files, target_of
     from fuzz_decode.corpus.read import load
     from fuzz_decode.report.terminal.finding import in_a_line, repro_line, show_finding
+    from fuzz_decode.report.terminal.header import interpreter_lines
 
     console = Console(highlight=False)
     (path,) = find_files([arguments.name], arguments.corpus)[:1] or [Path(arguments.name)]
     entry = load(path)
     config = worker_config(arguments, target_of(entry, arguments.target))
-    result = minimize(path, entry, config, arguments.minimize_time)
+    result = minimize(path, entry, config, arguments.minimize_time, interpreter_lines(console))
     if not isinstance(result, MinimizedEntry):
         console.print(in_a_line(_why_kept(path, entry, config.target, result)), soft_wrap=True)
         return FINDINGS if result.findings else CLEAN

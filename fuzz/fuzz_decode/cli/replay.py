@@ -32,22 +32,18 @@ def _replay(arguments: argparse.Namespace) -> int:
     from fuzz_decode.outcome import Status
     from fuzz_decode.report.ci.summary import CiReport, replay_check, unreadable
     from fuzz_decode.report.terminal.finding import in_a_line
-    from fuzz_decode.report.terminal.header import interpreter_line
+    from fuzz_decode.report.terminal.header import interpreter_lines
 
     must_be_writable("--junit", arguments.junit)
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     config = worker_config(arguments, arguments.target)
     failed = known = out_of_date = 0
-    reason = ""
     with CiReport(
         f"fuzz-decode replay on {config.target}", arguments.junit, {"target": config.target, "device": config.device}
     ) as report:
         report.checks += map(unreadable, errors)
-        for replayed in replay(entries, config) if entries else ():
-            if replayed.engine.reason != reason:
-                reason = replayed.engine.reason
-                console.print(interpreter_line(reason), soft_wrap=True)
+        for replayed in replay(entries, config, interpreter_lines(console)) if entries else ():
             _show(console, replayed, config)
             report.checks.append(replay_check(replayed, config.target))
             failed += bool(replayed.outcome.findings)

@@ -24,6 +24,7 @@ def _targets(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fuzz_decode.campaign.smoke_test import check
+    from fuzz_decode.report.terminal.header import interpreter_lines
     from fuzz_decode.report.terminal.target_check import show_check
     from fuzz_decode.report.terminal.targets import show_mutants, show_targets
     from fuzz_decode.workers.devices import pick_device
@@ -36,4 +37,4 @@ def _targets(arguments: argparse.Namespace) -> int:
         show_targets(console, pick_device("auto"))
         return CLEAN
     config = worker_config(arguments, arguments.check)
-    return FINDINGS if show_check(console, config, check(config)) else CLEAN
+    return FINDINGS if show_check(console, config, check(config, interpreter_lines(console))) else CLEAN

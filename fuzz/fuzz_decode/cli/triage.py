@@ -41,6 +41,7 @@ def _triage(arguments: argparse.Namespace) -> int:
     from fuzz_decode.generate.coverage import Coverage
     from fuzz_decode.report.html import Page
     from fuzz_decode.report.html.inputs import read_coverage, read_score
+    from fuzz_decode.report.terminal.header import interpreter_lines
     from fuzz_decode.report.terminal.triage import count_statuses, show_triaged
 
     must_be_writable("--html", arguments.html)
@@ -49,7 +50,8 @@ def _triage(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     entries, errors = load_files(find_files(arguments.names, arguments.corpus))
     found = []
-    for triaged in triage(entries, worker_config(arguments, ""), arguments.target, arguments.diagnose_time):
+    config, tell = worker_config(arguments, ""), interpreter_lines(console)
+    for triaged in triage(entries, config, arguments.target, arguments.diagnose_time, tell):
         show_triaged(console, triaged)
         found.append(triaged)
     for error in errors:

@@ -12,7 +12,8 @@ from torch import Tensor
 from fuzz_decode.execute.raised import calls_to, raised, target_lines, text_of, type_name, unwrapped
 from fuzz_decode.execute.watch import supported_launches
 from fuzz_decode.outcome import Symptom, Violation
-from fuzz_decode.problems.poison import POISON, poisoned_allocations
+from fuzz_decode.problems.allocations import poisoned_allocations
+from fuzz_decode.problems.poison import POISON
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.targets.target import Target
 from fuzz_decode.text import one_line

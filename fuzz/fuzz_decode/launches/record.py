@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,23 @@ class OutOfBoundsAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class UnwrittenRead:
+    """A load from memory that the target allocated, and that holds no value."""
+
+    tensor: str
+    """The kernel's name of the tensor, its dtype and its shape: `counter, int32 [4]`."""
+    place: Place
+    stored: bool = False
+    """Whether an undefined value was stored there. If not, nothing was."""
+
+    @property
+    def name(self) -> str:
+        return self.tensor.partition(",")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class UndefinedUse:
-    """A use of a value that depends on a masked lane of a load without `other`, which may be anything."""
+    """A use of a value that may be anything: it depends on a masked lane of a load without `other`, or on unwritten memory."""
 
     use: str
     """What was done with it: "store", "address", "mask" or "branch"."""
@@ -60,17 +75,24 @@ class UndefinedUse:
     place: Place
     storage: int = 0
     """The address of the storage of that tensor; 0: none."""
+    unwritten: UnwrittenRead | None = None
+    """The load that the value comes from, unless that is one with a masked lane."""
 
 
 @dataclass(slots=True)
 class LaunchRecord:
-    """What was noticed in the launches of some calls: always the first of its kind, and how many elements there were."""
+    """What was noticed in the launches of some calls: the first of its kind, and how many elements there were."""
 
     out_of_bounds: OutOfBoundsAccess | None = None
     out_of_bounds_elements: int = 0
-    undefined: UndefinedUse | None = None
+    undefined: list[UndefinedUse] = field(default_factory=list)
+    """The first of each kind with each tensor."""
     undefined_elements: int = 0
     reads: list[Any] | None = None
     """Arrays of addresses that were read inside of the storages; None: they are not kept."""
     unsupported: str = ""
     """Why the engine could not run a kernel, in a sentence; empty: it ran all of them."""
+
+    def add_undefined(self, use: UndefinedUse) -> None:
+        if all((use.use, use.tensor, use.storage) != (known.use, known.tensor, known.storage) for known in self.undefined):
+            self.undefined.append(use)

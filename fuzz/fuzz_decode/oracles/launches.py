@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fuzz_decode.launches.record import OutOfBoundsAccess
+from fuzz_decode.launches.record import OutOfBoundsAccess, UndefinedUse
 from fuzz_decode.oracles.kernel_run import KernelRun
 from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.problem import Problem
@@ -28,13 +28,23 @@ def stays_in_bounds(problem: Problem, run: KernelRun) -> list[Violation]:
 
 
 def uses_defined_values(problem: Problem, run: KernelRun) -> list[Violation]:
-    """No result depends on masked lanes of a load without `other`. What is stored elsewhere may never be read."""
-    use, count = run.launches.undefined, run.launches.undefined_elements
-    if use is None or (use.use == "store" and use.storage not in _result_storages(problem, run)):
+    """No result depends on masked lanes of a load without `other`, or on memory that nothing wrote. What is stored elsewhere may
+    never be read."""
+    results, count = _result_storages(problem, run), run.launches.undefined_elements
+    use = next((use for use in run.launches.undefined if use.use != "store" or use.storage in results), None)
+    if use is None:
         return []
     what = USES.get(use.use, "is used for {}").format(use.tensor)
-    message = f"the value of a masked lane {what} in {use.place.words}, {counted(count, 'element')} in all"
-    return [Violation("launches", Symptom.UNDEFINED_VALUE, "call", message, wrong=count, detail=use.tensor or use.use)]
+    message = f"{_origin(use)} {what} in {use.place.words}, {counted(count, 'element')} in all"
+    tensor = use.unwritten.name if use.unwritten else use.tensor or use.use
+    return [Violation("launches", Symptom.UNDEFINED_VALUE, "call", message, wrong=count, detail=tensor)]
+
+
+def _origin(use: UndefinedUse) -> str:
+    if use.unwritten is None:
+        return "the value of a masked lane"
+    memory = "memory that holds an undefined value" if use.unwritten.stored else "memory that nothing wrote"
+    return f"the kernel reads {memory}, of {use.unwritten.tensor}, in {use.unwritten.place.words}: it"
 
 
 def _accessed(access: OutOfBoundsAccess) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.problems.garbage import fill_with_garbage, has_garbage_background
@@ -24,14 +21,6 @@ FILL_LIMIT = 2**24  # bytes; a larger CPU buffer is filled around its live rows 
 FILLED_CHUNK = 64 * 1024  # bytes of such a buffer that are filled together: 16 pages of 4 KiB
 _INTEGER_OF_SIZE = {2: torch.int16, 4: torch.int32}
 Fill = Callable[[Tensor], object]  # fills a part of a buffer, flat
-_ALLOCATORS = {
-    torch.empty,
-    torch.empty_like,
-    torch.empty_strided,
-    torch.empty_permuted,
-    Tensor.new_empty,
-    Tensor.new_empty_strided,
-}
 
 
 def poison_out(problem: Problem) -> None:
@@ -42,27 +31,6 @@ def poison_out(problem: Problem) -> None:
 def is_unwritten(tensor: Tensor) -> Tensor:
     """Where `tensor` still holds the marker of `poison_out`, bit for bit."""
     return tensor.contiguous().view(_INTEGER_OF_SIZE[tensor.element_size()]) == UNWRITTEN[tensor.dtype]
-
-
-@contextlib.contextmanager
-def poisoned_allocations(fill: int = POISON) -> Iterator[None]:
-    """While active, memory from torch.empty and its relatives is filled with the byte `fill`. A fresh process gets zeros from the
-    operating system, which hide uninitialised scratch."""
-    with _PoisonedAllocations(fill):
-        yield
-
-
-class _PoisonedAllocations(TorchFunctionMode):
-    def __init__(self, fill: int) -> None:
-        super().__init__()
-        self.fill = fill
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func in _ALLOCATORS and result.dtype != torch.bool:  # any byte but 0 and 1 is undefined behaviour in a bool
-            whole = torch.as_strided(result, (result.untyped_storage().nbytes() // result.element_size(),), (1,), 0)
-            whole.view(torch.uint8).fill_(self.fill)
-        return result
 
 
 def is_filled_whole(buffer: Buffer) -> bool:

@@ -111,7 +111,8 @@ def _launch(kernel: Any, arguments: Arguments, sizes: tuple[int, int, int]) -> N
 
 
 def _plain_torch() -> contextlib.AbstractContextManager[Any]:
-    """Meanwhile torch calls no mode of ours or of the target, which each access to a tensor's address would go through."""
+    """Meanwhile torch calls no mode of ours or of the target: what the engine does with tensors is no call of the target, and each
+    access to an address would go through one."""
     import torch
 
     return torch._C.DisableTorchFunction()
@@ -134,9 +135,8 @@ def _faults_of_engine(kernel: str) -> Iterator[None]:
 
 def _add(report: LaunchReport, arguments: Arguments, record: LaunchRecord) -> None:
     record.out_of_bounds = record.out_of_bounds or report.outside
-    if report.undefined is not None and record.undefined is None:
-        storage = _storage(arguments.values.get(report.undefined.tensor))
-        record.undefined = dataclasses.replace(report.undefined, storage=storage)
+    for use in report.undefined:
+        record.add_undefined(dataclasses.replace(use, storage=_storage(arguments.values.get(use.tensor))))
     record.out_of_bounds_elements += report.outside_elements
     record.undefined_elements += report.undefined_elements
     if record.reads is not None and report.reads is not None:

@@ -15,7 +15,8 @@ class LaunchReport:
     outside: OutOfBoundsAccess | None = None
     outside_elements: int = 0
     """How many elements were accessed outside, in all programs."""
-    undefined: UndefinedUse | None = None
+    undefined: tuple[UndefinedUse, ...] = ()
+    """The first of each kind with each tensor."""
     undefined_elements: int = 0
     failed_assertion: str | None = None
     """The message of the first `tl.device_assert` that did not hold."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fuzz_decode.launches.record import OutOfBoundsAccess, Place, UndefinedUse
+from fuzz_decode.launches.record import OutOfBoundsAccess, Place, UndefinedUse, UnwrittenRead
+from fuzz_decode.triton_native.allocations import UNDEFINED_STORED, machine_allocations
 from fuzz_decode.triton_native.code import Code
 from fuzz_decode.triton_native.launch_report import LaunchReport
 from fuzz_decode.triton_native.library import machine
@@ -18,22 +19,25 @@ from fuzz_decode.triton_native.program import SIZES, packed
 ADDRESS_BITS = 48
 MASKS = {dtype: 1 if dtype == "i1" else (1 << 8 * size) - 1 for dtype, size in SIZES.items() if not dtype.startswith(("f", "bf"))}
 USES = ("store", "address", "mask", "branch")  # in the order of machine.h
+MOST_USES, UNWRITTEN = 8, 2  # as in machine.h
+
+
+class _Use(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("use", "pointer", "program", "instruction", "origin")]
 
 
 class _Report(ctypes.Structure):
     _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            *("outside_elements", "outside_pointer", "outside_program", "outside_instruction", "outside_size", "outside_stored"),
-            *("undefined_elements", "undefined_use", "undefined_pointer", "undefined_program", "undefined_instruction"),
-            "assertion",
-        )
+        *((name, ctypes.c_int64) for name in ("outside_elements", "outside_pointer", "outside_program", "outside_instruction")),
+        *((name, ctypes.c_int64) for name in ("outside_size", "outside_stored", "undefined_elements", "undefined_uses")),
+        ("undefined", _Use * MOST_USES),
+        ("assertion", ctypes.c_int64),
     ]
 
 
 class _Machine(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("code", "tables", "frame", "shadow", "flags", "starts", "ends")),
+        *((name, ctypes.c_void_p) for name in ("code", "tables", "frame", "shadow", "flags", "starts", "ends", "allocations")),
         *((name, ctypes.c_int64) for name in ("tensors", "storages")),
         ("order", ctypes.c_void_p),
         ("programs", ctypes.c_int64),
@@ -62,12 +66,16 @@ class Launch:
             else:
                 memory.write(offset, _element(dtype, argument))
         tensors += others
+        self._tensors = tensors
         self._starts, self._ends = _storages(tensors)
         self._machine = machine = _Machine.from_buffer_copy(memory.machine)
         machine.grid[:] = grid
         machine.programs = grid[0] * grid[1] * grid[2]
         machine.tensors, machine.storages = len(self._names), len(tensors)
         machine.starts, machine.ends = self._starts.buffer_info()[0], self._ends.buffer_info()[0]
+        self._allocations = machine_allocations(self._starts)
+        if self._allocations is not None:
+            machine.allocations = ctypes.addressof(self._allocations)
 
     def order(self, order: str | int) -> None:
         """ "forward", "backward", or the seed of a random order, in which programs are interleaved, too."""
@@ -89,7 +97,7 @@ class Launch:
         return LaunchReport(
             outside=self._outside(found) if found.outside_elements else None,
             outside_elements=found.outside_elements,
-            undefined=self._undefined(found) if found.undefined_elements else None,
+            undefined=tuple(map(self._undefined, found.undefined[: found.undefined_uses])),
             undefined_elements=found.undefined_elements,
             failed_assertion=self._code.messages[str(found.assertion - 1)] if found.assertion else None,
             reads=reads,
@@ -112,7 +120,7 @@ class Launch:
         before = address < start
         gap = address - start if before else address + size - end
         return OutOfBoundsAccess(
-            tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
+            tensor=self._name(number),
             elements=gap // size if before else -(-gap // size),
             bytes=gap,
             stored=bool(found.outside_stored),
@@ -127,13 +135,21 @@ class Launch:
         gaps = [max(start - pointer, pointer + size - end) for start, end in zip(self._starts[1:], self._ends[1:], strict=True)]
         return 1 + int(np.argmin(gaps))
 
-    def _undefined(self, found: _Report) -> UndefinedUse:
-        number = found.undefined_pointer >> ADDRESS_BITS
+    def _undefined(self, found: _Use) -> UndefinedUse:
         return UndefinedUse(
-            use=USES[found.undefined_use],
-            tensor=self._names[number - 1] if 0 < number <= len(self._names) else "",
-            place=self._place(found.undefined_program, found.undefined_instruction),
+            use=USES[found.use],
+            tensor=self._name(found.pointer >> ADDRESS_BITS),
+            place=self._place(found.program, found.instruction),
+            unwritten=self._unwritten(found.origin - UNWRITTEN) if found.origin >= UNWRITTEN else None,
         )
+
+    def _unwritten(self, number: int) -> UnwrittenRead:
+        tensor, load = self._tensors[number - 1], self._allocations[number]
+        words = f"{self._name(number) or 'memory'}, {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        return UnwrittenRead(words, self._place(load.program, load.instruction), stored=load.mark == UNDEFINED_STORED)
+
+    def _name(self, number: int) -> str:
+        return self._names[number - 1] if 0 < number <= len(self._names) else ""
 
     def _place(self, program: int, instruction: int) -> Place:
         x, y, _ = self._grid

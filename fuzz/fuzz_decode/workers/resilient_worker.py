@@ -16,6 +16,8 @@ from fuzz_decode.workers.protocol import Request, RunCases, WorkerConfig
 from fuzz_decode.workers.worker import Worker
 
 Response = TypeVar("Response")
+Tell = Callable[[str], object]
+"""Gets the reason why the interpreter runs kernels, if the native engine would have been better."""
 EXPLAIN_SECONDS = 20.0  # more than one case may take, since several are run
 
 
@@ -26,15 +28,15 @@ class Ended(Exception):
 class ResilientWorker:
     """A `CaseRunner` in a child process. Raises UsageError if the target cannot be imported."""
 
-    def __init__(self, plan: WorkerConfig) -> None:
-        self.plan = plan
-        self._ended = False
+    def __init__(self, plan: WorkerConfig, tell: Tell = str) -> None:
+        self.plan, self._tell, self._ended = plan, tell, False
+        if plan.engine.reason:
+            tell(plan.engine.reason)
         self._worker = Worker(plan)
         try:
             self.ready = self._worker.ready()
         except UnsupportedKernel as error:
-            self.plan = plan.interpreted(error)
-            self._alive()
+            self._interpret(error)
 
     def run(self, case: Case) -> Outcome:
         return self._ask(RunCases((case,)))
@@ -90,11 +92,17 @@ class ResilientWorker:
         try:
             answer = self._alive().ask(request, more_seconds)
         except UnsupportedKernel as error:
-            self.plan = self.plan.interpreted(error)
+            self._interpret(error)
             answer = self._alive().ask(request, more_seconds)
         if self._ended:  # by which the process died
             raise Ended
         return answer
+
+    def _interpret(self, error: UnsupportedKernel) -> None:
+        """Go on with the interpreter. Raises UsageError if another engine was asked for."""
+        self.plan = self.plan.interpreted(error)
+        self._tell(self.plan.engine.reason)
+        self._alive()
 
     def _fresh_process(self) -> None:
         self._worker.fresh_process()

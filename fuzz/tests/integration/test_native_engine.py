@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import triton_targets
+from factories import entry
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.settings import CampaignSettings
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cli import CLEAN, USAGE, main
+from fuzz_decode.corpus.store import save
 from fuzz_decode.errors import UnsupportedKernel
 from fuzz_decode.evaluate import score
 from fuzz_decode.evaluate.measurements import Measurement, MeasurementStore
@@ -37,11 +39,12 @@ pytestmark = [
 ]
 
 CASE = Case(seq_lens=(3,), block_size=2)
-RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE = (
-    dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5)
+RACES, USES_MASKED_LANES, FOLLOWS_ADDRESSES, DOES_NOT_COMPILE, COUNTS_FROM_GARBAGE = (
+    dataclasses.replace(CASE, seq_lens=(3,) * number) for number in (2, 3, 4, 5, 6)
 )
 SAMPLES = Path(triton_targets.__file__)
 LOOP_LINE = 1 + SAMPLES.read_text().splitlines().index("    for _ in range(3):")
+COUNTS_FROM = 1 + SAMPLES.read_text().splitlines().index("    if tl.atomic_add(finished, 1) == COUNT - 1:")
 NEEDS_A_LOOP = (
     f"the native engine does not support scf.for in a function that combines or maps elements ({SAMPLES}, line {LOOP_LINE})"
 )
@@ -98,6 +101,15 @@ def test_a_masked_lane_in_a_result_is_a_finding(worker: ResilientWorker) -> None
     assert worker.diagnose(USES_MASKED_LANES).fault == "undefined-value"
 
 
+def test_a_counter_that_nothing_set_to_zero_is_a_finding(worker: ResilientWorker) -> None:
+    (finding,) = worker.run(COUNTS_FROM_GARBAGE).findings
+
+    assert finding.signature == "undefined-value-finished:call"
+    place = f"line {COUNTS_FROM} of triton_targets.py, program (0, 0, 0)"
+    read = f"the kernel reads memory that nothing wrote, of finished, int32 [1], in {place}"
+    assert finding.message == f"{read}: it decides a branch in {place}, 2 elements in all"
+
+
 def test_an_address_in_memory_leads_to_any_tensor_of_the_host(worker: ResilientWorker) -> None:
     assert worker.run(FOLLOWS_ADDRESSES).status == "passed"
 
@@ -124,6 +136,18 @@ def test_the_interpreter_takes_over_where_a_kernel_cannot_be_run(tmp_path: Path,
     data = json.loads(report.read_text())
     assert (data["engine"], data["engine_reason"], data["cases"]) == ("interpreter", NEEDS_A_LOOP, 6)
     assert "engine" not in data["versions"]
+
+
+@pytest.mark.parametrize("command", ["replay", "triage", "minimize", "targets"])
+def test_each_command_says_once_that_the_interpreter_took_over(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = target("combines_with_a_loop")
+    path = save(tmp_path, entry(CASE, name))
+    words = ["--check", name] if command == "targets" else [str(path), "--target", name]
+
+    assert main([command, *words, "--device", "cpu"]) == CLEAN
+    assert capsys.readouterr().out.count(f"engine: interpreter, since {NEEDS_A_LOOP}\n") == 1
 
 
 def test_a_worker_that_is_replaced_makes_all_calls_again() -> None:

@@ -11,6 +11,7 @@ import sample_targets
 
 from fuzz_decode.errors import FileError
 from fuzz_decode.plugin import is_case_file
+from fuzz_decode.workers.engines import compiler
 
 SAMPLES = Path(sample_targets.__file__)
 PLUGIN = ("-p", "no:cacheprovider", "--decode-device", "cpu")
@@ -34,6 +35,17 @@ def test_plain_pytest_replays_the_case_on_the_kernel_and_on_its_mutant(pytester:
 @pytest.mark.slow
 def test_a_target_of_the_users_is_replayed_alone(pytester: pytest.Pytester, project: Path) -> None:
     pytester.runpytest_inprocess(*PLUGIN, "--decode-target", f"{SAMPLES}:honest").assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.no_gpu
+@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+def test_the_summary_says_once_that_the_interpreter_took_over(pytester: pytest.Pytester, project: Path) -> None:
+    target = f"{SAMPLES.with_name('triton_targets.py')}:combines_with_a_loop"
+    result = pytester.runpytest_inprocess(*PLUGIN, "--decode-target", target)
+
+    lines = [line for line in result.outlines if line.startswith("fuzz-decode: engine: interpreter, since the native engine")]
+    assert len(lines) == 1
 
 
 def test_a_failing_replay_reads_like_a_finding(pytester: pytest.Pytester, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,11 +58,17 @@ def call(x, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
     tl.store(x, three_or_nothing(x, COUNT))
 
 
+@triton.jit
+def finish(finished, wanted, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]  # device code
+    if tl.atomic_add(finished, 1) == COUNT - 1:
+        tl.store(wanted, tl.load(wanted))
+
+
 def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
     """With one sequence, four elements behind the allocation of K are read, and not used. With two, two programs store different
     values to one element, and the one that comes last is right. With three, the last of four elements is stored from a lane
     without a value. With four, nothing is wrong: a kernel loads the address of another tensor. With five, a
-    kernel does not compile."""
+    kernel does not compile. With six, programs are counted from whatever memory held."""
     out, _ = honest(q, k_cache, *rest)
     match len(q):
         case 1:
@@ -77,6 +83,8 @@ def misbehaves(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
             follow[(1,)](torch.tensor([elsewhere.data_ptr()]), torch.empty(4))
         case 5:
             call[(1,)](torch.zeros(1), COUNT=4)
+        case 6:
+            finish[(2,)](torch.empty(1, dtype=torch.int32), out, COUNT=2)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +17,18 @@ ENGINES: dict[str, str] = {INTERPRETER: "Triton interpreter", NATIVE: "native en
 def interpreter_line(reason: str) -> Text:
     """That the interpreter runs kernels, and why the native engine does not."""
     return clean(f"engine: interpreter, since {reason}", "yellow")
+
+
+def interpreter_lines(console: Console) -> Callable[[str], None]:
+    """Prints the line for each reason that it gets, once."""
+    printed: set[str] = set()
+
+    def show(reason: str) -> None:
+        if reason not in printed:
+            printed.add(reason)
+            console.print(interpreter_line(reason), soft_wrap=True)
+
+    return show
 
 
 def show_header(console: Console, plan: WorkerConfig, ready: WorkerInfo, more: str = "") -> None:

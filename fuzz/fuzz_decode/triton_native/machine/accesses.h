@@ -36,16 +36,20 @@ static void note_outside(machine *m, const instruction *i, int64_t pointer, int6
     m->report.outside_stored = stored;
 }
 
-static void note_undefined(machine *m, const instruction *i, int use, int64_t pointer) {
-    if (m->report.undefined_elements++) return;
-    m->report.undefined_use = use;
-    m->report.undefined_pointer = pointer;
-    m->report.undefined_program = m->program;
-    m->report.undefined_instruction = i - m->code;
+static void note_undefined(machine *m, const instruction *i, int use, int64_t pointer, int origin) {
+    report *r = &m->report;
+    r->undefined_elements++;
+    for (int64_t k = 0; k < r->undefined_uses; k++)
+        if (r->undefined[k].use == use && number_of(r->undefined[k].pointer) == number_of(pointer)) return;
+    if (r->undefined_uses == MOST_USES) return;
+    const int64_t k = r->undefined_uses++;
+    r->undefined[k].use = use, r->undefined[k].pointer = pointer, r->undefined[k].origin = origin;
+    r->undefined[k].program = m->program, r->undefined[k].instruction = i - m->code;
 }
 
-INLINE int is_undefined(const machine *m, const instruction *i, const operand *o, int place, int64_t k) {
-    return o->offset >= 0 && m->flags[o->flag] && SHADOW(o->offset, SIZE(place), o->column ? k : 0);
+/* The shadow's byte of an operand's element; 0: it is defined */
+INLINE uint8_t is_undefined(const machine *m, const instruction *i, const operand *o, int place, int64_t k) {
+    return o->offset >= 0 && m->flags[o->flag] ? SHADOW(o->offset, SIZE(place), o->column ? k : 0) : 0;
 }
 
 /* An access of `count` elements: b is the mask, if there is one. Afterwards `active` says which of them are to be made. */
@@ -58,9 +62,10 @@ typedef struct {
 
 static void note_undefined_uses(machine *m, const instruction *i, const access *x, const operand *mask, int mask_place) {
     for (int64_t k = 0; k < x->count; k++) {
-        int active = !x->none && (!x->mask || x->mask[k]);
-        if (is_undefined(m, i, mask, mask_place, k)) note_undefined(m, i, USE_MASK, x->pointers[k]);
-        else if (active && is_undefined(m, i, &i->a, 1, k)) note_undefined(m, i, USE_ADDRESS, x->pointers[k]);
+        const int active = !x->none && (!x->mask || x->mask[k]);
+        const uint8_t masks = is_undefined(m, i, mask, mask_place, k), addresses = is_undefined(m, i, &i->a, 1, k);
+        if (masks) note_undefined(m, i, USE_MASK, x->pointers[k], masks);
+        else if (active && addresses) note_undefined(m, i, USE_ADDRESS, x->pointers[k], addresses);
     }
 }
 

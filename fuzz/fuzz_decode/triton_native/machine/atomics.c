@@ -1,11 +1,15 @@
 /* Atomic operations. Programs run one after the other, so that plain reads and writes are enough. */
-#include "accesses.h"
+#include "unwritten.h"
 
 static int is_reached(machine *m, const instruction *i, int64_t pointer, int64_t size) {
     int inside = is_inside(m, pointer, size);
     if (!inside) note_outside(m, i, pointer, size, 1);
     return inside;
 }
+
+/* Whether the new value depends on an old one that is not written. `and` and `or` can set all bits. */
+enum { KEEPS_add = 1, KEEPS_fadd = 1, KEEPS_xor = 1, KEEPS_max = 1, KEEPS_min = 1, KEEPS_umax = 1, KEEPS_umin = 1 };
+enum { KEEPS_exch = 0, KEEPS_and = 0, KEEPS_or = 0 };
 
 /* out = old values; a: pointers, b: operands, c: mask, if there is one */
 #define DEFINE_ATOMIC(NAME, T, VALUE, GET, PUT, EXPRESSION)                                                                      \
@@ -20,8 +24,10 @@ static int is_reached(machine *m, const instruction *i, int64_t pointer, int64_t
         for (int64_t k = 0; k < x.count; k++) {                                                                                  \
             T old = 0, new;                                                                                                      \
             if (!x.none && !MASKED(k)) {                                                                                         \
-                if (UNDEFINED(b) && is_undefined(m, i, &i->b, 2, k)) note_undefined(m, i, USE_STORE, x.pointers[k]);             \
-                if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                                             \
+                const uint8_t origin = is_undefined(m, i, &i->b, 2, k);                                                          \
+                if (origin) note_undefined(m, i, USE_STORE, x.pointers[k], origin);                                              \
+                if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                \
+                    if (m->allocations) mark_updated(m, i, k, x.pointers[k], sizeof(T), KEEPS_##NAME, origin);                   \
                     memcpy(&old, address(x.pointers[k]), sizeof(T));                                                             \
                     const VALUE a = GET(old), b = GET(values[k * step]);                                                         \
                     (void)a, (void)b;                                                                                            \
@@ -53,17 +59,18 @@ EACH_ATOMIC_FLOAT(FLOAT_ATOMICS, DEFINE_FLOAT_ATOMIC)
         static const operand no_mask = {-1, 0, 0, 0};                                                                            \
         T *restrict out = OUT(T);                                                                                                \
         access x = begin_access(m, i, &no_mask, 0, sizeof(T), 1);                                                                \
+        m->flags[i->out.flag] = 0;                                                                                               \
         for (int64_t k = 0; k < x.count; k++) {                                                                                  \
             T old = 0;                                                                                                           \
-            if (is_undefined(m, i, &i->b, 2, k) || is_undefined(m, i, &i->c, 3, k))                                              \
-                note_undefined(m, i, USE_STORE, x.pointers[k]);                                                                  \
-            if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                                                 \
+            const uint8_t origin = either(is_undefined(m, i, &i->b, 2, k), is_undefined(m, i, &i->c, 3, k));                     \
+            if (origin) note_undefined(m, i, USE_STORE, x.pointers[k], origin);                                                  \
+            if (is_reached(m, i, x.pointers[k], sizeof(T))) {                                                                    \
+                if (m->allocations) mark_updated(m, i, k, x.pointers[k], sizeof(T), 1, origin);                                  \
                 memcpy(&old, address(x.pointers[k]), sizeof(T));                                                                 \
                 if (old == IN(T, b)[k * i->b.column]) memcpy(address(x.pointers[k]), IN(T, c) + k * i->c.column, sizeof(T));     \
             }                                                                                                                    \
             out[k] = old;                                                                                                        \
         }                                                                                                                        \
-        m->flags[i->out.flag] = 0;                                                                                               \
     }
 DEFINE_EXCHANGE(i16)
 DEFINE_EXCHANGE(i32)

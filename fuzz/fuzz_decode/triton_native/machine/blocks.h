@@ -111,7 +111,8 @@ static void gather(machine *m, const instruction *i) {
     if (!undefined) return;
     for (int64_t k = 0; k < COUNT; k++) {
         int64_t from = gathered_from(m, i, k);
-        SHADOW(i->out.offset, size, k) = from < 0 || is_undefined(m, i, &i->b, 2, k) || is_undefined(m, i, &i->a, 1, from);
+        SHADOW(i->out.offset, size, k) =
+            from < 0 ? MASKED_LANE : either(is_undefined(m, i, &i->b, 2, k), is_undefined(m, i, &i->a, 1, from));
     }
 }
 
@@ -119,16 +120,16 @@ static void gather(machine *m, const instruction *i) {
 static void histogram(machine *m, const instruction *i) {
     i32 *out = OUT(i32);
     memset(out, 0, COUNT * sizeof *out);
-    int undefined = 0;
+    uint8_t undefined = 0;
     for (int64_t k = 0; k < i->extra[0]; k++) {
         if (HAS(b) && !IN(i1, b)[k * i->b.column]) continue;
         uint64_t bin = SIZE(1) == 8 ? (uint64_t)IN(i64, a)[k] : (uint64_t)(int64_t)IN(i32, a)[k];
-        undefined |= is_undefined(m, i, &i->a, 1, k);
+        undefined = either(undefined, is_undefined(m, i, &i->a, 1, k));
         if (bin < (uint64_t)COUNT) out[bin]++;
     }
-    m->flags[i->out.flag] = (uint8_t)undefined;
+    m->flags[i->out.flag] = undefined;
     if (undefined)
-        for (int64_t k = 0; k < COUNT; k++) SHADOW(i->out.offset, 4, k) = 1;
+        for (int64_t k = 0; k < COUNT; k++) SHADOW(i->out.offset, 4, k) = undefined;
 }
 
 /* dot: out[batch, rows, columns] = a[batch, rows, inner] b[batch, inner, columns] + c; extra: batch, rows, inner, columns */
@@ -233,11 +234,11 @@ static i1 is_zero(int type, const char *element) {
     return value == 0;
 }
 
-/* Which of an operand's elements are undefined, and which are defined and 0 */
+/* An operand's shadow, and which of its elements are defined and 0 */
 static void find_lanes(const machine *m, const instruction *i, const operand *o, int place, int type, int64_t first, int64_t count,
-                       i1 *undefined, i1 *zero) {
+                       uint8_t *undefined, i1 *zero) {
     for (int64_t k = 0; k < count; k++) {
-        undefined[k] = is_undefined(m, i, o, place, first + k) != 0;
+        undefined[k] = is_undefined(m, i, o, place, first + k);
         zero[k] = !undefined[k] && is_zero(type, m->frame + o->offset + (first + k) * SIZE(place));
     }
 }
@@ -252,11 +253,11 @@ static void shade_dot(machine *m, const instruction *i) {
         find_lanes(m, i, &i->b, 2, table[5], n * inner * columns, inner * columns, undefined_b, zero_b);
         for (int64_t row = 0; row < rows; row++) {
             const int64_t first = (n * rows + row) * columns;
-            for (int64_t c = 0; c < columns; c++) lanes[c] = is_undefined(m, i, &i->c, 3, first + c) != 0;
+            for (int64_t c = 0; c < columns; c++) lanes[c] = is_undefined(m, i, &i->c, 3, first + c);
             for (int64_t k = 0; k < inner; k++) {
-                const i1 a = undefined_a[row * inner + k], counts = !zero_a[row * inner + k];
+                const uint8_t a = undefined_a[row * inner + k], counts = zero_a[row * inner + k] ? 0 : 255;
                 const i1 *restrict b = undefined_b + k * columns, *restrict zero = zero_b + k * columns;
-                for (int64_t c = 0; c < columns; c++) lanes[c] |= (a & !zero[c]) | (b[c] & counts);
+                for (int64_t c = 0; c < columns; c++) lanes[c] = either(lanes[c], either(zero[c] ? 0 : a, b[c] & counts));
             }
             for (int64_t c = 0; c < columns; c++) SHADOW(i->out.offset, SIZE(0), first + c) = lanes[c];
         }

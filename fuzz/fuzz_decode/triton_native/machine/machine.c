@@ -9,7 +9,7 @@ static void jump(machine *m, const instruction *i) {
     note_jump(m, i);
 }
 static void jump_unless(machine *m, const instruction *i) {
-    if (UNDEFINED(a) && SHADOW(i->a.offset, 1, 0)) note_undefined(m, i, USE_BRANCH, 0);
+    if (UNDEFINED(a) && SHADOW(i->a.offset, 1, 0)) note_undefined(m, i, USE_BRANCH, 0, SHADOW(i->a.offset, 1, 0));
     if (!*IN(i1, a)) m->next = i->extra[0];
 }
 static void finish(machine *m, const instruction *i) { (void)i, m->next = -1; }
@@ -20,7 +20,8 @@ static void assertion(machine *m, const instruction *i) {
 
 /* Undefined lanes of an elementwise result: where an operand's are, unless the defined one decides. */
 
-#define LANE(place, o) (i->o.offset >= 0 && m->flags[i->o.flag] && SHADOW(i->o.offset, SIZE(place), at(&i->o, r, k)))
+#define LANE(place, o) (i->o.offset >= 0 && m->flags[i->o.flag] ? SHADOW(i->o.offset, SIZE(place), at(&i->o, r, k)) : 0)
+#define LANES either(LANE(1, a), LANE(2, b))
 #define EACH_LANE(EXPRESSION)                                                                                                    \
     for (int64_t r = 0; r < i->rows; r++)                                                                                        \
         for (int64_t k = 0; k < i->columns; k++) SHADOW(i->out.offset, SIZE(0), r * i->columns + k) = (EXPRESSION);
@@ -40,14 +41,14 @@ static int is_ones(int64_t value, int size, int bit) {
 #define ONES(value) is_ones(value, SIZE(1), i->extra[0] == ONE_DECIDES)
 
 static void shade(machine *m, const instruction *i) {
-    if (i->extra[0] == NONE_DECIDES) EACH_LANE(LANE(1, a) || LANE(2, b) || LANE(3, c))
+    if (i->extra[0] == NONE_DECIDES) EACH_LANE(either(LANES, LANE(3, c)))
     else if (i->extra[0] == FLOAT_ZERO_DECIDES)
-        EACH_LANE(((LANE(1, a) || LANE(2, b)) && !IS(1, a, FLOAT_ZERO) && !IS(2, b, FLOAT_ZERO)) || LANE(3, c))
-    else if (i->extra[0] == ZERO_DECIDES) EACH_LANE((LANE(1, a) || LANE(2, b)) && !IS(1, a, ZERO) && !IS(2, b, ZERO))
-    else EACH_LANE((LANE(1, a) || LANE(2, b)) && !IS(1, a, ONES) && !IS(2, b, ONES))
+        EACH_LANE(either(IS(1, a, FLOAT_ZERO) || IS(2, b, FLOAT_ZERO) ? 0 : LANES, LANE(3, c)))
+    else if (i->extra[0] == ZERO_DECIDES) EACH_LANE(IS(1, a, ZERO) || IS(2, b, ZERO) ? 0 : LANES)
+    else EACH_LANE(IS(1, a, ONES) || IS(2, b, ONES) ? 0 : LANES)
 }
 void shade_select(machine *m, const instruction *i) {
-    EACH_LANE(LANE(1, a) || (integer_at(m, &i->a, 1, r, k) ? LANE(2, b) : LANE(3, c)))
+    EACH_LANE(either(LANE(1, a), integer_at(m, &i->a, 1, r, k) ? LANE(2, b) : LANE(3, c)))
 }
 
 static const operation control_operations[] = {{"jump", jump, own_shadow},

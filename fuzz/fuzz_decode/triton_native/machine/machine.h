@@ -27,16 +27,27 @@ typedef struct {
     int32_t extra[4];
 } instruction;
 
+/* A byte of the shadow: 0 where the element is defined, MASKED_LANE, or UNWRITTEN + the number of a storage that was not written */
+enum { MASKED_LANE = 1, UNWRITTEN, LAST_UNWRITTEN = 255 };
 /* extra[0] of an elementwise operation: which defined operand makes its result defined */
 enum { NONE_DECIDES, ZERO_DECIDES, ONES_DECIDE, ONE_DECIDES, FLOAT_ZERO_DECIDES };
 enum { USE_STORE, USE_ADDRESS, USE_MASK, USE_BRANCH };
 enum { ADDRESS_BITS = 48 }; /* above them, a pointer has the number of the tensor argument that it was made from */
 
+/* Memory that the target allocated during the call: see unwritten.h */
+typedef struct {
+    uint8_t *marks; /* one for each byte; NULL: all are written */
+    int64_t fill;   /* what every byte held at first */
+    int64_t mark, program, instruction; /* of the first load of something that is not written */
+} allocation;
+
+enum { MOST_USES = 8 };
 typedef struct {
     int64_t outside_elements; /* accesses outside of their storage */
     int64_t outside_pointer, outside_program, outside_instruction, outside_size, outside_stored; /* the first of them */
     int64_t undefined_elements; /* uses of undefined values */
-    int64_t undefined_use, undefined_pointer, undefined_program, undefined_instruction; /* the first of them */
+    int64_t undefined_uses;     /* how many of these there are: the first of each kind with each tensor */
+    struct { int64_t use, pointer, program, instruction, origin; } undefined[MOST_USES]; /* origin: the shadow's byte */
     int64_t assertion; /* 1 + the instruction of the first assertion that failed */
 } report;
 
@@ -46,6 +57,7 @@ typedef struct {
     char *frame, *shadow;
     uint8_t *flags;
     const int64_t *starts, *ends; /* storages of the tensor arguments by their numbers from 1 on, then further ones */
+    allocation *allocations; /* by the number of their storage; NULL: there are none */
     int64_t tensors, storages; /* how many have a number, and how many there are with the further ones; entry 0 is unused */
     const int64_t *order; /* numbers of programs */
     int64_t programs;
@@ -84,7 +96,9 @@ handler own_shadow, shade_select;
 #define SIZE(place) ((i->size >> 8 * (place)) & 255)
 
 /* The shadow's byte of element k of a block at `offset` */
-#define SHADOW(offset, size, k) (m->shadow[(int64_t)(offset) + (int64_t)(k) * (size)])
+#define SHADOW(offset, size, k) (((uint8_t *)m->shadow)[(int64_t)(offset) + (int64_t)(k) * (size)])
+/* That of a result of two lanes: of the one that is undefined */
+INLINE uint8_t either(uint8_t a, uint8_t b) { return a > b ? a : b; }
 
 INLINE int64_t at(const operand *o, int64_t row, int64_t column) { return row * o->row + column * o->column; }
 

@@ -2,11 +2,13 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
-#include "accesses.h"
+#include "unwritten.h"
 
 static void note_undefined_stores(machine *m, const instruction *i, const access *x) {
-    for (int64_t k = 0; k < x->count; k++)
-        if ((!x->mask || x->mask[k]) && is_undefined(m, i, &i->b, 2, k)) note_undefined(m, i, USE_STORE, x->pointers[k]);
+    for (int64_t k = 0; k < x->count; k++) {
+        const uint8_t origin = is_undefined(m, i, &i->b, 2, k);
+        if (origin && (!x->mask || x->mask[k])) note_undefined(m, i, USE_STORE, x->pointers[k], origin);
+    }
 }
 
 /* Of a load: lanes that got no value at all, or an undefined `other`. */
@@ -16,24 +18,8 @@ static void shade_load(machine *m, const instruction *i, const access *x) {
     if (!m->flags[i->out.flag]) return;
     for (int64_t k = 0; k < x->count; k++) {
         int masked = x->none || !x->mask[k];
-        SHADOW(i->out.offset, SIZE(0), k) = masked && (!has_other || is_undefined(m, i, &i->c, 3, k));
+        SHADOW(i->out.offset, SIZE(0), k) = !masked ? 0 : has_other ? is_undefined(m, i, &i->c, 3, k) : MASKED_LANE;
     }
-}
-
-/* Lanes are handled in groups, since many are neighbours in memory, and many are masked together. */
-enum { GROUP = 16 };
-enum { NO_LANE, SOME_LANES, ALL_LANES };
-
-INLINE int active_lanes(const access *x, int64_t first) {
-    if (!x->mask) return ALL_LANES;
-    i1 all = 1, any = 0;
-    for (int k = 0; k < GROUP; k++) all &= x->mask[first + k], any |= x->mask[first + k];
-    return all ? ALL_LANES : any ? SOME_LANES : NO_LANE;
-}
-INLINE int are_neighbours(const int64_t *pointers, int64_t size) {
-    int64_t difference = 0;
-    for (int k = 0; k < GROUP; k++) difference |= pointers[k] - (pointers[0] + k * size);
-    return !difference;
 }
 
 #define DEFINE_MEMORY(T)                                                                                                         \
@@ -71,6 +57,7 @@ INLINE int are_neighbours(const int64_t *pointers, int64_t size) {
             if (MASKED(k)) out[k] = other[k * step];                                                                             \
             else load_lane_##T(m, i, x.pointers[k], out + k);                                                                    \
         }                                                                                                                        \
+        if (m->allocations && !x.none) shade_unwritten(m, i, &x, sizeof(T));                                                     \
     }                                                                                                                            \
     static void store_##T(machine *m, const instruction *i) {                                                                    \
         const T *value = IN(T, b);                                                                                               \
@@ -78,6 +65,7 @@ INLINE int are_neighbours(const int64_t *pointers, int64_t size) {
         const access x = begin_access(m, i, &i->c, 3, sizeof(T), 1);                                                             \
         if (x.none) return;                                                                                                      \
         if (UNDEFINED(b)) note_undefined_stores(m, i, &x);                                                                       \
+        if (m->allocations) mark_stored(m, i, &x, sizeof(T));                                                                    \
         int64_t k = 0;                                                                                                           \
         for (; step && k + GROUP <= x.count; k += GROUP) {                                                                       \
             const int lanes = active_lanes(&x, k);                                                                               \

@@ -24,8 +24,8 @@ from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.draw_case import decode_cases
+from fuzz_decode.problems.allocations import poisoned_allocations
 from fuzz_decode.problems.build import build_problem
-from fuzz_decode.problems.poison import poisoned_allocations
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode_kernels import paged_decode as module
 from fuzz_decode_reference import Rounding, error_bound, gather_attention

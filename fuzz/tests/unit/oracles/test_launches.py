@@ -14,7 +14,7 @@ from torch import Tensor
 from fuzz_decode.cases.case import Case
 from fuzz_decode.execute import run_and_judge as module
 from fuzz_decode.execute.run_and_judge import run_case
-from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess, Place, UndefinedUse
+from fuzz_decode.launches.record import LaunchRecord, OutOfBoundsAccess, Place, UndefinedUse, UnwrittenRead
 from fuzz_decode.outcome import Outcome
 from fuzz_decode.targets import Arithmetic
 from fuzz_decode.targets.target import target_from_function
@@ -76,7 +76,7 @@ def test_a_store_before_a_storage_is_told_from_a_read(engine: Engine) -> None:
     ],
 )
 def test_an_undefined_value_that_decides_something_is_a_finding(use: str, tensor: str, signature: str, engine: Engine) -> None:
-    engine.record.undefined, engine.record.undefined_elements = UndefinedUse(use, tensor, PLACE), 3
+    engine.record.undefined, engine.record.undefined_elements = [UndefinedUse(use, tensor, PLACE)], 3
     (finding,) = outcome(sample_targets.honest).findings
 
     assert finding.signature == signature
@@ -87,7 +87,7 @@ def test_an_undefined_value_that_decides_something_is_a_finding(use: str, tensor
 def test_an_undefined_value_is_a_finding_where_it_is_stored_to_a_result(engine: Engine) -> None:
     def stores(q: Tensor, *rest: Any, out: Tensor) -> Tensor:
         storage = out.untyped_storage().data_ptr()
-        engine.record.undefined = UndefinedUse("store", "result", PLACE, storage)
+        engine.record.undefined = [UndefinedUse("store", "result", PLACE, storage)]
         return out.copy_(sample_targets.honest(q, *rest)[0])
 
     (finding,) = outcome(stores).findings
@@ -96,9 +96,32 @@ def test_an_undefined_value_is_a_finding_where_it_is_stored_to_a_result(engine: 
 
 def test_an_undefined_value_in_scratch_memory_is_no_finding(engine: Engine) -> None:
     scratch = torch.zeros(4)
-    engine.record.undefined = UndefinedUse("store", "scratch", PLACE, scratch.data_ptr())
+    engine.record.undefined = [UndefinedUse("store", "scratch", PLACE, scratch.data_ptr())]
 
     assert outcome(sample_targets.honest).findings == ()
+
+
+def test_scratch_memory_does_not_hide_a_result_that_is_undefined(engine: Engine) -> None:
+    def stores(q: Tensor, *rest: Any, out: Tensor) -> Tensor:
+        storages = (0, out.untyped_storage().data_ptr())
+        engine.record.undefined = [UndefinedUse("store", f"tensor{storage > 0}", PLACE, storage) for storage in storages]
+        return out.copy_(sample_targets.honest(q, *rest)[0])
+
+    (finding,) = outcome(stores).findings
+    assert finding.signature == "undefined-value-tensorTrue:call"
+
+
+def test_memory_that_nothing_wrote_is_named(engine: Engine) -> None:
+    read = UnwrittenRead("counter, int32 [4]", Place("/kernels/decode.py", 40, (2, 0, 0)))
+    engine.record.undefined = [UndefinedUse("branch", "", PLACE, unwritten=read)]
+    engine.record.undefined_elements = 1
+    (finding,) = outcome(sample_targets.honest).findings
+
+    assert finding.signature == "undefined-value-counter:call"
+    assert finding.message == (
+        "the kernel reads memory that nothing wrote, of counter, int32 [4], in line 40 of decode.py, program (2, 0, 0): "
+        "it decides a branch in line 42 of decode.py, program (3, 0, 0), 1 element in all"
+    )
 
 
 def racing(engine: Engine) -> Callable[..., Tensor]:

@@ -17,8 +17,9 @@ from fuzz_decode.cases.layout import CACHE_AXES, FAMILIES, QUERY_AXES, TABLE_AXE
 from fuzz_decode.cases.simplicity import in_plain_layout
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.draw_case import decode_cases
+from fuzz_decode.problems.allocations import poisoned_allocations
 from fuzz_decode.problems.build import build_problem
-from fuzz_decode.problems.poison import FILL_LIMIT, is_unwritten, poison_out, poisoned_allocations
+from fuzz_decode.problems.poison import FILL_LIMIT, is_unwritten, poison_out
 from fuzz_decode.problems.problem import GUARD, Buffer, Problem
 from fuzz_decode.problems.values import make_values
 from fuzz_decode_reference import gather_attention

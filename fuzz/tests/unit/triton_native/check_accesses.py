@@ -135,13 +135,11 @@ def test_a_result_that_depends_on_an_undefined_lane_is_reported(statement: str) 
 
     report = launch(function_of(UNDEFINED.format(statement=statement)), x=x, y=y, n=10, N=16)
 
-    assert report.undefined is not None
-    assert report.undefined.use == HARMFUL[statement]
-    assert (report.undefined.tensor, report.undefined.place.program) == (
-        "" if report.undefined.use == "branch" else "y",
-        (0, 0, 0),
-    )
-    assert report.undefined.place.line >= 9
+    use = report.undefined[0]
+    assert use.use == HARMFUL[statement]
+    assert (use.tensor, use.place.program) == ("" if use.use == "branch" else "y", (0, 0, 0))
+    assert use.place.line >= 9
+    assert use.unwritten is None
     assert report.outside is None
 
 

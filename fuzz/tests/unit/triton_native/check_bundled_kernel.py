@@ -15,8 +15,8 @@ from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.validity import validate
 from fuzz_decode.generate.case_stream import case_stream
+from fuzz_decode.problems.allocations import poisoned_allocations
 from fuzz_decode.problems.build import build_problem
-from fuzz_decode.problems.poison import poisoned_allocations
 from fuzz_decode.triton_native.execute import LaunchReport
 from fuzz_decode_kernels.paged_decode import paged_decode
 from fuzz_decode_reference import Rounding, error_bound, gather_attention

@@ -137,11 +137,11 @@ def test_accesses_out_of_bounds_are_recorded_by_all_who_watch(machine: Machine) 
 
 def test_a_use_of_an_undefined_value_names_the_storage(machine: Machine) -> None:
     x = torch.zeros(8)
-    machine.report = LaunchReport(undefined=UndefinedUse("store", "x", PLACE))
+    machine.report = LaunchReport(undefined=(UndefinedUse("store", "x", PLACE),))
     with watch_launches() as record:
         JITFunction(copy)[(1,)](x[3:], 2, 3)
 
-    assert record.undefined == UndefinedUse("store", "x", PLACE, x.data_ptr())
+    assert record.undefined == [UndefinedUse("store", "x", PLACE, x.data_ptr())]
 
 
 def test_the_innermost_order_holds(machine: Machine) -> None:
