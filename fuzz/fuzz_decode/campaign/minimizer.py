@@ -101,7 +101,7 @@ class FindingMinimizer:
             worker = self._worker(bug)
             shrunk = self._shrink(bug, outcome, worker)
             if isinstance(shrunk, Shrunk):
-                if known := self.causes.nearly_explained(bug, shrunk):
+                if known := self.causes.nearly_explained(bug, shrunk) or self._with_same_case(bug, shrunk):
                     return self._counted_with(known, bug, shrunk)
                 return self._store_minimized(bug, shrunk, worker)
             if shrunk.findings:
@@ -146,6 +146,12 @@ class FindingMinimizer:
         team = self._team if self._team and self._team.size > 1 else None
         return shrink_in_fresh(bug.entry.calls, outcome, worker, seconds, unless_known, team)
 
+    def _with_same_case(self, bug: Bug, shrunk: Shrunk) -> Bug | None:
+        """Another bug that has the same simplest case."""
+        found = bug.signature, shrunk.calls
+        others = (other for other in self.state.bugs if other is not bug and (other.signature, other.entry.calls) == found)
+        return next(others, None)
+
     def _store_minimized(self, bug: Bug, shrunk: Shrunk, worker: CaseRunner) -> Minimized:
         seconds = min(self.settings.minimize_time, self._seconds_left())
         known = tuple(other.known.fault for other in self.state.bugs if other is not bug and other.known.fault)
@@ -153,7 +159,7 @@ class FindingMinimizer:
         if found.harness_error:
             self.state.harness_errors.append(found.harness_error)
         bug.path, bug.entry = found.path, found.entry
-        if twin := next((other for other in self.state.bugs if other is not bug and _have_one_cause(other, bug)), None):
+        if twin := next((other for other in self.state.bugs if other is not bug and _have_one_fault(other, bug)), None):
             twin.absorbs = True
             return self._merged(bug, twin, shrunk, f"also fails as {bug.signature}")
         if bug.entry.fault:
@@ -167,7 +173,8 @@ class FindingMinimizer:
                 self._take_in(cause, unknown)
 
     def _counted_with(self, known: Bug, bug: Bug, shrunk: Shrunk) -> Minimized:
-        """What is nearly explained is counted with the known bug, which stands for more of its kind from now on."""
+        """What is nearly explained, or has the same simplest case, is counted with the known bug, which stands for more of its
+        kind from now on."""
         self._take_in(known, bug)
         self.state.unexplained += bug.count
         known.absorbs = True
@@ -236,10 +243,8 @@ class FindingMinimizer:
         return max(0.0, self.deadline - time.monotonic())
 
 
-def _have_one_cause(one: Bug, other: Bug) -> bool:
-    """Whether two bugs have the same fault, or the same simplest case."""
-    same_case = (one.signature, one.entry.calls) == (other.signature, other.entry.calls)
-    return same_case or (one.entry.fault != "" and one.entry.fault == other.entry.fault)
+def _have_one_fault(one: Bug, other: Bug) -> bool:
+    return one.entry.fault != "" and one.entry.fault == other.entry.fault
 
 
 def _one_bug(seen: str, signature: str) -> str:

@@ -53,7 +53,8 @@ class Bug:
         entry, signatures = self.entry, (self.signature, *sorted(self.also))
         tokens = max(entry.case.seq_lens) if "seq_lens" in entry.needed else 0
         fault, certain = entry.fault or entry.suspect, entry.fault != ""
-        return KnownBug(self.first_case_index, signatures, fault, tuple(entry.needed), tokens, certain)
+        raises = self.signature.symptom is Symptom.EXCEPTION
+        return KnownBug(self.first_case_index, signatures, fault, tuple(entry.needed), tokens, certain, raises)
 
     @property
     def place(self) -> str:

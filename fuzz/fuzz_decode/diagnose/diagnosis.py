@@ -59,6 +59,8 @@ class KnownBug:
     """the longest sequence of that case, if shorter ones do not fail"""
     certain: bool = True
     """whether the fault was named with confidence"""
+    raises: bool = False
+    """whether it is an exception, which causes no wrong values"""
 
     def can_show(self, case: Case) -> bool:
         """Whether a case has a sequence that is long enough."""

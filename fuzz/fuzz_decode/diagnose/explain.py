@@ -80,7 +80,8 @@ class Failure:
             named = tuple(bug.fault for bug in chosen)
             if chosen and self._explains_poisoned(named):
                 yield chosen[0]
-            yield from (bug for bug in masks if not wrong_elsewhere(bug.fault, self._experiment(known=named), self.target))
+            missing = [*((mask,) for mask in masks), *[tuple(masks)] * (len(masks) > 1)]
+            yield from (group[0] for group in missing if not self._is_wrong_without(group, named))
         for bug in bugs:
             if self._is_fitted(bug, bugs, seen) or (bug.fault.startswith(OF_TAILS) and self._shows_with_tokens(bug)):
                 yield bug
@@ -98,6 +99,10 @@ class Failure:
         row sees reaches those that a kernel computes beside it."""
         seen = self._poisoned
         return seen is None or any(form.is_right_where_known() for form in seen.with_known_faults(faults))
+
+    def _is_wrong_without(self, masks: Sequence[KnownBug], known: tuple[str, ...]) -> bool:
+        """Whether a kernel with known faults is wrong with finite memory where these masks are missing."""
+        return wrong_elsewhere([mask.fault for mask in masks], self._experiment(known=known), self.target)
 
     def _is_fitted(self, bug: KnownBug, bugs: tuple[KnownBug, ...], seen: Observation) -> bool:
         """Whether a fitted fault explains the run of a kernel that may have the others, too."""
@@ -146,6 +151,8 @@ class Failure:
         return make_experiment(self.case, self.target, self.device, fenced=self.fenced, known=known, memory=memory)
 
     def _goes_away_without(self, bug: KnownBug, bugs: tuple[KnownBug, ...]) -> bool:
+        if bug.raises and self.signature not in bug.signatures:
+            return False
         needed = [name for name in bug.needed if name not in TELLS_NOTHING]
         if not needed:
             return not bug.fault and self.signature in bug.signatures and bug.can_show(self.case)

@@ -127,10 +127,11 @@ def _language() -> Any:
 
 
 def _without_descriptors(module: Any) -> None:
-    """Tensor descriptors and block pointers become blocks of pointers with masks."""
+    """Tensor descriptors and block pointers become blocks of pointers with masks, those that helpers are given, too."""
     from triton._C.libtriton import ir, passes
 
     manager = ir.pass_manager(module.context)
+    passes.common.add_inliner(manager)
     for name in ("add_rewrite_tensor_descriptor_to_pointer", "add_rewrite_tensor_pointer"):
         if hasattr(passes.ttir, name):
             getattr(passes.ttir, name)(manager)

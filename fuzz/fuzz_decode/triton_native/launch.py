@@ -111,8 +111,8 @@ def _launch(kernel: Any, arguments: Arguments, sizes: tuple[int, int, int]) -> N
 
 
 def _plain_torch() -> contextlib.AbstractContextManager[Any]:
-    """Meanwhile torch calls no mode of ours or of the target: what the engine does with tensors is no call of the target, and each
-    access to an address would go through one."""
+    """Meanwhile torch calls no mode, ours or the target's: what the engine does with tensors is no call of the target, and each
+    access to an address would go through it."""
     import torch
 
     return torch._C.DisableTorchFunction()

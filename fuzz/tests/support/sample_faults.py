@@ -100,6 +100,29 @@ def multiplies_the_tail_by_zero_in_base_2(*arguments: Any) -> tuple[Tensor, Tens
     return multiplies_the_tail_by_zero(*arguments), honest(*arguments)[1] / math.log(2)
 
 
+def multiplies_all_blocks_by_zero(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float, *, window: int | None = None
+) -> Tensor:
+    """V of all tokens of a sequence's blocks takes part, with weight 0 beyond the end and before the window."""
+    out, group, size = q.new_zeros(*q.shape[:2], v_cache.shape[3]), q.shape[1] // k_cache.shape[2], k_cache.shape[1]
+    for seq, length in enumerate(seq_lens.tolist()):
+        blocks = block_table[seq, : -(-length // size)].long()
+        k, v = (cache[blocks].flatten(0, 1).float().repeat_interleave(group, 1) for cache in (k_cache, v_cache))
+        tokens = torch.arange(len(k))
+        seen = (tokens < length) & (tokens >= (0 if window is None else length - window))
+        scores = (torch.einsum("hd,thd->ht", q[seq].float(), k) * scale).masked_fill(~seen, -torch.inf)
+        if length:
+            out[seq] = torch.einsum("ht,thd->hd", torch.softmax(scores, 1), v).to(q.dtype)
+    return out
+
+
+def raises_in_large_groups(q: Tensor, k_cache: Tensor, *rest: Any) -> Tensor:
+    """Beside wrong values with two KV heads."""
+    if q.shape[1] // k_cache.shape[2] > 4:
+        raise ValueError("negative shift count")
+    return honest(q, k_cache, *rest)[0] * (1.05 if k_cache.shape[2] > 1 else 1.0)
+
+
 def adds_to_unwritten_scratch(q: Tensor, *rest: Any) -> Tensor:
     out = honest(q, *rest)[0]
     return out + torch.empty_like(out)

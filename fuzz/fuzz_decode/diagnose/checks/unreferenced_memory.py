@@ -7,7 +7,7 @@ mask is missing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,8 @@ def find_unmasked_regions(session: DiagnosisSession) -> Diagnosis:
         case = spread
     if case.num_blocks * case.block_size > MAX_SLOTS:
         return Diagnosis(sentence=f"{MISSING_MASK}; the pool is too large to say where")
-    tried = {region: _goes_wrong(region, case, session) for region in regions(case)}
+    masks = [name for name in session.known if is_region_fault(name)]
+    tried = {region: _goes_wrong(region, case, session) for region in regions(case) if not _is_read_by(masks, region)}
     evidence = tuple(f"NaN in {r.tensor} of {r.place}: {'wrong' if wrong else 'correct'}" for r, wrong in tried.items())
     guilty = [region for region, wrong in tried.items() if wrong]
     if case is spread and 0 in session.case.blocks():
@@ -89,13 +90,18 @@ def is_region_fault(name: str) -> bool:
     return name.endswith(("-unmasked", "-read")) and _region_of(name) in (*(name for name, *_ in SLOTS.values()), "gaps", "table")
 
 
-def wrong_elsewhere(fault: str, experiment: Experiment, target: Target) -> bool:
-    """Whether the result is wrong with NaN in all unreferenced memory but that which the fault reads."""
+def wrong_elsewhere(faults: Sequence[str], experiment: Experiment, target: Target) -> bool:
+    """Whether the result is wrong with NaN in all unreferenced memory but that which the faults read."""
     for region in regions(experiment.problem.case):
-        is_read = fault.endswith("-read") or region.tensor.lower() in fault.split("-")[1]
-        if region.name != _region_of(fault) or not is_read:
+        if not _is_read_by(faults, region):
             region.poison(experiment.problem)
     return _is_wrong(experiment, target)
+
+
+def _is_read_by(faults: Sequence[str], region: Region) -> bool:
+    """Whether one of the faults, which `_named` named, reads the region."""
+    of_region = (fault for fault in faults if region.name == _region_of(fault))
+    return any(fault.endswith("-read") or region.tensor.lower() in fault.split("-")[1] for fault in of_region)
 
 
 def _region_of(fault: str) -> str:
@@ -106,12 +112,15 @@ def _region_of(fault: str) -> str:
 def regions(case: Case) -> Iterator[Region]:
     """Every region that the case has and that holds NaN, the likeliest first."""
     kinds = _kinds(case)
-    caches = (("V", "v_cache"), ("K", "k_cache")) if not case.v_prefix_of_k else (("K", "k_cache"),)
+    v_dims, k_dims = slice(None), slice(case.value_head_dim if case.v_prefix_of_k else 0, None)
+    caches = [("V", "v_cache", v_dims), ("K", "k_cache", k_dims)]
+    if case.v_prefix_of_k and case.head_dim == case.value_head_dim:
+        del caches[1]  # all of K's rows are V's
     for kind, (name, words, place) in SLOTS.items():
         blocks, slots = (kinds == kind).nonzero(as_tuple=True)
         if len(blocks) and place not in case.finite:
-            for tensor, attribute in caches:
-                yield Region(name, tensor, words, _in_slots(attribute, blocks, slots))
+            for tensor, attribute, dims in caches:
+                yield Region(name, tensor, words, _in_slots(attribute, blocks, slots, dims))
     for tensor, buffer in (("V", "v"), ("K", "k"), ("q", "q")):
         if "padding" not in case.finite and is_small(case) and (buffer in ("k", "q") or case.v is not None):
             yield Region(
@@ -146,10 +155,10 @@ def _kinds(case: Case) -> Tensor:
     return kinds
 
 
-def _in_slots(attribute: str, blocks: Tensor, slots: Tensor) -> Callable[[Problem], None]:
+def _in_slots(attribute: str, blocks: Tensor, slots: Tensor, dims: slice) -> Callable[[Problem], None]:
     def poison(problem: Problem) -> None:
         cache: Tensor = getattr(problem, attribute)
-        cache[blocks.to(cache.device), slots.to(cache.device)] = torch.nan
+        cache[blocks.to(cache.device), slots.to(cache.device), :, dims] = torch.nan
 
     return poison
 

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
+from fuzz_decode.diagnose import DiagnoseRequest
 from fuzz_decode.diagnose.diagnosis import ExplainRequest, KnownBug
 from fuzz_decode.diagnose.explain import explain
+from fuzz_decode.diagnose.find_fault import examine
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.outcome import Signature
 from fuzz_decode.targets.target import target_from_function
@@ -74,6 +76,36 @@ def test_a_missing_mask_beside_a_fault_that_shows_everywhere_is_a_cause() -> Non
     )
     assert cause(sample_faults.multiplies_the_tail_by_zero_in_base_2, plain, lse) is None
     assert cause(sample_faults.multiplies_the_tail_by_zero_in_base_2, plain, lse, mask) == 1
+
+
+TWO_MASKS = replace(CASE, k=Case().k, v=Case().v, seq_lens=(5, 9), window=2)
+TAIL, WINDOW = KnownBug(1, (WRONG,), "tail-v-unmasked"), KnownBug(2, (WRONG,), "window-v-unmasked")
+
+
+def test_masks_that_are_missing_together_are_a_cause() -> None:
+    assert cause(sample_faults.multiplies_all_blocks_by_zero, TWO_MASKS, TAIL) is None
+    assert cause(sample_faults.multiplies_all_blocks_by_zero, TWO_MASKS, TAIL, WINDOW) == 1
+
+
+def test_a_missing_mask_is_found_beside_a_known_one() -> None:
+    target = target_from_function("masks", sample_faults.multiplies_all_blocks_by_zero)
+    alone, beside = (examine(DiagnoseRequest(TWO_MASKS, known=known), target, "cpu") for known in ((), (TAIL.fault,)))
+    assert (alone.fault, beside.fault) == (TAIL.fault, WINDOW.fault)
+
+
+def test_v_in_rows_of_k_is_told_from_the_rest_of_them() -> None:
+    target = target_from_function("masks", sample_faults.multiplies_all_blocks_by_zero)
+    case = replace(TWO_MASKS, seq_lens=(4, 8), num_kv_heads=1, group=2, head_dim=24, value_head_dim=16, v=None)
+    assert case.v_prefix_of_k
+    assert examine(DiagnoseRequest(case), target, "cpu").fault == WINDOW.fault
+    assert cause(sample_faults.multiplies_all_blocks_by_zero, case, WINDOW) == 2
+
+
+def test_an_exception_causes_no_wrong_values() -> None:
+    case = replace(CASE, group=2)
+    raised = KnownBug(4, (Signature("exception-ValueError:call"),), "", ("group", "num_kv_heads"), raises=True)
+    assert cause(sample_faults.raises_in_large_groups, case, raised) is None
+    assert cause(sample_faults.raises_in_large_groups, replace(CASE, num_kv_heads=1, group=6), raised) == 4
 
 
 def test_a_failure_of_the_plain_layout_is_explained_there() -> None:
