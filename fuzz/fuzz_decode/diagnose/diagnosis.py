@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from fuzz_decode.cases.case import Case
 from fuzz_decode.outcome import Outcome, Signature, Symptom
 
+# how the name of a fault of a missing mask begins -> the place that a target may declare to hold finite numbers
+PLACES_OF_REGIONS = {
+    "tail": "tail",
+    "window": "before_window",
+    "block-0": "unreferenced",
+    "foreign": "unreferenced",
+    "gaps": "padding",
+}
 SECONDS = 20.0  # of processor time for one diagnosis
 
 
@@ -95,6 +103,12 @@ class Explanation:
     """of the bug; None: none of them"""
     error: str = ""
     """our own fault that prevented an answer, with its traceback"""
+
+
+def place_of(fault: str) -> str:
+    """The place whose mask is missing with that fault; empty if it is another fault."""
+    is_mask = fault.endswith(("-unmasked", "-read"))
+    return next((place for region, place in PLACES_OF_REGIONS.items() if is_mask and fault.startswith(f"{region}-")), "")
 
 
 def can_be_explained(outcome: Outcome) -> bool:

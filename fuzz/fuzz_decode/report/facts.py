@@ -120,6 +120,8 @@ def with_the_default(verdict: str) -> str:
     """The result of a case with a default or another size in words: `passes with the default`, `passes with 16`."""
     if verdict.startswith("passes with "):
         return verdict
+    if verdict.startswith("is known: "):
+        return f"with the default {verdict.removeprefix('is known: ')}"
     return "passes with the default" if verdict == "passes" else f"with the default: {verdict}"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import is_valid
-from fuzz_decode.diagnose.diagnosis import Diagnosis
+from fuzz_decode.diagnose.diagnosis import PLACES_OF_REGIONS, Diagnosis
 from fuzz_decode.diagnose.observation import Experiment, observe
 from fuzz_decode.diagnose.session import DiagnosisSession, is_right
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
@@ -29,11 +29,11 @@ from fuzz_decode.targets.target import Target
 MAX_SLOTS = 2**22  # of a pool that is examined slot by slot
 MISSING_MASK = "correct if unreferenced memory is finite, wrong if it is NaN: a missing mask"
 FOREIGN, TAIL, BEFORE, LIVE, FIRST = range(5)
-SLOTS = {  # kind -> the start of a fault's name, the words, and the place that a case may have finite
-    TAIL: ("tail", "the last block's unused slots", "tail"),
-    BEFORE: ("window", "tokens before the window", "before_window"),
-    FIRST: ("block-0", "block 0 (which no sequence uses)", "unreferenced"),
-    FOREIGN: ("foreign", "other blocks that no sequence uses", "unreferenced"),
+SLOTS = {  # kind -> the start of a fault's name, and the words
+    TAIL: ("tail", "the last block's unused slots"),
+    BEFORE: ("window", "tokens before the window"),
+    FIRST: ("block-0", "block 0 (which no sequence uses)"),
+    FOREIGN: ("foreign", "other blocks that no sequence uses"),
 }
 
 
@@ -116,9 +116,9 @@ def regions(case: Case) -> Iterator[Region]:
     caches = [("V", "v_cache", v_dims), ("K", "k_cache", k_dims)]
     if case.v_prefix_of_k and case.head_dim == case.value_head_dim:
         del caches[1]  # all of K's rows are V's
-    for kind, (name, words, place) in SLOTS.items():
+    for kind, (name, words) in SLOTS.items():
         blocks, slots = (kinds == kind).nonzero(as_tuple=True)
-        if len(blocks) and place not in case.finite:
+        if len(blocks) and PLACES_OF_REGIONS[name] not in case.finite:
             for tensor, attribute, dims in caches:
                 yield Region(name, tensor, words, _in_slots(attribute, blocks, slots, dims))
     for tensor, buffer in (("V", "v"), ("K", "k"), ("q", "q")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -12,8 +13,11 @@ from rich.text import Text
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseRun, EngineReplaced, Event, Found, Minimized, NotResumable, SpuriousTimeout, Started
+from fuzz_decode.campaign.state import CampaignState
+from fuzz_decode.cases.finite_places import places_in_order
 from fuzz_decode.cases.layout import ALL_FAMILIES
 from fuzz_decode.corpus.ledger import CRASH
+from fuzz_decode.diagnose.diagnosis import place_of
 from fuzz_decode.outcome import Status
 from fuzz_decode.report.facts import headline
 from fuzz_decode.report.terminal.coverage import coverage_summary
@@ -102,6 +106,8 @@ class CampaignView:
         for bug in state.bugs:
             cases = f"{bug.count} of {counted(state.done, 'case')}, the first is case {bug.first_case_index}"
             print_(clean(f"{bug.signature}: {cases}; {bug.file or 'not saved'}", "red"), soft_wrap=True)
+        for line in closing_remarks(state):
+            print_(clean(line), soft_wrap=True)
         verdict = Text(self.verdict)
         verdict.stylize("bold red" if state.bugs else "bold green", 0, len(counted(len(state.bugs), "finding")))
         print_(verdict)
@@ -151,6 +157,15 @@ class CampaignView:
 
     def _total(self) -> float | None:
         return self.campaign.settings.iters or self.campaign.settings.time
+
+
+def closing_remarks(state: CampaignState) -> Iterator[str]:
+    """What the counts do not say."""
+    if state.unexplained:
+        cases = counted(state.unexplained, "failing case")
+        yield f"{cases} counted for the signature alone: nothing explains them"
+    if places := places_in_order(place for bug in state.bugs if (place := place_of(bug.entry.fault))):
+        yield f"to search behind what reads NaN, and faster, declare or give --needs-finite {','.join(places)}"
 
 
 def how_it_shrank(shrunk: Shrunk | None) -> str:

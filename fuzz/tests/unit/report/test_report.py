@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories import entry as stored_entry
 from rich.console import Console
 
 from fuzz_decode.campaign.campaign import Campaign
 from fuzz_decode.campaign.events import CaseRun, Minimized, SpuriousTimeout, Started
 from fuzz_decode.campaign.settings import CampaignSettings
-from fuzz_decode.campaign.state import Bug
+from fuzz_decode.campaign.state import Bug, CampaignState
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.case_space import CaseSpace
 from fuzz_decode.cases.layout import FAMILIES, Layout
@@ -23,7 +24,7 @@ from fuzz_decode.generate.case_stream import case_stream
 from fuzz_decode.generate.coverage import Coverage
 from fuzz_decode.outcome import Signature, Stage
 from fuzz_decode.report.facts import tensor_facts
-from fuzz_decode.report.terminal.campaign import CampaignView
+from fuzz_decode.report.terminal.campaign import CampaignView, closing_remarks
 from fuzz_decode.report.terminal.coverage import coverage_summary, coverage_table
 from fuzz_decode.report.terminal.finding import finding_panel, show_finding, stride_table, worst_element
 from fuzz_decode.targets.description import describe
@@ -230,3 +231,15 @@ def test_a_short_campaign_has_no_table() -> None:
     assert short[0] == "covered  1 of 15 layout families, 1 dtype, 1 combination of family, dtype, group and block size"
     assert len(short) == 2
     assert len(long) > 15
+
+
+def test_the_end_says_what_is_unexplained_and_how_to_search_behind_a_missing_mask() -> None:
+    state = CampaignState(unexplained=3)
+    for fault in ("tail-v-unmasked", "k-block-stride-dense", "window-kv-unmasked", "tail-one-more"):
+        state.bugs.append(Bug(stored_entry(Case(), fault=fault), Path("x.json"), 0))
+
+    assert list(closing_remarks(state)) == [
+        "3 failing cases counted for the signature alone: nothing explains them",
+        "to search behind what reads NaN, and faster, declare or give --needs-finite tail,before_window",
+    ]
+    assert list(closing_remarks(CampaignState())) == []
