@@ -18,6 +18,7 @@ from fuzz_decode.campaign.state import NOT_REPEATED, Bug, CampaignState
 from fuzz_decode.cases.call_sequence import Runner, sort_key
 from fuzz_decode.corpus import store
 from fuzz_decode.corpus.ledger import Ledger
+from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS
 from fuzz_decode.errors import HarnessError
 from fuzz_decode.outcome import Outcome, Signature
 from fuzz_decode.shrink.shrinker import Shrunk
@@ -244,7 +245,9 @@ class FindingMinimizer:
 
 
 def _have_one_fault(one: Bug, other: Bug) -> bool:
-    return one.entry.fault != "" and one.entry.fault == other.entry.fault
+    """State that is kept between calls is never certain, and one bug nevertheless."""
+    same = one.entry.fault != "" and one.entry.fault == other.entry.fault
+    return same or one.entry.suspect == other.entry.suspect == BETWEEN_CALLS
 
 
 def _one_bug(seen: str, signature: str) -> str:

@@ -15,6 +15,7 @@ PLACES_OF_REGIONS = {
     "foreign": "unreferenced",
     "gaps": "padding",
 }
+BETWEEN_CALLS = "state-between-calls"  # fault of a case that is right by itself, and wrong in a plain layout in a later call
 SECONDS = 20.0  # of processor time for one diagnosis
 
 

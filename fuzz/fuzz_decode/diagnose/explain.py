@@ -21,15 +21,16 @@ from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import fitted_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
 from fuzz_decode.diagnose.checks.unreferenced_memory import is_region_fault, wrong_elsewhere
-from fuzz_decode.diagnose.diagnosis import ExplainRequest, Explanation, KnownBug
+from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS, ExplainRequest, Explanation, KnownBug
 from fuzz_decode.diagnose.faults.catalogue import faults_named
 from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
+from fuzz_decode.diagnose.predict import predict
 from fuzz_decode.diagnose.session import explains, is_right
 from fuzz_decode.diagnose.variations import fits
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
 from fuzz_decode.execute.run_and_judge import run_case
 from fuzz_decode.execute.watch import contained
-from fuzz_decode.outcome import Signature, Stage, Status
+from fuzz_decode.outcome import Signature, Stage, Status, Symptom
 from fuzz_decode.targets.target import Target
 
 TELLS_NOTHING = frozenset({"seq_lens"})  # with few tokens nearly every failure goes away
@@ -43,7 +44,10 @@ def explain(request: ExplainRequest, target: Target, device: str) -> Explanation
     with contained(device) as launches:
         case = target.strides.nearest(in_plain_layout(request.case)) if request.in_plain_layout else request.case
         failure = Failure(case, request.signature, target, device, fenced=launches is not None)
-        return Explanation(failure.cause(request.bugs))
+        number = failure.cause(request.bugs)
+        if number is None and request.in_plain_layout:
+            number = next((bug.number for bug in request.bugs if bug.fault == BETWEEN_CALLS), None)
+        return Explanation(number)
 
 
 @dataclass(frozen=True)  # no slots: what is observed is cached
@@ -73,7 +77,9 @@ class Failure:
     def _explaining(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[KnownBug]:
         """The bugs that explain the run on finite noise and the one on memory with NaN: the first of a set whose faults explain
         both, or the missing mask by which a set that explains the former is not enough for the latter."""
-        if is_right(seen) and self._explains_poisoned(()):  # what is wrong shows in no single run
+        if is_right(seen) and self._explains_poisoned(()):  # what is wrong shows in no result of a single run
+            if self.signature.symptom is Symptom.OUT_OF_BOUNDS:
+                yield from (bug for bug in bugs if _reads_out_of_bounds(bug.fault, seen))
             return
         masks = [bug for bug in bugs if is_region_fault(bug.fault)]
         for chosen in self._sets_that_explain(bugs, seen):
@@ -181,6 +187,14 @@ def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:
     sizes = range(2, len(named) + 1) if len(named) <= MOST_TOGETHER else (2, len(named))
     for size in sizes:
         yield from itertools.combinations(named, size)
+
+
+def _reads_out_of_bounds(name: str, seen: Observation) -> bool:
+    """Whether a kernel with the fault reads outside of an allocation, or by a block id that no pool has."""
+    experiment = seen.experiment
+    memory = dataclasses.replace(experiment.memory, fenced=False)
+    models = (fault.apply(experiment.problem, experiment.correct) for fault in faults_named(name))
+    return any(model and not bool(predict(memory, model, experiment.rounding).known.all()) for model in models)
 
 
 def _is_explained_by(name: str, seen: Observation) -> bool:

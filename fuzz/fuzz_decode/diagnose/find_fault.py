@@ -17,7 +17,7 @@ from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_mem
 from fuzz_decode.diagnose.checks.elimination import by_elimination
 from fuzz_decode.diagnose.checks.unexplained import describe_unexplained
 from fuzz_decode.diagnose.checks.unreferenced_memory import find_unmasked_regions
-from fuzz_decode.diagnose.diagnosis import DiagnoseRequest, Diagnosis, beyond_reach
+from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS, DiagnoseRequest, Diagnosis, beyond_reach
 from fuzz_decode.diagnose.faults.catalogue import FAULTS
 from fuzz_decode.diagnose.faults.fault import Fault
 from fuzz_decode.diagnose.observation import MODERATE, Observation
@@ -161,7 +161,7 @@ def _between_calls(session: DiagnosisSession) -> Diagnosis | None:
     seen = session.observe("laid out plainly in a later call", session.experiment(plain))
     if seen is None or is_right(seen):
         return None
-    return Diagnosis("state-between-calls", f"correct by itself, wrong when {seen.label}: suggests state cached between calls")
+    return Diagnosis(BETWEEN_CALLS, f"correct by itself, wrong when {seen.label}: suggests state cached between calls")
 
 
 def combine_known_and_guess(known: Diagnosis, guess: Diagnosis | None) -> Diagnosis:
