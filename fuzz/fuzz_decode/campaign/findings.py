@@ -50,13 +50,16 @@ class FindingRecorder:
         return self.minimizer.busy and outcome.status == Status.FAILED and not self.ledger.entry(outcome.signature, calls)
 
     def save(self, number: int, calls: CallSequence, outcome: Outcome) -> None:
-        """Put a failure that may be new on disk as it arrives: the next case may take the machine down.
+        """Put a failure that may be new on disk as it arrives: the next case may take the machine down. Not one that has the
+        signature of a bug of which it was not asked yet: that is on disk, and the likely cause.
 
         Raises NotSaved; the case is counted then, since the campaign ends.
         """
         signature = outcome.signature
-        is_known = outcome.explained_by is not None or self.ledger.entry(signature, calls) or self.minimizer.is_at(signature)
-        if signature not in self._saved and not is_known and not self.causes.stands_for(calls, outcome):
+        is_known = outcome.explained_by is not None or self.ledger.entry(signature, calls) is not None
+        later = (bug for bug in self.state.bugs if bug.first_case_index > outcome.compared_with)
+        is_likely = is_known or any(bug.has(signature) for bug in later)
+        if signature not in self._saved and not is_likely and not self.causes.stands_for(calls, outcome):
             try:
                 self._saved[signature] = number, self._save_raw(number, calls, outcome).path
             except store.NotSaved:

@@ -20,7 +20,7 @@ from fuzz_decode.corpus import store
 from fuzz_decode.corpus.ledger import Ledger
 from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS
 from fuzz_decode.errors import HarnessError
-from fuzz_decode.outcome import Outcome, Signature
+from fuzz_decode.outcome import Outcome
 from fuzz_decode.shrink.shrinker import Shrunk
 from fuzz_decode.workers.backend import CaseRunner
 from fuzz_decode.workers.in_process import InProcessBackend
@@ -68,10 +68,6 @@ class FindingMinimizer:
     def busy(self) -> bool:
         """Whether a finding has been begun and not been taken yet."""
         return self._running is not None
-
-    def is_at(self, signature: Signature) -> bool:
-        """Whether the finding that is being minimized has the signature."""
-        return self._bug is not None and self._bug.has(signature)
 
     @property
     def done(self) -> bool:

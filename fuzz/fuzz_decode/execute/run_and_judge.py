@@ -21,6 +21,7 @@ from fuzz_decode.oracles.catalogue import IMMEDIATE
 from fuzz_decode.oracles.expected import Expected, expect
 from fuzz_decode.oracles.guards import input_bytes, snapshot
 from fuzz_decode.oracles.kernel_run import KernelRun
+from fuzz_decode.oracles.launches import UNWRITTEN
 from fuzz_decode.oracles.repeatability import Order, repeatable
 from fuzz_decode.outcome import Outcome, Stage, Status, Symptom, Violation, failure
 from fuzz_decode.problems.build import build_problem, is_small
@@ -106,6 +107,7 @@ def _launch(problem: Problem, expected: Expected, target: Target, device: str, *
 
 
 def _judge(problem: Problem, run: KernelRun) -> list[Violation]:
-    """The violations, those of lse last: a fault that spoils both is named after out, however it shows in lse."""
+    """The violations. Those of lse come late: a fault that spoils both is named after out, however it shows in lse. Where memory
+    that nothing wrote spoils a result, the result names it."""
     violations = [violation for oracle in IMMEDIATE for violation in oracle(run.after or problem, run)]
-    return sorted(violations, key=lambda violation: violation.tensor == "lse")
+    return sorted(violations, key=lambda violation: (violation.oracle == UNWRITTEN, violation.tensor == "lse"))

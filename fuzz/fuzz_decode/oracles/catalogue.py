@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fuzz_decode.oracles.completeness import written
 from fuzz_decode.oracles.guards import inputs_intact, no_stray_writes
-from fuzz_decode.oracles.launches import stays_in_bounds, uses_defined_values
+from fuzz_decode.oracles.launches import stays_in_bounds, uses_defined_values, uses_written_memory
 from fuzz_decode.oracles.numeric import within_bound
 from fuzz_decode.oracles.provenance import reads_what_it_should
 
@@ -18,4 +18,5 @@ IMMEDIATE = (
     written,
     reads_what_it_should,
     within_bound,
+    uses_written_memory,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from fuzz_decode.launches.record import OutOfBoundsAccess, UndefinedUse
@@ -10,6 +12,7 @@ from fuzz_decode.outcome import Symptom, Violation
 from fuzz_decode.problems.problem import Problem
 from fuzz_decode.text import counted
 
+UNWRITTEN = "unwritten memory"  # oracle
 USES = {
     "store": "is stored to {}",
     "address": "is part of an address in {}",
@@ -28,16 +31,29 @@ def stays_in_bounds(problem: Problem, run: KernelRun) -> list[Violation]:
 
 
 def uses_defined_values(problem: Problem, run: KernelRun) -> list[Violation]:
-    """No result depends on masked lanes of a load without `other`, or on memory that nothing wrote. What is stored elsewhere may
-    never be read."""
-    results, count = _result_storages(problem, run), run.launches.undefined_elements
-    use = next((use for use in run.launches.undefined if use.use != "store" or use.storage in results), None)
+    """No result depends on masked lanes of a load without `other`. What is stored elsewhere may never be read."""
+    return _violation("launches", (use for use in _uses(problem, run) if use.unwritten is None), run)
+
+
+def uses_written_memory(problem: Problem, run: KernelRun) -> list[Violation]:
+    """No result depends on memory that the target allocated and that nothing wrote."""
+    return _violation(UNWRITTEN, (use for use in _uses(problem, run) if use.unwritten is not None), run)
+
+
+def _uses(problem: Problem, run: KernelRun) -> Iterator[UndefinedUse]:
+    results = _result_storages(problem, run)
+    return (use for use in run.launches.undefined if use.use != "store" or use.storage in results)
+
+
+def _violation(oracle: str, uses: Iterator[UndefinedUse], run: KernelRun) -> list[Violation]:
+    """What is said of the first use."""
+    use, count = next(uses, None), run.launches.undefined_elements
     if use is None:
         return []
     what = USES.get(use.use, "is used for {}").format(use.tensor)
     message = f"{_origin(use)} {what} in {use.place.words}, {counted(count, 'element')} in all"
     tensor = use.unwritten.name if use.unwritten else use.tensor or use.use
-    return [Violation("launches", Symptom.UNDEFINED_VALUE, "call", message, wrong=count, detail=tensor)]
+    return [Violation(oracle, Symptom.UNDEFINED_VALUE, "call", message, wrong=count, detail=tensor)]
 
 
 def _origin(use: UndefinedUse) -> str:

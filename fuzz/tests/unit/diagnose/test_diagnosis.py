@@ -78,7 +78,10 @@ NAMED = {
     ),
     "kv-head-is-tile": ("kv-head-is-tile-of-16", "reads KV head h // 16 (the number of its tile of 16, in groups beyond 16)"),
     "k-packed-by-another-x": ("k-packed-by-8-read-by-4", "with x = 8, is read with x = 4"),
-    "split-size-of-smaller-tiles": ("tokens-dropped", "token 16 of sequence 0, which sees 17, does not count"),
+    "split-size-of-smaller-tiles": (
+        "tokens-dropped",
+        "which sees 17, token 16 does not count: as if the splits of a sequence left gaps",
+    ),
     "last-split-for-every-split": (
         "tokens-miscounted",
         "tokens 0 to 31 do not count, and token 32 counts twice: as if the last split took the place of every split",
