@@ -14,7 +14,7 @@ from torch import Tensor
 from fuzz_decode.cases.case import BlockTable, Case
 from fuzz_decode.cases.layout import FAMILIES, QUERY_AXES, Layout
 from fuzz_decode.diagnose import DiagnoseRequest
-from fuzz_decode.diagnose.diagnosis import ExplainRequest, KnownBug
+from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS, ExplainRequest, KnownBug
 from fuzz_decode.diagnose.explain import explain
 from fuzz_decode.diagnose.find_fault import examine
 from fuzz_decode.execute.run_and_judge import run_case
@@ -117,6 +117,21 @@ def test_a_failure_of_the_plain_layout_is_explained_there() -> None:
     bug = KnownBug(6, (WRONG,), "v-strides-dense-HND")
     assert explain(ExplainRequest.of(case, outcome, (bug,)), target, "cpu").number == 6
     assert explain(ExplainRequest(case, outcome.signature, (bug,)), target, "cpu").number is None
+
+    kept = KnownBug(8, (WRONG,), BETWEEN_CALLS, certain=False)
+    assert explain(ExplainRequest.of(case, outcome, (kept,)), target, "cpu").number == 8
+    assert explain(ExplainRequest.of(case, outcome, (kept, bug)), target, "cpu").number == 6
+    assert explain(ExplainRequest(case, outcome.signature, (kept,)), target, "cpu").number is None
+
+
+def test_an_access_out_of_bounds_without_effect_is_that_of_a_fault_that_leads_there() -> None:
+    """Ids of unused entries of the table, which no pool has."""
+    case = replace(CASE, table=BlockTable(unused="huge", extra_columns=1), seq_lens=(4, 8))
+    request = ExplainRequest(case, Signature("out-of-bounds-k_cache:call"), (KnownBug(2, (WRONG,), "tail-one-more"),))
+    target = target_from_function("honest", honest)
+    assert explain(request, target, "cpu").number == 2
+    assert explain(replace(request, bugs=(V_HEADS,)), target, "cpu").number is None
+    assert explain(replace(request, signature=WRONG), target, "cpu").number is None
 
 
 def test_forms_of_a_fault_are_alternatives() -> None:
