@@ -30,7 +30,7 @@ from fuzz_decode.corpus.read import load_folder
 from fuzz_decode.corpus.store import NotSaved, where_kept
 from fuzz_decode.errors import FileError, UsageError, raise_all
 from fuzz_decode.files import sweep_temporary
-from fuzz_decode.generate.case_stream import call_stream
+from fuzz_decode.generate.case_stream import call_stream, cut
 from fuzz_decode.generate.rounds import rounds
 from fuzz_decode.outcome import Outcome, Status
 from fuzz_decode.text import counted
@@ -256,13 +256,3 @@ class Campaign:
     def _write_checkpoint(self, *, at_once: bool) -> None:
         if self._checkpoint and (at_once or self._checkpoint.due):
             self._checkpoint.write(self.state.to_json(self._ledger, time.monotonic() - self._started_at))
-
-
-def cut(runs: Iterator[CallSequence], start: int, stop: int | None) -> Iterator[CallSequence]:
-    """The runs, of which the first has the case with number `start`, up to the case with number `stop`."""
-    left = math.inf if stop is None else stop - start
-    for calls in runs:
-        if left <= 0:
-            return
-        yield calls if len(calls) <= left else calls[: int(left)]
-        left -= len(calls)

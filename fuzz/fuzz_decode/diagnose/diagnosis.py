@@ -14,6 +14,7 @@ PLACES_OF_REGIONS = {
     "block-0": "unreferenced",
     "foreign": "unreferenced",
     "gaps": "padding",
+    "table": "",  # there is none
 }
 BETWEEN_CALLS = "state-between-calls"  # fault of a case that is right by itself, and wrong in a plain layout in a later call
 SECONDS = 20.0  # of processor time for one diagnosis
@@ -106,10 +107,15 @@ class Explanation:
     """our own fault that prevented an answer, with its traceback"""
 
 
+def region_of(fault: str) -> str:
+    """What a fault of a missing mask reads, as its name begins: `tail-v-unmasked`, `block-0-read`. Empty for another fault."""
+    region = fault.partition("-")[0] if fault.endswith("-unmasked") else fault.removesuffix("-read")
+    return region if region != fault and region in PLACES_OF_REGIONS else ""
+
+
 def place_of(fault: str) -> str:
-    """The place whose mask is missing with that fault; empty if it is another fault."""
-    is_mask = fault.endswith(("-unmasked", "-read"))
-    return next((place for region, place in PLACES_OF_REGIONS.items() if is_mask and fault.startswith(f"{region}-")), "")
+    """The place whose mask is missing with that fault; empty if there is none."""
+    return PLACES_OF_REGIONS.get(region_of(fault), "")
 
 
 def can_be_explained(outcome: Outcome) -> bool:

@@ -20,8 +20,8 @@ from fuzz_decode.cases.simplicity import SIZE_FIELDS, features_of, in_plain_layo
 from fuzz_decode.cases.validity import is_valid
 from fuzz_decode.diagnose.checks import fitted_faults
 from fuzz_decode.diagnose.checks.allocations import depends_on_uninitialised_memory, is_nondeterministic
-from fuzz_decode.diagnose.checks.unreferenced_memory import is_region_fault, wrong_elsewhere
-from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS, ExplainRequest, Explanation, KnownBug
+from fuzz_decode.diagnose.checks.unreferenced_memory import wrong_elsewhere
+from fuzz_decode.diagnose.diagnosis import BETWEEN_CALLS, ExplainRequest, Explanation, KnownBug, region_of
 from fuzz_decode.diagnose.faults.catalogue import faults_named
 from fuzz_decode.diagnose.observation import Experiment, Observation, make_experiment, observe
 from fuzz_decode.diagnose.predict import predict
@@ -81,12 +81,12 @@ class Failure:
             if self.signature.symptom is Symptom.OUT_OF_BOUNDS:
                 yield from (bug for bug in bugs if _reads_out_of_bounds(bug.fault, seen))
             return
-        masks = [bug for bug in bugs if is_region_fault(bug.fault)]
+        masks = [bug for bug in bugs if region_of(bug.fault)]
+        missing = [*([mask] for mask in masks), *[masks] * (len(masks) > 1)]
         for chosen in self._sets_that_explain(bugs, seen):
             named = tuple(bug.fault for bug in chosen)
             if chosen and self._explains_poisoned(named):
                 yield chosen[0]
-            missing = [*((mask,) for mask in masks), *[tuple(masks)] * (len(masks) > 1)]
             yield from (group[0] for group in missing if not self._is_wrong_without(group, named))
         for bug in bugs:
             if self._is_fitted(bug, bugs, seen) or (bug.fault.startswith(OF_TAILS) and self._shows_with_tokens(bug)):
@@ -94,10 +94,11 @@ class Failure:
 
     def _sets_that_explain(self, bugs: tuple[KnownBug, ...], seen: Observation) -> Iterator[tuple[KnownBug, ...]]:
         """Sets of bugs whose faults explain a run. One that is right needs none, but a fault may have read what it would have."""
-        if is_right(seen):
+        right = is_right(seen)
+        if right:
             yield ()
         yield from ((bug,) for bug in bugs if _is_explained_by(bug.fault, seen))
-        if not is_right(seen):
+        if not right:
             yield from (chosen for chosen in sets_of_named(bugs) if _are_right_with([bug.fault for bug in chosen], seen))
 
     def _explains_poisoned(self, faults: tuple[str, ...]) -> bool:
@@ -177,8 +178,7 @@ class Failure:
 
 def is_predictable(fault: str) -> bool:
     """Whether a fault's effect on any case can be tested."""
-    known = (fitted_faults.has_fault(fault), is_region_fault(fault), fault in ON_ALLOCATIONS)
-    return bool(faults_named(fault)) or any(known)
+    return bool(faults_named(fault) or region_of(fault)) or fitted_faults.has_fault(fault) or fault in ON_ALLOCATIONS
 
 
 def sets_of_named(bugs: tuple[KnownBug, ...]) -> Iterator[tuple[KnownBug, ...]]:

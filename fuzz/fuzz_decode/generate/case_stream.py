@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 
@@ -43,3 +44,13 @@ def call_stream(seed: int, space: CaseSpace, length: int, start: int = 0) -> Ite
         source, chunk = random.Random(f"{seed}/{number}/calls"), list(itertools.islice(cases, CHUNK))
         rows = [calls_from(first, chunk, length, source, space.strides) for first in chunk]
         yield from rows[max(0, start - number * CHUNK) :]
+
+
+def cut(runs: Iterator[CallSequence], start: int, stop: int | None) -> Iterator[CallSequence]:
+    """The runs, of which the first has the case with number `start`, up to the case with number `stop`."""
+    left = math.inf if stop is None else stop - start
+    for calls in runs:
+        if left <= 0:
+            return
+        yield calls if len(calls) <= left else calls[: int(left)]
+        left -= len(calls)

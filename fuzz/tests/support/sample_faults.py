@@ -18,17 +18,18 @@ def v_heads_taken_to_be_dense(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """The head stride of V is rebuilt from its shape."""
-    s_block, s_slot, _, s_dim = v_cache.stride()
-    v = v_cache.as_strided(v_cache.shape, (s_block, s_slot, v_cache.shape[3], s_dim), v_cache.storage_offset())
-    return honest(q, k_cache, v, block_table, seq_lens, scale)
+    return honest(q, k_cache, _with_dense_heads(v_cache), block_table, seq_lens, scale)
 
 
 def k_heads_taken_to_be_dense(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, seq_lens: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    s_block, s_slot, _, s_dim = k_cache.stride()
-    k = k_cache.as_strided(k_cache.shape, (s_block, s_slot, k_cache.shape[3], s_dim), k_cache.storage_offset())
-    return honest(q, k, v_cache, block_table, seq_lens, scale)
+    return honest(q, _with_dense_heads(k_cache), v_cache, block_table, seq_lens, scale)
+
+
+def _with_dense_heads(cache: Tensor) -> Tensor:
+    s_block, s_slot, _, s_dim = cache.stride()
+    return cache.as_strided(cache.shape, (s_block, s_slot, cache.shape[3], s_dim), cache.storage_offset())
 
 
 def v_taken_to_be_dense_hnd(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fuzz_decode.cases.case import Case
 from fuzz_decode.cases.validity import is_valid
-from fuzz_decode.diagnose.diagnosis import PLACES_OF_REGIONS, Diagnosis
+from fuzz_decode.diagnose.diagnosis import PLACES_OF_REGIONS, Diagnosis, region_of
 from fuzz_decode.diagnose.observation import Experiment, observe
 from fuzz_decode.diagnose.session import DiagnosisSession, is_right
 from fuzz_decode.execute.invoke import TargetFailed, TargetRejected
@@ -63,8 +63,7 @@ def find_unmasked_regions(session: DiagnosisSession) -> Diagnosis:
         case = spread
     if case.num_blocks * case.block_size > MAX_SLOTS:
         return Diagnosis(sentence=f"{MISSING_MASK}; the pool is too large to say where")
-    masks = [name for name in session.known if is_region_fault(name)]
-    tried = {region: _goes_wrong(region, case, session) for region in regions(case) if not _is_read_by(masks, region)}
+    tried = {region: _goes_wrong(region, case, session) for region in regions(case) if not _is_read_by(session.known, region)}
     evidence = tuple(f"NaN in {r.tensor} of {r.place}: {'wrong' if wrong else 'correct'}" for r, wrong in tried.items())
     guilty = [region for region, wrong in tried.items() if wrong]
     if case is spread and 0 in session.case.blocks():
@@ -85,11 +84,6 @@ def _named(guilty: list[Region], evidence: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(fault, _sentence(guilty), True, evidence)
 
 
-def is_region_fault(name: str) -> bool:
-    """Whether it is a name that `_named` gives."""
-    return name.endswith(("-unmasked", "-read")) and _region_of(name) in (*(name for name, *_ in SLOTS.values()), "gaps", "table")
-
-
 def wrong_elsewhere(faults: Sequence[str], experiment: Experiment, target: Target) -> bool:
     """Whether the result is wrong with NaN in all unreferenced memory but that which the faults read."""
     for region in regions(experiment.problem.case):
@@ -99,14 +93,9 @@ def wrong_elsewhere(faults: Sequence[str], experiment: Experiment, target: Targe
 
 
 def _is_read_by(faults: Sequence[str], region: Region) -> bool:
-    """Whether one of the faults, which `_named` named, reads the region."""
-    of_region = (fault for fault in faults if region.name == _region_of(fault))
+    """Whether one of the faults reads the region."""
+    of_region = (fault for fault in faults if region.name == region_of(fault))
     return any(fault.endswith("-read") or region.tensor.lower() in fault.split("-")[1] for fault in of_region)
-
-
-def _region_of(fault: str) -> str:
-    """The name of a fault's region."""
-    return fault.removesuffix("-read") if fault.endswith("-read") else fault.partition("-")[0]
 
 
 def regions(case: Case) -> Iterator[Region]:

@@ -123,7 +123,11 @@ class CampaignView:
 
     @property
     def rate(self) -> float:
-        return self.campaign.state.done / max(self.seconds, 1e-9)
+        return self._rate_of(self.campaign.state.done)
+
+    def _rate_of(self, cases: int) -> float:
+        """So many cases, a second."""
+        return cases / max(self.seconds, 1e-9)
 
     def _header(self, ready: WorkerInfo) -> None:
         settings, done = self.campaign.settings, self.campaign.state.done
@@ -153,7 +157,7 @@ class CampaignView:
         limit, done = self.campaign.settings.iters, self.campaign.cases_run
         cases = f"{done}/{counted(limit, 'case')}" if limit else counted(done, "case")
         visited = f"{self.campaign.state.coverage.families}/{len(ALL_FAMILIES)} families"
-        return f"{cases}  {done / max(self.seconds, 1e-9):.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
+        return f"{cases}  {self._rate_of(done):.1f}/s  {counted(len(self.campaign.state.bugs), 'finding')}  {visited}"
 
     def _total(self) -> float | None:
         return self.campaign.settings.iters or self.campaign.settings.time
